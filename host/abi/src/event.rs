@@ -1,0 +1,228 @@
+//! What an instance is told, what it answers, and the words of both.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// One context of an instance. The plugin context is [`ContextId::PLUGIN`]; contexts of
+/// exchanges count from 2 (proxy-wasm's root context is 1 on the wire).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContextId(pub u32);
+
+impl ContextId {
+    pub const PLUGIN: ContextId = ContextId(1);
+}
+
+/// Names one callout or timer of an instance; unique on its worker while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u32);
+
+/// A metric that a plugin defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MetricId(pub u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    Request,
+    Response,
+}
+
+/// The header maps of an exchange. (The headers of a callout's answer come with its event.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Map {
+    RequestHeaders,
+    RequestTrailers,
+    ResponseHeaders,
+    ResponseTrailers,
+}
+
+impl Map {
+    pub const ALL: [Map; 4] = [Map::RequestHeaders, Map::RequestTrailers, Map::ResponseHeaders, Map::ResponseTrailers];
+
+    pub fn side(self) -> Side {
+        match self {
+            Map::RequestHeaders | Map::RequestTrailers => Side::Request,
+            Map::ResponseHeaders | Map::ResponseTrailers => Side::Response,
+        }
+    }
+
+    /// The table that holds it in Lua, under `forebay`.
+    pub fn lua(self) -> &'static str {
+        match self {
+            Map::RequestHeaders => "request.headers",
+            Map::RequestTrailers => "request.trailers",
+            Map::ResponseHeaders => "response.headers",
+            Map::ResponseTrailers => "response.trailers",
+        }
+    }
+}
+
+/// What happened. The header, body and trailer events of a side come in that order; a side
+/// that was paused gets no further event of that side until it goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    RequestHeaders {
+        end_of_stream: bool,
+    },
+    /// `size` is the number of bytes that [`crate::Host::body`] gives.
+    RequestBody {
+        size: usize,
+        end_of_stream: bool,
+    },
+    RequestTrailers,
+    ResponseHeaders {
+        end_of_stream: bool,
+    },
+    ResponseBody {
+        size: usize,
+        end_of_stream: bool,
+    },
+    ResponseTrailers,
+    /// The whole body of a side is there, asked for with [`Action::Buffer`] from a header event
+    /// (or from a body event, by an engine that waits for the rest of it).
+    BodyReady(Side),
+    /// A callout ended. An answer of [`Action::Continue`] lets the side go on that started it;
+    /// [`Action::Pause`] leaves it as it was.
+    Callout {
+        token: Token,
+        result: &'a Result<CalloutResponse, CalloutError>,
+    },
+    /// A timer of [`crate::Host::sleep`] ended; the answer means what it means for `Callout`.
+    Timer {
+        token: Token,
+    },
+    Tick,
+    Log,
+}
+
+impl Event<'_> {
+    /// The callback that this event becomes, for logs and metrics.
+    pub fn callback(&self) -> &'static str {
+        match self {
+            Event::RequestHeaders { .. } => "on_request_headers",
+            Event::RequestBody { .. } | Event::BodyReady(Side::Request) => "on_request_body",
+            Event::RequestTrailers => "on_request_trailers",
+            Event::ResponseHeaders { .. } => "on_response_headers",
+            Event::ResponseBody { .. } | Event::BodyReady(Side::Response) => "on_response_body",
+            Event::ResponseTrailers => "on_response_trailers",
+            Event::Callout { .. } => "on_callout",
+            Event::Timer { .. } => "on_timer",
+            Event::Tick => "on_tick",
+            Event::Log => "on_log",
+        }
+    }
+}
+
+/// What an instance answers to an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Continue,
+    /// Stop this side here, with back-pressure: nothing more of it is read. It goes on by
+    /// [`crate::Host::resume`], or by the answer to the event that was waited for.
+    Pause,
+    /// On a header event: hold the headers, read the whole body up to the plugin's limit, then
+    /// send [`Event::BodyReady`]. On a body event: keep these bytes and call again with more,
+    /// all of them visible; after the last bytes wait for [`crate::Host::resume`].
+    /// Past the limit the exchange gets 413 (request) or 502 (response).
+    Buffer,
+    /// On a body event or the end of a wait in it: keep what there is, read the rest of the
+    /// body, then send [`Event::BodyReady`].
+    BufferAll,
+}
+
+bitflags::bitflags! {
+    /// The callbacks that loaded code has.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Callbacks: u16 {
+        const REQUEST_HEADERS = 1;
+        const REQUEST_BODY = 1 << 1;
+        const REQUEST_TRAILERS = 1 << 2;
+        const RESPONSE_HEADERS = 1 << 3;
+        const RESPONSE_BODY = 1 << 4;
+        const RESPONSE_TRAILERS = 1 << 5;
+        const LOG = 1 << 6;
+        const TICK = 1 << 7;
+    }
+}
+
+/// An HTTP request that a plugin sends.
+#[derive(Clone, Debug, Default)]
+pub struct CalloutRequest {
+    pub method: String,
+    pub path: String,
+    /// `Host` (HTTP/1) or `:authority` (HTTP/2); the target's name if empty.
+    pub authority: String,
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub body: Bytes,
+    pub trailers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The whole callout, connecting included; the target's own limit if `None`.
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CalloutResponse {
+    pub status: u16,
+    pub headers: Vec<(Bytes, Bytes)>,
+    pub body: Bytes,
+    pub trailers: Vec<(Bytes, Bytes)>,
+}
+
+/// Why a callout brought no response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CalloutError {
+    Timeout,
+    /// No origin, connection refused, broken response: the text says which.
+    Unavailable(String),
+    /// The response was larger than the plugin's buffer limit.
+    TooLarge,
+}
+
+/// What a plugin answers in place of the origin.
+#[derive(Clone, Debug, Default)]
+pub struct LocalAnswer {
+    pub status: u16,
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub body: Bytes,
+    /// For the log, never for the client.
+    pub detail: String,
+    /// proxy-wasm's gRPC status, when it gave one (0 or more).
+    pub grpc_status: Option<i32>,
+}
+
+/// The value of a property. Wasm gets it in proxy-wasm's encoding, Lua as its own type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Bytes(Vec<u8>),
+    Int(i64),
+    Bool(bool),
+    /// Nanoseconds, of a duration or since the Unix epoch.
+    Nanos(u64),
+    Map(Vec<(Vec<u8>, Vec<u8>)>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MetricKind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// proxy-wasm's levels, in its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LogLevel {
+    Trace = 0,
+    Debug = 1,
+    Info = 2,
+    Warn = 3,
+    Error = 4,
+    Critical = 5,
+}
+
+impl LogLevel {
+    pub const ALL: [LogLevel; 6] =
+        [LogLevel::Trace, LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error, LogLevel::Critical];
+
+    pub fn from_wire(level: u32) -> Option<LogLevel> {
+        LogLevel::ALL.get(level as usize).copied()
+    }
+}

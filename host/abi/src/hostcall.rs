@@ -1,0 +1,392 @@
+//! The table of hostcalls: one row each, and everything that is decided from it.
+//!
+//! A row says what the call is named in Lua and in Wasm, in which phases it is allowed and
+//! which capability it takes. The engines register from it, [`crate::Host`] refuses by it, the
+//! conformance suite walks it, and both SDK READMEs are held against it.
+//!
+//! To add one: a row here and a variant of [`Call`], a method of [`crate::Host`]; the tests
+//! that then fail name the rest.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::event::Map;
+use crate::status::{Answer, Refusal, Status};
+
+/// Where an exchange stands when a plugin asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Phase {
+    Start = 1,
+    Request = 1 << 1,
+    Origin = 1 << 2,
+    Response = 1 << 3,
+    Log = 1 << 4,
+    Background = 1 << 5,
+}
+
+impl Phase {
+    pub const ALL: [Phase; 6] =
+        [Phase::Start, Phase::Request, Phase::Origin, Phase::Response, Phase::Log, Phase::Background];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Start => "start",
+            Phase::Request => "request",
+            Phase::Origin => "origin",
+            Phase::Response => "response",
+            Phase::Log => "log",
+            Phase::Background => "background",
+        }
+    }
+}
+
+/// A set of phases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phases(u8);
+
+impl Phases {
+    pub const ANY: Phases = Phases(0b11_1111);
+
+    pub const fn of(phases: &[Phase]) -> Phases {
+        let mut bits = 0;
+        let mut i = 0;
+        while i < phases.len() {
+            bits |= phases[i] as u8;
+            i += 1;
+        }
+        Phases(bits)
+    }
+
+    pub const fn contains(self, phase: Phase) -> bool {
+        self.0 & phase as u8 != 0
+    }
+
+    /// `request, response`: for messages and documentation.
+    pub fn names(self) -> String {
+        let names: Vec<_> = Phase::ALL.into_iter().filter(|p| self.contains(*p)).map(Phase::name).collect();
+        names.join(", ")
+    }
+}
+
+/// What a call needs to be granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Always granted.
+    Nothing,
+    /// One of the capabilities without a name.
+    Plain(Plain),
+    /// A capability that names what it reaches: checked against the call's own argument.
+    Named(Named),
+}
+
+impl Need {
+    /// As the configuration spells it.
+    pub fn spelling(self) -> &'static str {
+        match self {
+            Need::Nothing => "-",
+            Need::Plain(plain) => plain.name(),
+            Need::Named(Named::Callout) => "callout:<target>",
+            Need::Named(Named::Dict) => "dict:<name>",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Plain {
+    HttpRead,
+    HttpWrite,
+    HttpRespond,
+    BodyRead,
+    BodyWrite,
+    PropertyRead,
+    Metric,
+    Timer,
+}
+
+impl Plain {
+    pub const ALL: [Plain; 8] = [
+        Plain::HttpRead,
+        Plain::HttpWrite,
+        Plain::HttpRespond,
+        Plain::BodyRead,
+        Plain::BodyWrite,
+        Plain::PropertyRead,
+        Plain::Metric,
+        Plain::Timer,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Plain::HttpRead => "http.read",
+            Plain::HttpWrite => "http.write",
+            Plain::HttpRespond => "http.respond",
+            Plain::BodyRead => "body.read",
+            Plain::BodyWrite => "body.write",
+            Plain::PropertyRead => "property.read",
+            Plain::Metric => "metric",
+            Plain::Timer => "timer",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Named {
+    Callout,
+    Dict,
+}
+
+impl Named {
+    pub const ALL: [Named; 2] = [Named::Callout, Named::Dict];
+
+    /// The part before the colon.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Named::Callout => "callout",
+            Named::Dict => "dict",
+        }
+    }
+}
+
+/// What one plugin on one route was granted. The default reaches no further than its own
+/// exchange: all plain capabilities, no named one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    plain: u16,
+    named: Arc<BTreeSet<(Named, String)>>,
+}
+
+impl Default for Capabilities {
+    fn default() -> Capabilities {
+        Capabilities { plain: u16::MAX, named: Arc::default() }
+    }
+}
+
+impl Capabilities {
+    /// Reads a list as the configuration writes it. A list that names any plain capability
+    /// grants only the plain ones that it names; one that names none keeps the default.
+    /// The error is the word that is not a capability.
+    pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Capabilities, String> {
+        let mut plain = 0;
+        let mut named = BTreeSet::new();
+        for word in words {
+            if let Some(found) = Plain::ALL.into_iter().find(|p| p.name() == word) {
+                plain |= 1 << found as u16;
+                continue;
+            }
+            let grant = word.split_once(':').filter(|(_, name)| !name.is_empty()).and_then(|(prefix, name)| {
+                Some((Named::ALL.into_iter().find(|n| n.prefix() == prefix)?, name.to_owned()))
+            });
+            named.insert(grant.ok_or_else(|| word.to_owned())?);
+        }
+        Ok(Capabilities { plain: if plain == 0 { u16::MAX } else { plain }, named: Arc::new(named) })
+    }
+
+    /// Every spelling that [`Capabilities::parse`] takes, for error messages.
+    pub fn spellings() -> Vec<String> {
+        let plain = Plain::ALL.into_iter().map(|p| p.name().to_owned());
+        plain.chain(Named::ALL.into_iter().map(|n| Need::Named(n).spelling().to_owned())).collect()
+    }
+
+    pub fn has(&self, plain: Plain) -> bool {
+        self.plain & (1 << plain as u16) != 0
+    }
+
+    pub fn names(&self, named: Named, name: &str) -> bool {
+        self.named.iter().any(|(n, granted)| *n == named && granted == name)
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Hostcall {
+    pub call: Call,
+    /// The function under `forebay` in Lua.
+    pub lua: &'static str,
+    /// The import (module `env`) in Wasm.
+    pub wasm: &'static str,
+    pub phases: Phases,
+    pub need: Need,
+}
+
+const EXCHANGE: Phases = Phases::of(&[Phase::Request, Phase::Response]);
+const REQUEST: Phases = Phases::of(&[Phase::Request]);
+const RESPONSE: Phases = Phases::of(&[Phase::Response]);
+const SINCE_REQUEST: Phases = Phases::of(&[Phase::Request, Phase::Origin, Phase::Response, Phase::Log]);
+const SINCE_RESPONSE: Phases = Phases::of(&[Phase::Response, Phase::Log]);
+const WAITING: Phases = Phases::of(&[Phase::Request, Phase::Response, Phase::Log, Phase::Background]);
+
+macro_rules! table {
+    ($($call:ident $lua:literal $wasm:literal $phases:expr, $need:expr;)*) => {
+        /// A hostcall: the key of its row.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Call { $($call),* }
+
+        /// Every hostcall that exists, in the order of [`Call`].
+        pub const TABLE: &[Hostcall] =
+            &[$(Hostcall { call: Call::$call, lua: $lua, wasm: $wasm, phases: $phases, need: $need }),*];
+    };
+}
+
+const READ: Need = Need::Plain(Plain::HttpRead);
+const WRITE: Need = Need::Plain(Plain::HttpWrite);
+
+table! {
+    RequestHeadersGet "request.headers.get" "proxy_get_header_map_value" SINCE_REQUEST, READ;
+    RequestHeadersGetAll "request.headers.get_all" "proxy_get_header_map_pairs" SINCE_REQUEST, READ;
+    RequestHeadersPairs "request.headers.pairs" "proxy_get_header_map_pairs" SINCE_REQUEST, READ;
+    RequestHeadersSet "request.headers.set" "proxy_replace_header_map_value" REQUEST, WRITE;
+    RequestHeadersAdd "request.headers.add" "proxy_add_header_map_value" REQUEST, WRITE;
+    RequestHeadersRemove "request.headers.remove" "proxy_remove_header_map_value" REQUEST, WRITE;
+    RequestTrailersGet "request.trailers.get" "proxy_get_header_map_value" SINCE_REQUEST, READ;
+    RequestTrailersGetAll "request.trailers.get_all" "proxy_get_header_map_pairs" SINCE_REQUEST, READ;
+    RequestTrailersPairs "request.trailers.pairs" "proxy_get_header_map_pairs" SINCE_REQUEST, READ;
+    RequestTrailersSet "request.trailers.set" "proxy_replace_header_map_value" REQUEST, WRITE;
+    RequestTrailersAdd "request.trailers.add" "proxy_add_header_map_value" REQUEST, WRITE;
+    RequestTrailersRemove "request.trailers.remove" "proxy_remove_header_map_value" REQUEST, WRITE;
+    ResponseHeadersGet "response.headers.get" "proxy_get_header_map_value" SINCE_RESPONSE, READ;
+    ResponseHeadersGetAll "response.headers.get_all" "proxy_get_header_map_pairs" SINCE_RESPONSE, READ;
+    ResponseHeadersPairs "response.headers.pairs" "proxy_get_header_map_pairs" SINCE_RESPONSE, READ;
+    ResponseHeadersSet "response.headers.set" "proxy_replace_header_map_value" RESPONSE, WRITE;
+    ResponseHeadersAdd "response.headers.add" "proxy_add_header_map_value" RESPONSE, WRITE;
+    ResponseHeadersRemove "response.headers.remove" "proxy_remove_header_map_value" RESPONSE, WRITE;
+    ResponseTrailersGet "response.trailers.get" "proxy_get_header_map_value" SINCE_RESPONSE, READ;
+    ResponseTrailersGetAll "response.trailers.get_all" "proxy_get_header_map_pairs" SINCE_RESPONSE, READ;
+    ResponseTrailersPairs "response.trailers.pairs" "proxy_get_header_map_pairs" SINCE_RESPONSE, READ;
+    ResponseTrailersSet "response.trailers.set" "proxy_replace_header_map_value" RESPONSE, WRITE;
+    ResponseTrailersAdd "response.trailers.add" "proxy_add_header_map_value" RESPONSE, WRITE;
+    ResponseTrailersRemove "response.trailers.remove" "proxy_remove_header_map_value" RESPONSE, WRITE;
+    RequestBody "request.body" "proxy_get_buffer_bytes" REQUEST, Need::Plain(Plain::BodyRead);
+    RequestChunk "request.chunk" "proxy_get_buffer_bytes" REQUEST, Need::Plain(Plain::BodyRead);
+    RequestSetBody "request.set_body" "proxy_set_buffer_bytes" REQUEST, Need::Plain(Plain::BodyWrite);
+    ResponseBody "response.body" "proxy_get_buffer_bytes" RESPONSE, Need::Plain(Plain::BodyRead);
+    ResponseChunk "response.chunk" "proxy_get_buffer_bytes" RESPONSE, Need::Plain(Plain::BodyRead);
+    ResponseSetBody "response.set_body" "proxy_set_buffer_bytes" RESPONSE, Need::Plain(Plain::BodyWrite);
+    Respond "respond" "proxy_send_local_response" EXCHANGE, Need::Plain(Plain::HttpRespond);
+    // In Lua a callback that returns has continued; `close` is the only other way out.
+    Close "close" "proxy_close_stream" EXCHANGE, Need::Plain(Plain::HttpRespond);
+    HttpCall "http.call" "proxy_http_call" WAITING, Need::Named(Named::Callout);
+    PropertyGet "property.get" "proxy_get_property" Phases::ANY, Need::Plain(Plain::PropertyRead);
+    CtxGet "ctx.get" "proxy_get_property" SINCE_REQUEST, Need::Nothing;
+    CtxSet "ctx.set" "proxy_set_property" SINCE_REQUEST, Need::Nothing;
+    DictGet "dict.get" "proxy_get_shared_data" Phases::ANY, Need::Named(Named::Dict);
+    DictSet "dict.set" "proxy_set_shared_data" Phases::ANY, Need::Named(Named::Dict);
+    MetricCounter "metric.counter" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
+    MetricGauge "metric.gauge" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
+    MetricHistogram "metric.histogram" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
+    Log "log" "proxy_log" Phases::ANY, Need::Nothing;
+    Now "now" "proxy_get_current_time_nanoseconds" Phases::ANY, Need::Nothing;
+    Sleep "sleep" "forebay_time_sleep" WAITING, Need::Plain(Plain::Timer);
+    SetTick "timer.every" "proxy_set_tick_period_milliseconds"
+        Phases::of(&[Phase::Start, Phase::Background]), Need::Plain(Plain::Timer);
+    AbiVersion "abi.version" "forebay_abi_version" Phases::ANY, Need::Nothing;
+    AbiHas "abi.has" "forebay_abi_has" Phases::ANY, Need::Nothing;
+}
+
+impl Call {
+    pub fn row(self) -> &'static Hostcall {
+        &TABLE[self as usize]
+    }
+
+    /// What must hold before anything else: the phase, then the plain capability. A named one
+    /// is checked by [`Call::check_named`], where the argument is known.
+    #[inline]
+    pub fn check(self, phase: Phase, granted: &Capabilities) -> Answer<()> {
+        let row = self.row();
+        if !row.phases.contains(phase) {
+            return Err(row.phase_denied(phase));
+        }
+        match row.need {
+            Need::Plain(plain) if !granted.has(plain) => Err(row.capability_denied(plain.name())),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn check_named(self, granted: &Capabilities, name: &str) -> Answer<()> {
+        let row = self.row();
+        match row.need {
+            Need::Named(named) if !granted.names(named, name) => {
+                Err(row.capability_denied(&format!("{}:{name}", named.prefix())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Hostcall {
+    #[cold]
+    fn phase_denied(&self, phase: Phase) -> Refusal {
+        let text = format!("{}: not in phase {} (only in: {})", self.lua, phase.name(), self.phases.names());
+        Refusal::new(Status::PhaseDenied, text)
+    }
+
+    #[cold]
+    fn capability_denied(&self, needed: &str) -> Refusal {
+        let text = format!("{}: capability {needed} is not granted to this plugin", self.lua);
+        Refusal::new(Status::CapabilityDenied, text)
+    }
+}
+
+/// What can be done with a header map: with [`Map`] it names a [`Call`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderOp {
+    Get,
+    GetAll,
+    Pairs,
+    Set,
+    Add,
+    Remove,
+}
+
+impl HeaderOp {
+    pub const ALL: [HeaderOp; 6] =
+        [HeaderOp::Get, HeaderOp::GetAll, HeaderOp::Pairs, HeaderOp::Set, HeaderOp::Add, HeaderOp::Remove];
+
+    /// The row for this operation on `map`: the table lists the six operations of each map in
+    /// the order of `Map::ALL` and `HeaderOp::ALL` (held by a test).
+    #[inline]
+    pub fn on(self, map: Map) -> Call {
+        TABLE[map as usize * HeaderOp::ALL.len() + self as usize].call
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_in_the_order_of_their_calls() {
+        for (i, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.call as usize, i);
+        }
+    }
+
+    #[test]
+    fn header_rows_are_found_by_map_and_operation() {
+        let names = ["get", "get_all", "pairs", "set", "add", "remove"];
+        for map in Map::ALL {
+            for (op, name) in HeaderOp::ALL.into_iter().zip(names) {
+                assert_eq!(op.on(map).row().lua, format!("{}.{name}", map.lua()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_both_sides() {
+        let refusal = Call::RequestHeadersSet.check(Phase::Log, &Capabilities::default()).unwrap_err();
+        assert_eq!(refusal.status, Status::PhaseDenied);
+        assert_eq!(refusal.message, "request.headers.set: not in phase log (only in: request)");
+        let granted = Capabilities::parse(["http.read"]).unwrap();
+        let refusal = Call::RequestHeadersSet.check(Phase::Request, &granted).unwrap_err();
+        assert_eq!(refusal.message, "request.headers.set: capability http.write is not granted to this plugin");
+        let refusal = Call::HttpCall.check_named(&granted, "authz").unwrap_err();
+        assert_eq!(refusal.message, "http.call: capability callout:authz is not granted to this plugin");
+    }
+
+    #[test]
+    fn a_word_that_is_no_capability_is_given_back() {
+        assert_eq!(Capabilities::parse(["http.read", "dict:"]).unwrap_err(), "dict:");
+        assert_eq!(Capabilities::parse(["callouts:x"]).unwrap_err(), "callouts:x");
+        assert!(Capabilities::parse(["callout:authz"]).unwrap().has(Plain::HttpWrite));
+    }
+}

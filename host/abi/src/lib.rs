@@ -1,0 +1,129 @@
+//! What a plugin is, what it is told, and what it may ask. No engine and no I/O live here.
+//!
+//! The parts:
+//!
+//! - this file: [`Plugin`] (loaded code), [`Instance`] (a running copy), [`Host`] (everything
+//!   a plugin may ask);
+//! - [`event`]: what an instance is told, and what it answers;
+//! - [`hostcall`]: one table with a row per hostcall: names, phases, capability;
+//! - [`fault`]: how a plugin fails; [`status`]: how a hostcall is refused;
+//! - [`settings`]: what the configuration says about one plugin on one route.
+//!
+//! **Calls are synchronous; waiting is an answer.** An instance that must wait (a callout, the
+//! whole body, a timer) returns [`Action::Pause`] or [`Action::Buffer`] and is called again with
+//! the event that it waited for. So no engine knows the async runtime, no lock is held across a
+//! plugin, and the host never re-enters a guest: an event that arrives while an instance runs
+//! waits until it has returned.
+
+pub mod event;
+pub mod fault;
+pub mod hostcall;
+pub mod settings;
+pub mod status;
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use event::{
+    Action, Callbacks, CalloutError, CalloutRequest, CalloutResponse, ContextId, Event, LocalAnswer, LogLevel, Map,
+    MetricId, MetricKind, Side, Token, Value,
+};
+pub use fault::{Fault, LoadError, Verdict};
+pub use hostcall::{Call, Capabilities, Phase};
+pub use settings::{Limits, Settings};
+pub use status::{Answer, Refusal, Status};
+
+/// Loaded code: checked, compiled, shared by all workers.
+pub trait Plugin: Send + Sync {
+    /// The callbacks that this code has. An event that nobody listens to is never sent.
+    fn callbacks(&self) -> Callbacks;
+
+    /// Makes an instance for the calling worker and runs its `on_vm_start` and `on_configure`;
+    /// `host` answers for the plugin context. A `false` from either is [`Verdict::Config`].
+    fn instantiate(&self, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault>;
+}
+
+/// A running copy, owned by one worker (so not `Send`). After a fault it may be dropped, and
+/// only the exchanges that it holds feel it.
+pub trait Instance {
+    /// Opens the context of one exchange; `host` answers for it until [`Instance::close`].
+    fn open(&mut self, context: ContextId, host: Rc<dyn Host>) -> Result<(), Fault>;
+
+    /// Tells `context` what happened. [`ContextId::PLUGIN`] is the plugin context, for events
+    /// of the background.
+    fn call(&mut self, context: ContextId, event: Event<'_>) -> Result<Action, Fault>;
+
+    /// Forgets the context: nothing of it is called again. Never fails, also after a fault.
+    fn close(&mut self, context: ContextId);
+
+    /// False after a fault that left more than its own exchange in doubt (a trap in shared
+    /// memory, a VM out of memory): the worker then makes a fresh instance for what comes.
+    fn healthy(&self) -> bool;
+}
+
+/// Everything a plugin may ask. One value answers for one context. The first line of every
+/// method checks phase and capability against the row of its call in [`hostcall::TABLE`].
+pub trait Host {
+    /// Who is asking, with which configuration and limits.
+    fn settings(&self) -> &Settings;
+
+    /// Gives each value of a header, in order. Names are matched without case; pseudo headers
+    /// (`:method`, `:path`, `:authority`, `:scheme`, `:status`) are headers too.
+    fn header(&self, map: Map, name: &[u8], each: &mut dyn FnMut(&[u8])) -> Answer<()>;
+    /// Gives every header (name, value), pseudo headers first, repeated ones in their order.
+    fn headers(&self, map: Map, each: &mut dyn FnMut(&[u8], &[u8])) -> Answer<()>;
+    /// Replaces all values of a header by one.
+    fn set_header(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()>;
+    fn add_header(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()>;
+    fn remove_header(&self, map: Map, name: &[u8]) -> Answer<()>;
+    /// Replaces the whole map.
+    fn set_headers(&self, map: Map, pairs: &[(&[u8], &[u8])]) -> Answer<()>;
+
+    /// The body bytes that this context looks at now: the chunk of a body event, or all that
+    /// was buffered for it.
+    fn body(&self, side: Side) -> Answer<Bytes>;
+    /// Replaces a range of those bytes (clamped to their length, as proxy-wasm does).
+    fn set_body(&self, side: Side, range: Range<usize>, bytes: &[u8]) -> Answer<()>;
+
+    /// Answers the client from here. Takes effect when the callback has returned.
+    fn respond(&self, answer: LocalAnswer) -> Answer<()>;
+    /// Lets a paused side go on. Takes effect when the callback has returned.
+    fn resume(&self, side: Side) -> Answer<()>;
+    /// Ends the exchange without an answer. Takes effect when the callback has returned.
+    fn abort(&self) -> Answer<()>;
+
+    /// Starts an HTTP request to a pool or a named target; its end comes as [`Event::Callout`].
+    fn callout(&self, target: &str, request: CalloutRequest) -> Answer<Token>;
+    /// Starts a timer; its end comes as [`Event::Timer`].
+    fn sleep(&self, duration: Duration) -> Answer<Token>;
+    /// Sets the period of [`Event::Tick`] for the plugin context; zero stops it.
+    fn set_tick(&self, period: Duration) -> Answer<()>;
+
+    /// A fact about this exchange by proxy-wasm's attribute path (`["request", "path"]`).
+    fn property(&self, path: &[&str]) -> Answer<Value>;
+    /// A value shared along the chain: later plugins of this exchange read it with `property`.
+    fn set_property(&self, path: &[&str], value: &[u8]) -> Answer<()>;
+
+    /// A value of a dictionary that all workers share, and its version for `dict_set`.
+    fn dict_get(&self, dict: &str, key: &[u8]) -> Answer<(Bytes, u32)>;
+    /// Writes; with `Some(version)` only if the value still has that version
+    /// ([`Status::CasMismatch`] if not). `None` as value deletes.
+    fn dict_set(&self, dict: &str, key: &[u8], value: Option<&[u8]>, version: Option<u32>) -> Answer<()>;
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Answer<MetricId>;
+    /// Adds to a counter (never below zero) or a gauge.
+    fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()>;
+    /// Sets a gauge, or adds a sample to a histogram.
+    fn record_metric(&self, metric: MetricId, value: u64) -> Answer<()>;
+    fn metric(&self, metric: MetricId) -> Answer<u64>;
+
+    /// Rate-limited per plugin; what was dropped is counted.
+    fn log(&self, level: LogLevel, message: &str);
+    /// The lowest level that is kept: an engine need not format what is under it.
+    fn log_level(&self) -> LogLevel;
+    /// Time since the Unix epoch.
+    fn now(&self) -> Duration;
+}

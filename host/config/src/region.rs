@@ -1,0 +1,377 @@
+//! What a region file means. A value of these types has been checked: every name resolves,
+//! every pattern compiles, every bound holds. Defaults stand here, and nowhere else.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A whole file.
+#[derive(Clone, Debug)]
+pub struct Region {
+    /// Present if this process runs an edge.
+    pub edge: Option<Edge>,
+    /// Present if this process runs the aggregator.
+    pub aggregator: Option<Aggregator>,
+    pub log: Log,
+    /// By name.
+    pub plugins: BTreeMap<String, Arc<Plugin>>,
+    /// In the order of the file: the first that matches, of the most specific path, wins.
+    pub routes: Vec<Arc<Route>>,
+    /// By name.
+    pub pools: BTreeMap<String, Arc<Pool>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A `tracing` filter such as `info` or `info,forebay_edge=debug`.
+    pub filter: String,
+    /// One line per request.
+    pub access: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    Pretty,
+}
+
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// Unique in the region; the host's name if the file gives none.
+    pub name: String,
+    /// Threads, each with its own runtime; 0 in the file means one per core and is resolved.
+    pub workers: usize,
+    pub listeners: Vec<Listener>,
+    pub admin: Option<SocketAddr>,
+    /// Where reports go: `http://host:port`. Empty: the origins are those of the file.
+    pub aggregators: Vec<String>,
+    pub report_interval: Duration,
+    pub limits: EdgeLimits,
+    /// After SIGTERM: how long exchanges in flight may take to end.
+    pub drain: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub address: SocketAddr,
+    pub http1: bool,
+    pub http2: bool,
+    pub tls: Option<Tls>,
+}
+
+/// Certificate and key have been read and belong together.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// In the order of preference: `h2`, `http/1.1`.
+    pub alpn: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct EdgeLimits {
+    /// Bytes of all request headers: 431 past it.
+    pub header_bytes: usize,
+    /// Number of request headers.
+    pub headers: usize,
+    /// Bytes of a request body: 413 past it.
+    pub body_bytes: u64,
+    /// Open client connections per worker; past it the kernel's queue holds them.
+    pub connections: usize,
+    /// From the first byte of a request to the end of its headers; also the TLS handshake.
+    pub header_timeout: Duration,
+    /// Between two reads of a request body, and between two writes of a response that the client
+    /// does not take.
+    pub body_timeout: Duration,
+    /// A keep-alive connection without a request.
+    pub idle_timeout: Duration,
+}
+
+impl Default for EdgeLimits {
+    fn default() -> EdgeLimits {
+        EdgeLimits {
+            header_bytes: 64 << 10,
+            headers: 100,
+            body_bytes: 64 << 20,
+            connections: 16_384,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Aggregator {
+    pub address: SocketAddr,
+    /// Region name, for journals and metrics.
+    pub region: String,
+    /// Append-only file of decisions; `None` keeps them in memory only.
+    pub journal: Option<PathBuf>,
+    /// How often pools are decided.
+    pub tick: Duration,
+    /// A report older than this counts for nothing; with none younger the pool holds.
+    pub stale_after: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    pub name: String,
+    pub code: PluginCode,
+    /// Text for `on_vm_start`.
+    pub vm_config: String,
+    /// Text for `on_configure` where the route gives none: JSON, or a plain string as written.
+    pub config: String,
+    pub limits: PluginLimits,
+    /// As written, known to the ABI.
+    pub capabilities: Vec<String>,
+    pub on_fault: FaultPolicy,
+}
+
+/// The path is absolute: relative ones in the file are relative to the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PluginCode {
+    Lua(PathBuf),
+    Wasm(PathBuf),
+}
+
+/// The same fields and defaults as `abi::Limits`, which this crate may not import; the edge
+/// converts, and a test of the edge holds the defaults against each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginLimits {
+    pub cpu: Duration,
+    pub start_cpu: Duration,
+    pub wall: Duration,
+    pub memory: usize,
+    pub buffer: usize,
+    pub callouts: u32,
+    pub log_lines: u32,
+    pub metrics: u32,
+}
+
+impl Default for PluginLimits {
+    fn default() -> PluginLimits {
+        PluginLimits {
+            cpu: Duration::from_millis(10),
+            start_cpu: Duration::from_millis(500),
+            wall: Duration::from_secs(10),
+            memory: 32 << 20,
+            buffer: 1 << 20,
+            callouts: 16,
+            log_lines: 100,
+            metrics: 100,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultPolicy {
+    /// 503 with the plugin and the verdict in the detail.
+    Closed,
+    /// Go on without the plugin; closed once body bytes were changed.
+    Open,
+}
+
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub name: String,
+    /// Lower case, without port. Empty: any. `*.example.com` matches any depth of labels.
+    pub hosts: Vec<String>,
+    pub path: PathMatch,
+    /// Empty: any.
+    pub methods: Vec<String>,
+    /// All must match.
+    pub headers: Vec<HeaderMatch>,
+    pub plugins: Vec<RoutePlugin>,
+    pub to: RouteTo,
+}
+
+#[derive(Clone, Debug)]
+pub enum PathMatch {
+    Exact(String),
+    /// Matches on segment boundaries: `/api` matches `/api` and `/api/x`, not `/apix`.
+    Prefix(String),
+    /// The whole path.
+    Pattern(regex::Regex),
+}
+
+#[derive(Clone, Debug)]
+pub struct HeaderMatch {
+    /// Lower case.
+    pub name: String,
+    pub value: ValueMatch,
+}
+
+#[derive(Clone, Debug)]
+pub enum ValueMatch {
+    Present,
+    Exact(String),
+    Pattern(regex::Regex),
+}
+
+/// One plugin on this route.
+#[derive(Clone, Debug)]
+pub struct RoutePlugin {
+    pub plugin: Arc<Plugin>,
+    /// The route's own text for `on_configure`, else the plugin's.
+    pub config: String,
+    /// The route's, else the plugin's.
+    pub on_fault: FaultPolicy,
+    /// The route's, else the plugin's.
+    pub limits: PluginLimits,
+}
+
+#[derive(Clone, Debug)]
+pub enum RouteTo {
+    /// A name in `Region::pools`.
+    Pool(String),
+    Respond(DirectResponse),
+}
+
+#[derive(Clone, Debug)]
+pub struct DirectResponse {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Pool {
+    pub name: String,
+    /// Listed origins; a pool with `scaling` gets more from the aggregator.
+    pub origins: Vec<SocketAddr>,
+    pub balance: Balance,
+    /// Speak HTTP/2 with prior knowledge to origins.
+    pub http2: bool,
+    pub timeouts: PoolTimeouts,
+    /// Idle connections kept per worker and origin.
+    pub idle_connections: usize,
+    pub health: Option<HealthCheck>,
+    pub warmup: Option<Warmup>,
+    /// A new origin's share of traffic grows from a tenth to the whole over this time.
+    pub slow_start: Duration,
+    pub scaling: Option<Scaling>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    RoundRobin,
+    /// The fewest requests in flight from this worker, of two picked at random.
+    LeastRequests,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolTimeouts {
+    pub connect: Duration,
+    /// From the request sent to the response headers.
+    pub response: Duration,
+    /// Between two chunks of a response body.
+    pub body: Duration,
+    /// How long an idle connection is kept.
+    pub idle: Duration,
+}
+
+impl Default for PoolTimeouts {
+    fn default() -> PoolTimeouts {
+        PoolTimeouts {
+            connect: Duration::from_secs(2),
+            response: Duration::from_secs(30),
+            body: Duration::from_secs(60),
+            idle: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Active: a GET from each edge (not from each worker).
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthCheck {
+    pub path: String,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Successes in a row until healthy again.
+    pub healthy_after: u32,
+    /// Failures in a row until unhealthy.
+    pub unhealthy_after: u32,
+    /// The status codes that count as success.
+    pub statuses: Vec<u16>,
+}
+
+/// Real requests that each edge sends to a new origin before it takes traffic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warmup {
+    pub path: String,
+    pub requests: u32,
+    /// An origin that is not warm by then takes traffic all the same.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Scaling {
+    pub floor: u32,
+    pub ceiling: u32,
+    pub reactive: Option<Reactive>,
+    pub schedules: Vec<Schedule>,
+    /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules
+    /// without a lead of their own start this much early.
+    pub lead: Duration,
+    /// Most origins added in one decision.
+    pub step_up: u32,
+    /// Most origins removed in one decision.
+    pub step_down: u32,
+    /// A decrease waits until no decision of this window wanted more.
+    pub stabilisation: Duration,
+    pub actuator: Actuator,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reactive {
+    /// Requests a second that one origin should carry.
+    pub requests_per_origin: f64,
+    /// Window of the mean that is compared with it.
+    pub window: Duration,
+    /// Factor on demand: 1.2 keeps a fifth spare.
+    pub headroom: f64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    pub name: String,
+    /// Start of the window: cron, seconds optional as a first field. Parsed once by the checker;
+    /// the scaler parses it again, which cannot fail then.
+    pub cron: String,
+    /// IANA zone.
+    pub zone: String,
+    /// How long the window lasts.
+    pub duration: Duration,
+    /// At least this many origins serve in the window.
+    pub floor: u32,
+    /// How long before the window the floor takes effect; `Scaling::lead` if the file gives none.
+    pub lead: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub enum Actuator {
+    /// Decisions are journalled and not carried out.
+    DryRun,
+    /// Starts and stops origin processes on this machine.
+    Process(ProcessActuator),
+}
+
+#[derive(Clone, Debug)]
+pub struct ProcessActuator {
+    /// Program and arguments; `{port}` in any of them becomes the origin's port.
+    pub command: Vec<String>,
+    /// Where origins listen: 127.0.0.1 and a free port from the system for each.
+    pub host: std::net::IpAddr,
+    /// GET here until 2xx ends the boot.
+    pub ready_path: String,
+    /// A process that is not ready by then is stopped and replaced.
+    pub boot_timeout: Duration,
+    /// From SIGTERM to SIGKILL, after the edges have drained it.
+    pub stop_timeout: Duration,
+    /// Small files that let a restarted aggregator find what runs.
+    pub state_dir: PathBuf,
+}

@@ -1,0 +1,1 @@
+//! The bodies that pass through the edge: one enum, so that none is boxed.
