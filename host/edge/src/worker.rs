@@ -1,0 +1,33 @@
+//! What one worker thread owns, and what all workers share.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::origin::Origins;
+use crate::snapshot::Snapshot;
+use crate::telemetry::Telemetry;
+
+/// Owned by one thread: handed around as `Rc<Worker>`.
+pub struct Worker {
+    pub id: usize,
+    pub shared: Arc<Shared>,
+    /// Connections to origins, idle and live counts, of this worker.
+    pub origins: Origins,
+    pub telemetry: Telemetry,
+}
+
+/// Shared by all threads of the edge.
+pub struct Shared {
+    /// Taken once per request; a reload swaps it whole.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// The origins of each pool, with their health and stage.
+    pub membership: crate::membership::Memberships,
+}
+
+impl Worker {
+    /// The configuration as it is now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+}
