@@ -13,6 +13,10 @@ use std::sync::Arc;
 use crate::event::Map;
 use crate::status::{Answer, Refusal, Status};
 
+/// What `abi.version()` answers: counts up when a call changes what it means. A call that is
+/// new does not count; a plugin asks for it by `abi.has`.
+pub const VERSION: u32 = 1;
+
 /// Where an exchange stands when a plugin asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
