@@ -1,1 +1,44 @@
-//! x
+//! What the tests drive: real processes of the real binary, and origins and clients that can
+//! misbehave on purpose. Everything listens on 127.0.0.1, on ports that the system gave.
+//!
+//! - [`edge`]: `forebay run -c FILE` on a region file that the test wrote
+//! - [`process`]: one process of the binary: its log, its signals, its end
+//! - [`origin`]: an HTTP/1.1 origin in this process, one closure for each request
+//! - [`origin_http2`]: the same over HTTP/2 with prior knowledge
+//! - [`client`]: HTTP/1.1 by hand, so that it can be malformed; [`client_http2`]: HTTP/2
+//! - [`http1`]: messages on a socket, for both
+//! - [`certificate`]: a certificate for `localhost` and who trusts it
+//! - [`metrics`]: the numbers of `/metrics`
+//! - [`binary`]: where the binary and the built guests are
+//! - [`port`], [`folder`]: what one test has to itself
+//! - [`wait`]: waiting for a condition, with a deadline
+//!
+//! Nothing here skips: what is missing fails with a sentence on what to run.
+
+pub mod binary;
+pub mod certificate;
+pub mod client;
+pub mod client_http2;
+pub mod edge;
+pub mod folder;
+pub mod http1;
+pub mod metrics;
+pub mod origin;
+pub mod origin_http2;
+pub mod port;
+pub mod process;
+pub mod wait;
+
+pub use certificate::Certificate;
+pub use client::{Client, get};
+pub use client_http2::Http2;
+pub use edge::{Edge, Setup, list, to_shop};
+pub use folder::Folder;
+pub use http1::{Head, Headers, Response};
+pub use origin::{Exchange, Origin};
+pub use port::Port;
+pub use process::Process;
+pub use wait::{PATIENCE, wait_until};
+
+#[cfg(test)]
+mod tests;

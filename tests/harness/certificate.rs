@@ -1,0 +1,37 @@
+//! A certificate for `localhost`, made for one test, and the client that trusts it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+
+pub struct Certificate {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    der: CertificateDer<'static>,
+}
+
+impl Certificate {
+    /// Writes `certificate.pem` and `key.pem` into `folder`.
+    pub fn write(folder: &Path) -> Certificate {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("localhost can be certified");
+        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).expect("the test's folder can be written");
+        std::fs::write(&key, made.signing_key.serialize_pem()).expect("the test's folder can be written");
+        Certificate { certificate, key, der: made.cert.der().clone() }
+    }
+
+    /// A client configuration that trusts this certificate alone.
+    pub fn client(&self, alpn: &[&str]) -> rustls::ClientConfig {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der.clone()).expect("a self-signed certificate can be trusted");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        config
+    }
+}
