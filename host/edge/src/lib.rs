@@ -20,6 +20,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub mod admin;
 pub mod body;
 pub mod chain;
 pub mod membership;

@@ -23,6 +23,10 @@ pub struct Shared {
     pub snapshot: ArcSwap<Snapshot>,
     /// The origins of each pool, with their health and stage.
     pub membership: crate::membership::Memberships,
+    /// What all workers counted.
+    pub ledger: Arc<crate::telemetry::Ledger>,
+    /// For `/readyz`: each worker says when it accepts, and a drain says that it began.
+    pub standing: crate::admin::Standing,
 }
 
 impl Worker {

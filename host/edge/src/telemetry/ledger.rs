@@ -1,0 +1,178 @@
+//! What all workers counted, for `/metrics` and `/plugins`: workers write tallies of their own,
+//! and whoever reads adds them up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use abi::Verdict;
+use metrics::{counter, gauge};
+
+use crate::membership::Memberships;
+use crate::telemetry::load::Tally;
+
+/// Shared by all threads of the edge.
+pub struct Ledger {
+    /// One access line per request; a reload may change it.
+    pub access: AtomicBool,
+    workers: Box<[WorkerLine]>,
+    /// Locked when a worker meets a plugin or callback for the first time, and by readers.
+    plugins: Mutex<BTreeMap<Arc<str>, Vec<Arc<PluginTally>>>>,
+}
+
+/// What one worker counts of connections and exchanges.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerLine {
+    pub in_flight: Tally,
+    pub connections_open: Tally,
+    pub connections_accepted: Tally,
+}
+
+/// What one worker counts of one plugin.
+#[derive(Default)]
+pub struct PluginTally {
+    /// Locked by its worker for a callback that it has not met before, and by readers.
+    calls: Mutex<Vec<(&'static str, Arc<Tally>)>>,
+    faults: [Tally; Verdict::ALL.len()],
+    instances: Tally,
+}
+
+impl PluginTally {
+    pub fn call(&self, callback: &'static str) -> Arc<Tally> {
+        let mut calls = lock(&self.calls);
+        if let Some((_, tally)) = calls.iter().find(|(name, _)| *name == callback) {
+            return tally.clone();
+        }
+        let tally = Arc::new(Tally::default());
+        calls.push((callback, tally.clone()));
+        tally
+    }
+
+    pub fn fault(&self, verdict: Verdict) {
+        self.faults[place(verdict)].add(1);
+    }
+
+    pub fn instance_made(&self) {
+        self.instances.add(1);
+    }
+
+    pub fn instance_dropped(&self) {
+        self.instances.sub(1);
+    }
+}
+
+/// A plugin's counts over all workers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PluginCount {
+    pub calls: BTreeMap<&'static str, u64>,
+    /// Only verdicts that occurred.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Alive now.
+    pub instances: u64,
+}
+
+impl PluginCount {
+    pub fn total_calls(&self) -> u64 {
+        self.calls.values().sum()
+    }
+
+    pub fn total_faults(&self) -> u64 {
+        self.faults.values().sum()
+    }
+}
+
+impl Ledger {
+    pub fn new(workers: usize, access: bool) -> Ledger {
+        Ledger {
+            access: AtomicBool::new(access),
+            workers: (0..workers.max(1)).map(|_| WorkerLine::default()).collect(),
+            plugins: Mutex::default(),
+        }
+    }
+
+    /// The line of one worker; only that worker writes it.
+    pub fn worker(&self, id: usize) -> &WorkerLine {
+        &self.workers[id]
+    }
+
+    /// Exchanges with clients now, over all workers.
+    pub fn in_flight(&self) -> u64 {
+        sum(self.workers.iter().map(|worker| worker.in_flight.get()))
+    }
+
+    pub fn connections_open(&self) -> u64 {
+        sum(self.workers.iter().map(|worker| worker.connections_open.get()))
+    }
+
+    pub fn connections_accepted(&self) -> u64 {
+        sum(self.workers.iter().map(|worker| worker.connections_accepted.get()))
+    }
+
+    pub(super) fn plugin(&self, plugin: &Arc<str>) -> Arc<PluginTally> {
+        let tally = Arc::new(PluginTally::default());
+        lock(&self.plugins).entry(plugin.clone()).or_default().push(tally.clone());
+        tally
+    }
+
+    /// By plugin name; a plugin that was never called is missing.
+    pub fn plugins(&self) -> BTreeMap<Arc<str>, PluginCount> {
+        lock(&self.plugins).iter().map(|(name, tallies)| (name.clone(), count(tallies))).collect()
+    }
+
+    /// Brings what is only counted here into the metrics: call it before rendering them.
+    pub fn publish(&self, membership: &Memberships) {
+        gauge!("forebay_in_flight").set(self.in_flight() as f64);
+        gauge!("forebay_connections_open").set(self.connections_open() as f64);
+        counter!("forebay_connections_accepted_total").absolute(self.connections_accepted());
+        for (plugin, count) in self.plugins() {
+            let name = plugin.to_string();
+            for (callback, calls) in count.calls {
+                counter!("forebay_plugin_calls_total", "plugin" => name.clone(), "callback" => callback)
+                    .absolute(calls);
+            }
+            for (verdict, faults) in count.faults {
+                counter!("forebay_plugin_faults_total", "plugin" => name.clone(), "verdict" => verdict)
+                    .absolute(faults);
+            }
+            gauge!("forebay_plugin_instances", "plugin" => name).set(count.instances as f64);
+        }
+        membership.publish();
+    }
+
+    /// Whether each request leaves a line.
+    pub fn access(&self) -> bool {
+        self.access.load(Ordering::Relaxed)
+    }
+}
+
+fn count(tallies: &[Arc<PluginTally>]) -> PluginCount {
+    let mut total = PluginCount::default();
+    for tally in tallies {
+        for (callback, calls) in lock(&tally.calls).iter() {
+            *total.calls.entry(callback).or_default() += calls.get();
+        }
+        for verdict in Verdict::ALL {
+            let faults = tally.faults[place(verdict)].get();
+            if faults > 0 {
+                *total.faults.entry(verdict.name()).or_default() += faults;
+            }
+        }
+        total.instances = total.instances.wrapping_add(tally.instances.get());
+    }
+    total
+}
+
+fn place(verdict: Verdict) -> usize {
+    Verdict::ALL.iter().position(|one| *one == verdict).expect("ALL has every verdict")
+}
+
+/// What goes up on one worker and down on another wraps; the sum does not.
+fn sum(values: impl Iterator<Item = u64>) -> u64 {
+    values.fold(0, u64::wrapping_add)
+}
+
+/// Nothing that holds these locks can panic half-way.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

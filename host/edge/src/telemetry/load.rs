@@ -1,0 +1,200 @@
+//! Cumulative counts that one worker writes and the control thread reads: the raw material of
+//! reports. Nothing is ever reset, so each reader subtracts what it saw before.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A count with one writer. Adding is a plain load and store: a read-modify-write would lock
+/// the line for nothing, since no other thread writes it.
+#[derive(Debug, Default)]
+pub struct Tally(AtomicU64);
+
+impl Tally {
+    pub fn add(&self, by: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+    }
+
+    pub fn sub(&self, by: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(by), Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one worker counts for one pool; on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PoolLoad {
+    /// Offered: refused ones included.
+    pub requests: Tally,
+    /// Refused by the edge, or shed by an origin with 503.
+    pub rejects: Tally,
+    /// Answered with 500 and up, or not answered by an origin that was asked.
+    pub errors: Tally,
+    /// Attempts that were given to an origin: retries included.
+    pub attempts: Tally,
+    /// Attempts without an answer.
+    pub failures: Tally,
+    pub retries: Tally,
+    /// Exchanges with an origin now.
+    pub in_flight: Tally,
+    pub latency: Latency,
+}
+
+/// What one worker counts for one origin.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct OriginLoad {
+    pub requests: Tally,
+    pub in_flight: Tally,
+}
+
+/// Buckets per power of two: values within a bucket differ by at most 1/32.
+const STEPS: u64 = 32;
+const STEP_BITS: u32 = STEPS.trailing_zeros();
+/// Longer ones count as this long: 134 s.
+const LONGEST_US: u64 = (1 << 27) - 1;
+const BUCKETS: usize = ((27 - STEP_BITS + 1) as usize) << STEP_BITS;
+
+/// A latency histogram on a logarithmic scale, in microseconds. Fixed buckets and not a sketch
+/// that grows, because two states of it can be subtracted: each aggregator gets the quantile of
+/// exactly the period that it has not seen, and recording takes no lock.
+#[derive(Debug)]
+pub struct Latency {
+    sum_us: Tally,
+    buckets: Box<[Tally]>,
+}
+
+impl Default for Latency {
+    fn default() -> Latency {
+        Latency { sum_us: Tally::default(), buckets: (0..BUCKETS).map(|_| Tally::default()).collect() }
+    }
+}
+
+impl Latency {
+    pub fn record(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(LONGEST_US).min(LONGEST_US);
+        self.sum_us.add(us);
+        self.buckets[bucket(us)].add(1);
+    }
+}
+
+fn bucket(us: u64) -> usize {
+    if us < STEPS {
+        return us as usize;
+    }
+    let shift = us.ilog2() - STEP_BITS;
+    ((shift as usize + 1) << STEP_BITS) + ((us >> shift) & (STEPS - 1)) as usize
+}
+
+/// The middle of a bucket, in microseconds.
+fn middle(bucket: usize) -> f64 {
+    if bucket < STEPS as usize {
+        return bucket as f64;
+    }
+    let shift = (bucket >> STEP_BITS) as u32 - 1;
+    let low = (STEPS + (bucket as u64 & (STEPS - 1))) << shift;
+    low as f64 + ((1u64 << shift) - 1) as f64 / 2.0
+}
+
+/// A state of one or more [`Latency`]s, or the difference of two.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LatencyCount {
+    sum_us: u64,
+    buckets: Vec<u64>,
+}
+
+impl LatencyCount {
+    pub fn add(&mut self, latency: &Latency) {
+        self.buckets.resize(BUCKETS, 0);
+        self.sum_us += latency.sum_us.get();
+        for (mine, theirs) in self.buckets.iter_mut().zip(&latency.buckets) {
+            *mine += theirs.get();
+        }
+    }
+
+    /// What came after `earlier`, which must be an earlier state of the same.
+    pub fn since(&self, earlier: &LatencyCount) -> LatencyCount {
+        let before = |i: usize| earlier.buckets.get(i).copied().unwrap_or(0);
+        LatencyCount {
+            sum_us: self.sum_us.saturating_sub(earlier.sum_us),
+            buckets: self.buckets.iter().enumerate().map(|(i, n)| n.saturating_sub(before(i))).collect(),
+        }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    pub fn sum_ms(&self) -> f64 {
+        self.sum_us as f64 / 1e3
+    }
+
+    /// Milliseconds that the fraction `q` does not exceed, within 1/64; 0 if nothing was
+    /// measured.
+    pub fn quantile_ms(&self, q: f64) -> f64 {
+        let count = self.count();
+        if count == 0 {
+            return 0.0;
+        }
+        let rank = ((q * count as f64).ceil() as u64).clamp(1, count);
+        let mut seen = 0;
+        let at = self.buckets.iter().position(|n| {
+            seen += n;
+            seen >= rank
+        });
+        at.map_or(0.0, |at| middle(at) / 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(latency: &Latency) -> LatencyCount {
+        let mut count = LatencyCount::default();
+        count.add(latency);
+        count
+    }
+
+    #[test]
+    fn a_quantile_is_within_a_thirty_second_of_the_truth() {
+        for scale in [1u64, 7, 130, 4_000, 90_000] {
+            let latency = Latency::default();
+            (1..=1000).for_each(|i| latency.record(Duration::from_micros(i * scale)));
+            let count = state(&latency);
+            for q in [0.5, 0.9, 0.99, 1.0] {
+                let truth = (q * 1000.0) * scale as f64 / 1e3;
+                let found = count.quantile_ms(q);
+                assert!((found - truth).abs() <= truth / 32.0, "q {q} scale {scale}: {found} for {truth}");
+            }
+            assert_eq!(count.count(), 1000);
+            assert_eq!(count.sum_ms(), (500_500 * scale) as f64 / 1e3);
+        }
+    }
+
+    #[test]
+    fn a_difference_holds_only_what_came_after() {
+        let latency = Latency::default();
+        (0..100).for_each(|_| latency.record(Duration::from_secs(2)));
+        let before = state(&latency);
+        (0..10).for_each(|_| latency.record(Duration::from_millis(3)));
+        let after = state(&latency).since(&before);
+        assert_eq!(after.count(), 10);
+        assert!(after.quantile_ms(0.99) < 3.1, "the two seconds of before are not in it");
+        assert_eq!(state(&latency).since(&state(&latency)).quantile_ms(0.99), 0.0);
+    }
+
+    #[test]
+    fn the_extremes_have_a_bucket() {
+        for us in [0, 1, STEPS - 1, STEPS, LONGEST_US] {
+            assert!(bucket(us) < BUCKETS);
+        }
+        assert_eq!(bucket(LONGEST_US), BUCKETS - 1);
+        let latency = Latency::default();
+        latency.record(Duration::MAX);
+        assert!(state(&latency).quantile_ms(1.0) > 130_000.0);
+    }
+}
