@@ -2,7 +2,7 @@
 //! every pattern compiles, every bound holds. Defaults stand here, and nowhere else.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,12 @@ pub enum LogFormat {
     Pretty,
 }
 
+impl Default for Log {
+    fn default() -> Log {
+        Log { format: LogFormat::Json, filter: "info".to_owned(), access: true }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Edge {
     /// Unique in the region; the host's name if the file gives none.
@@ -52,6 +58,13 @@ pub struct Edge {
     pub limits: EdgeLimits,
     /// After SIGTERM: how long exchanges in flight may take to end.
     pub drain: Duration,
+}
+
+impl Edge {
+    /// One per core.
+    pub const WORKERS: u32 = 0;
+    pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+    pub const DRAIN: Duration = Duration::from_secs(30);
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +130,12 @@ pub struct Aggregator {
     pub stale_after: Duration,
 }
 
+impl Aggregator {
+    pub const REGION: &str = "local";
+    pub const TICK: Duration = Duration::from_secs(1);
+    pub const STALE_AFTER: Duration = Duration::from_secs(5);
+}
+
 #[derive(Clone, Debug)]
 pub struct Plugin {
     pub name: String,
@@ -167,9 +186,10 @@ impl Default for PluginLimits {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FaultPolicy {
     /// 503 with the plugin and the verdict in the detail.
+    #[default]
     Closed,
     /// Go on without the plugin; closed once body bytes were changed.
     Open,
@@ -194,7 +214,7 @@ pub enum PathMatch {
     Exact(String),
     /// Matches on segment boundaries: `/api` matches `/api` and `/api/x`, not `/apix`.
     Prefix(String),
-    /// The whole path.
+    /// The whole path: compiled with both ends anchored.
     Pattern(regex::Regex),
 }
 
@@ -209,6 +229,7 @@ pub struct HeaderMatch {
 pub enum ValueMatch {
     Present,
     Exact(String),
+    /// The whole value.
     Pattern(regex::Regex),
 }
 
@@ -238,6 +259,10 @@ pub struct DirectResponse {
     pub body: String,
 }
 
+impl DirectResponse {
+    pub const STATUS: u16 = 200;
+}
+
 #[derive(Clone, Debug)]
 pub struct Pool {
     pub name: String,
@@ -256,8 +281,15 @@ pub struct Pool {
     pub scaling: Option<Scaling>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl Pool {
+    pub const HTTP2: bool = false;
+    pub const IDLE_CONNECTIONS: u32 = 64;
+    pub const SLOW_START: Duration = Duration::ZERO;
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
+    #[default]
     RoundRobin,
     /// The fewest requests in flight from this worker, of two picked at random.
     LeastRequests,
@@ -299,6 +331,19 @@ pub struct HealthCheck {
     pub statuses: Vec<u16>,
 }
 
+impl Default for HealthCheck {
+    fn default() -> HealthCheck {
+        HealthCheck {
+            path: "/".to_owned(),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            healthy_after: 2,
+            unhealthy_after: 3,
+            statuses: vec![200],
+        }
+    }
+}
+
 /// Real requests that each edge sends to a new origin before it takes traffic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Warmup {
@@ -306,6 +351,12 @@ pub struct Warmup {
     pub requests: u32,
     /// An origin that is not warm by then takes traffic all the same.
     pub timeout: Duration,
+}
+
+impl Default for Warmup {
+    fn default() -> Warmup {
+        Warmup { path: "/".to_owned(), requests: 10, timeout: Duration::from_secs(10) }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -326,6 +377,14 @@ pub struct Scaling {
     pub actuator: Actuator,
 }
 
+impl Scaling {
+    pub const FLOOR: u32 = 1;
+    pub const LEAD: Duration = Duration::from_secs(120);
+    pub const STEP_UP: u32 = 10;
+    pub const STEP_DOWN: u32 = 2;
+    pub const STABILISATION: Duration = Duration::from_secs(300);
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reactive {
     /// Requests a second that one origin should carry.
@@ -336,11 +395,16 @@ pub struct Reactive {
     pub headroom: f64,
 }
 
+impl Reactive {
+    pub const WINDOW: Duration = Duration::from_secs(30);
+    pub const HEADROOM: f64 = 1.2;
+}
+
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub name: String,
     /// Start of the window: cron, seconds optional as a first field. Parsed once by the checker;
-    /// the scaler parses it again, which cannot fail then.
+    /// the scaler parses it again with [`crate::cron::parse`], which cannot fail then.
     pub cron: String,
     /// IANA zone.
     pub zone: String,
@@ -350,6 +414,10 @@ pub struct Schedule {
     pub floor: u32,
     /// How long before the window the floor takes effect; `Scaling::lead` if the file gives none.
     pub lead: Duration,
+}
+
+impl Schedule {
+    pub const ZONE: &str = "UTC";
 }
 
 #[derive(Clone, Debug)]
@@ -365,7 +433,7 @@ pub struct ProcessActuator {
     /// Program and arguments; `{port}` in any of them becomes the origin's port.
     pub command: Vec<String>,
     /// Where origins listen: 127.0.0.1 and a free port from the system for each.
-    pub host: std::net::IpAddr,
+    pub host: IpAddr,
     /// GET here until 2xx ends the boot.
     pub ready_path: String,
     /// A process that is not ready by then is stopped and replaced.
@@ -374,4 +442,11 @@ pub struct ProcessActuator {
     pub stop_timeout: Duration,
     /// Small files that let a restarted aggregator find what runs.
     pub state_dir: PathBuf,
+}
+
+impl ProcessActuator {
+    pub const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    pub const READY_PATH: &str = "/";
+    pub const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
+    pub const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 }

@@ -1,0 +1,94 @@
+//! From what is written to what is meant: names resolve, files exist, bounds hold. Everything that
+//! is wrong is added to the errors, and checking goes on; a part that cannot be made is `None`.
+//!
+//! - [`names`]: what is unique, and what resolves.
+//! - [`files`]: paths, plugin folders, PEM.
+//! - `edge`, `plugin`, `route`, `pool`: the sections.
+
+mod edge;
+mod files;
+mod names;
+mod plugin;
+mod pool;
+mod route;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use self::files::Folder;
+use self::names::Names;
+use crate::error::{Errors, Place, Problem};
+use crate::raw::File;
+use crate::raw::value::{At, Written};
+use crate::region::{Log, Region};
+
+pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> {
+    let folder = Folder::new(base_dir);
+    if raw.edge.is_none() && raw.aggregator.is_none() {
+        // A section that could not be read has its own error.
+        if errors.is_empty() {
+            let problem = Problem::found("neither \"edge\" nor \"aggregator\" is given");
+            errors.add(&raw.place, problem.allowed("needed: one of them or both"));
+        }
+    }
+    let pool_names = Names::collect("pool", &raw.pools, |pool| pool.name.as_ref(), errors);
+    let plugin_names = Names::collect("plugin", &raw.plugins, |plugin| plugin.name.as_ref(), errors);
+    Names::collect("route", &raw.routes, |route| route.name.as_ref(), errors);
+
+    let edge = raw.edge.as_ref().map(|edge| edge::edge(edge, &folder, errors));
+    let aggregator = raw.aggregator.as_ref().map(|aggregator| edge::aggregator(aggregator, &folder, errors));
+    edge::refuse_shared_addresses(raw, errors);
+    let pools: Vec<_> = raw.pools.iter().map(|pool| pool::pool(pool, &folder, errors)).collect();
+    let plugins: Vec<_> =
+        raw.plugins.iter().map(|plugin| plugin::plugin(plugin, &pool_names, &folder, errors)).collect();
+    let plugins: BTreeMap<_, _> = plugins.into_iter().flatten().map(|p| (p.name.clone(), Arc::new(p))).collect();
+    let routes: Vec<_> =
+        raw.routes.iter().map(|route| route::route(route, &plugin_names, &plugins, &pool_names, errors)).collect();
+    if !errors.is_empty() {
+        return None;
+    }
+    Some(Region {
+        edge: transpose(edge)?,
+        aggregator: transpose(aggregator)?,
+        log: Log { format: raw.log.format.value, filter: raw.log.filter.0.clone(), access: raw.log.access.value },
+        plugins,
+        routes: routes.into_iter().map(|route| route.map(Arc::new)).collect::<Option<_>>()?,
+        pools: pools.into_iter().map(|pool| pool.map(|p| (p.name.clone(), Arc::new(p)))).collect::<Option<_>>()?,
+    })
+}
+
+/// Not written is fine; written and not made has its error.
+fn transpose<T>(section: Option<Option<T>>) -> Option<Option<T>> {
+    match section {
+        Some(made) => made.map(Some),
+        None => Some(None),
+    }
+}
+
+/// Of keys that exclude each other: says so if more are given, or if none is and one is needed.
+fn one_of(place: &Place, keys: &[(&str, Option<&Place>)], needed: bool, errors: &mut Errors) {
+    let all = keys.iter().map(|(key, _)| format!("\"{key}\"")).collect::<Vec<_>>().join(", ");
+    let given: Vec<_> = keys.iter().filter_map(|(key, place)| Some((key, (*place)?))).collect();
+    match given.as_slice() {
+        [] if needed => {
+            errors.add(place, Problem::found("none of its kinds is given").allowed(format!("needed: one of {all}")))
+        }
+        [] | [_] => {}
+        [(first, _), more @ ..] => {
+            for (key, at) in more {
+                let problem = Problem::found(format!("\"{key}\" stands beside \"{first}\""));
+                errors.add(at, problem.allowed(format!("allowed: one of {all}")));
+            }
+        }
+    }
+}
+
+/// As it would be written.
+fn text(value: &impl Written) -> String {
+    value.written().as_str().unwrap_or_default().to_owned()
+}
+
+fn place<T>(value: &Option<At<T>>) -> Option<&Place> {
+    value.as_ref().map(|at| &at.place)
+}

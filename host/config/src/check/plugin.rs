@@ -1,0 +1,99 @@
+//! The section `plugins`.
+
+use std::path::{Path, PathBuf};
+
+use super::files::Folder;
+use super::names::Names;
+use crate::error::{Errors, Problem};
+use crate::raw::plugin as raw;
+use crate::region::{Plugin, PluginCode, PluginLimits};
+
+pub fn plugin(raw: &raw::Plugin, pools: &Names, folder: &Folder, errors: &mut Errors) -> Option<Plugin> {
+    super::one_of(
+        &raw.place,
+        &[("lua", super::place(&raw.lua)), ("wasm", super::place(&raw.wasm))],
+        !errors.has_under(&raw.place),
+        errors,
+    );
+    let lua = raw.lua.as_ref().map(|path| folder.code(path, lua_main, errors).map(PluginCode::Lua));
+    let wasm = raw.wasm.as_ref().map(|path| folder.code(path, wasm_module, errors).map(PluginCode::Wasm));
+    for capability in raw.capabilities.iter() {
+        if let Some(target) = capability.value.0.strip_prefix("callout:") {
+            pools.resolve(target, &capability.place, errors);
+        }
+    }
+    let limits = limits(&raw.limits);
+    if limits.wall < limits.cpu {
+        let problem = Problem::found("less than the CPU time that it includes");
+        errors.add(&raw.limits.wall.place, problem.allowed("allowed: at least \"cpu\""));
+    }
+    let text = |freeform: &Option<crate::raw::value::At<raw::Freeform>>| {
+        freeform.as_ref().map_or_else(String::new, |freeform| freeform.0.clone())
+    };
+    Some(Plugin {
+        name: raw.name.as_ref()?.0.clone(),
+        code: lua.or(wasm)??,
+        vm_config: text(&raw.vm_config),
+        config: text(&raw.config),
+        limits,
+        capabilities: raw.capabilities.iter().map(|capability| capability.value.0.clone()).collect(),
+        on_fault: raw.on_fault.value,
+    })
+}
+
+fn limits(raw: &raw::Limits) -> PluginLimits {
+    PluginLimits {
+        cpu: raw.cpu.0,
+        start_cpu: raw.start_cpu.0,
+        wall: raw.wall.0,
+        memory: raw.memory.bytes(),
+        buffer: raw.buffer.bytes(),
+        callouts: raw.callouts.0,
+        log_lines: raw.log_lines.0,
+        metrics: raw.metrics.0,
+    }
+}
+
+/// The route's limits where it gives them, else the plugin's.
+pub fn limits_over(raw: &raw::RouteLimits, plugin: &PluginLimits) -> PluginLimits {
+    PluginLimits {
+        cpu: raw.cpu.as_ref().map_or(plugin.cpu, |cpu| cpu.0),
+        start_cpu: raw.start_cpu.as_ref().map_or(plugin.start_cpu, |cpu| cpu.0),
+        wall: raw.wall.as_ref().map_or(plugin.wall, |wall| wall.0),
+        memory: raw.memory.as_ref().map_or(plugin.memory, |memory| memory.bytes()),
+        buffer: raw.buffer.as_ref().map_or(plugin.buffer, |buffer| buffer.bytes()),
+        callouts: raw.callouts.as_ref().map_or(plugin.callouts, |callouts| callouts.0),
+        log_lines: raw.log_lines.as_ref().map_or(plugin.log_lines, |lines| lines.0),
+        metrics: raw.metrics.as_ref().map_or(plugin.metrics, |metrics| metrics.0),
+    }
+}
+
+fn lua_main(folder: &Path) -> Result<PathBuf, Problem> {
+    let main = folder.join("main.lua");
+    if main.is_file() {
+        return Ok(main);
+    }
+    let problem = Problem::found(format!("no main.lua in {}", folder.display()));
+    Err(problem.allowed("allowed: a Lua file, or a folder with a main.lua"))
+}
+
+/// Where `forebay plugin build` puts the module of a folder's package.
+fn wasm_module(folder: &Path) -> Result<PathBuf, Problem> {
+    let allowed = "allowed: a Wasm module, or a folder with a Cargo.toml";
+    let manifest = folder.join("Cargo.toml");
+    let text = std::fs::read_to_string(&manifest)
+        .map_err(|_| Problem::found(format!("no Cargo.toml in {}", folder.display())).allowed(allowed))?;
+    let package = package_name(&text)
+        .ok_or_else(|| Problem::found(format!("no package name in {}", manifest.display())).allowed(allowed))?;
+    let module = folder.join("target/forebay").join(format!("{package}.wasm"));
+    if module.is_file() {
+        return Ok(module);
+    }
+    let problem = Problem::found(format!("not built: there is no {}", module.display()));
+    Err(problem.allowed(format!("run: forebay plugin build {}", folder.display())))
+}
+
+fn package_name(manifest: &str) -> Option<String> {
+    let manifest: toml::Table = manifest.parse().ok()?;
+    Some(manifest.get("package")?.get("name")?.as_str()?.to_owned())
+}

@@ -1,0 +1,131 @@
+//! The section `pools`.
+
+use std::collections::BTreeSet;
+
+use super::files::Folder;
+use super::names::Names;
+use crate::error::{Errors, Problem};
+use crate::raw::pool as raw;
+use crate::raw::value::At;
+use crate::region::{Actuator, HealthCheck, Pool, PoolTimeouts, ProcessActuator, Reactive, Scaling, Schedule, Warmup};
+
+pub fn pool(raw: &At<raw::Pool>, folder: &Folder, errors: &mut Errors) -> Option<Pool> {
+    if raw.origins.is_empty() && raw.scaling.is_none() && !errors.has_under(&raw.place) {
+        let problem = Problem::found("neither \"origins\" nor \"scaling\" is given");
+        errors.add(&raw.place, problem.allowed("needed: one of them or both"));
+    }
+    let mut seen = BTreeSet::new();
+    for origin in raw.origins.iter() {
+        if !seen.insert(origin.value.0) {
+            errors.add(&origin.place, Problem::found(format!("{} is given twice", origin.value.0)));
+        }
+        if origin.value.0.port() == 0 {
+            errors.add(&origin.place, Problem::found("found port 0").allowed("allowed: a port from 1 to 65535"));
+        }
+    }
+    let scaling = raw.scaling.as_ref().map(|scaling| self::scaling(scaling, folder, errors));
+    Some(Pool {
+        name: raw.name.as_ref()?.0.clone(),
+        origins: raw.origins.iter().map(|origin| origin.value.0).collect(),
+        balance: raw.balance.value,
+        http2: raw.http2.value,
+        timeouts: PoolTimeouts {
+            connect: raw.timeouts.connect.0,
+            response: raw.timeouts.response.0,
+            body: raw.timeouts.body.0,
+            idle: raw.timeouts.idle.0,
+        },
+        idle_connections: raw.idle_connections.0 as usize,
+        health: raw.health.as_ref().map(|health| self::health(health, errors)),
+        warmup: raw.warmup.as_ref().map(|warmup| Warmup {
+            path: warmup.path.0.clone(),
+            requests: warmup.requests.0,
+            timeout: warmup.timeout.0,
+        }),
+        slow_start: raw.slow_start.0,
+        scaling: super::transpose(scaling)?,
+    })
+}
+
+fn health(raw: &At<raw::Health>, errors: &mut Errors) -> HealthCheck {
+    if raw.statuses.is_empty() && raw.statuses.complete {
+        let problem = Problem::found("found an empty list");
+        errors.add(&raw.statuses.place, problem.allowed("needed: at least one status"));
+    }
+    HealthCheck {
+        path: raw.path.0.clone(),
+        interval: raw.interval.0,
+        timeout: raw.timeout.0,
+        healthy_after: raw.healthy_after.0,
+        unhealthy_after: raw.unhealthy_after.0,
+        statuses: raw.statuses.iter().map(|status| status.value.0).collect(),
+    }
+}
+
+fn scaling(raw: &At<raw::Scaling>, folder: &Folder, errors: &mut Errors) -> Option<Scaling> {
+    Names::collect("schedule", &raw.schedules, |schedule| schedule.name.as_ref(), errors);
+    let ceiling = raw.ceiling.as_ref().map(|ceiling| ceiling.0);
+    if let Some(ceiling) = ceiling {
+        let floors = raw.schedules.iter().filter_map(|schedule| schedule.floor.as_ref());
+        for floor in std::iter::once(&raw.floor).chain(floors).filter(|floor| floor.0 > ceiling) {
+            let problem = Problem::found(format!("the floor {} is over the ceiling {ceiling}", floor.0));
+            errors.add(&floor.place, problem.allowed(format!("allowed: 0 to {ceiling}")));
+        }
+    }
+    let schedules: Vec<_> = raw.schedules.iter().map(|schedule| self::schedule(schedule, raw.lead.0)).collect();
+    let actuator = raw.actuator.as_ref().map(|actuator| self::actuator(&actuator.value, folder, errors));
+    let reactive = raw.reactive.as_ref().map(|reactive| {
+        Some(Reactive {
+            requests_per_origin: reactive.requests_per_origin.as_ref()?.0,
+            window: reactive.window.0,
+            headroom: reactive.headroom.0,
+        })
+    });
+    Some(Scaling {
+        floor: raw.floor.0,
+        ceiling: ceiling?,
+        reactive: super::transpose(reactive)?,
+        schedules: schedules.into_iter().collect::<Option<_>>()?,
+        lead: raw.lead.0,
+        step_up: raw.step_up.0,
+        step_down: raw.step_down.0,
+        stabilisation: raw.stabilisation.0,
+        actuator: actuator??,
+    })
+}
+
+fn schedule(raw: &At<raw::Schedule>, lead: std::time::Duration) -> Option<Schedule> {
+    Some(Schedule {
+        name: raw.name.as_ref()?.0.clone(),
+        cron: raw.cron.as_ref()?.0.clone(),
+        zone: raw.zone.0.clone(),
+        duration: raw.duration.as_ref()?.0,
+        floor: raw.floor.as_ref()?.0,
+        lead: raw.lead.as_ref().map_or(lead, |lead| lead.0),
+    })
+}
+
+fn actuator(raw: &raw::Actuator, folder: &Folder, errors: &mut Errors) -> Option<Actuator> {
+    let raw = match raw {
+        raw::Actuator::DryRun => return Some(Actuator::DryRun),
+        raw::Actuator::Process(process) => process,
+    };
+    let command = raw.command.as_ref().map(|command| {
+        if command.first().is_none_or(|program| program.value.0.is_empty()) && command.complete {
+            let problem = Problem::found("found no program");
+            errors.add(&command.place, problem.allowed("needed: a program and its arguments"));
+        } else if command.complete && !command.iter().any(|word| word.value.0.contains("{port}")) {
+            let problem = Problem::found("no \"{port}\" in the command");
+            errors.add(&command.place, problem.allowed("needed: \"{port}\" where the origin's port goes"));
+        }
+        command.iter().map(|word| word.value.0.clone()).collect::<Vec<_>>()
+    });
+    Some(Actuator::Process(ProcessActuator {
+        command: command?,
+        host: raw.host.0,
+        ready_path: raw.ready_path.0.clone(),
+        boot_timeout: raw.boot_timeout.0,
+        stop_timeout: raw.stop_timeout.0,
+        state_dir: folder.path(raw.state_dir.as_ref()?),
+    }))
+}

@@ -1,0 +1,37 @@
+//! A region file as written: the keys of each section, what their values look like and what
+//! holds where a key is not given. What the values mean together is [`crate::check`]'s business.
+//!
+//! - [`value`]: how a value is read, and the table that makes a section.
+//! - [`form`]: values written as one text or number.
+//! - [`edge`], [`plugin`], [`route`], [`pool`]: the sections.
+
+pub mod edge;
+pub mod form;
+pub mod plugin;
+pub mod pool;
+pub mod route;
+pub mod value;
+
+use self::edge::{Aggregator, Edge, Log};
+use self::plugin::Plugin;
+use self::pool::Pool;
+use self::route::Route;
+use self::value::keys;
+
+keys! {
+    /// A region file: what one Forebay process runs.
+    pub struct File {
+        /// The data plane. Given if this process runs an edge.
+        optional edge: Edge,
+        /// The control plane of the region. Given if this process runs the aggregator.
+        optional aggregator: Aggregator,
+        /// What is logged, and how.
+        section log: Log,
+        /// Code that routes name.
+        list plugins: Plugin,
+        /// Where requests go: the most specific path wins, then the first in the file.
+        list routes: Route,
+        /// Origins that serve the same, and how many of them there should be.
+        list pools: Pool,
+    }
+}

@@ -1,0 +1,103 @@
+//! The sections `edge`, `aggregator` and `log`.
+
+use super::form::{
+    Address, AggregatorUrl, Alpn, FilePath, Name, Period, Positive, Protocol, Size, Span, Text, Workers,
+};
+use super::value::{List, keys};
+use crate::region;
+use crate::region::LogFormat;
+
+keys! {
+    /// The data plane: takes requests, runs plugins, sends to origins.
+    pub struct Edge {
+        /// Unique in the region. Default: the host's name.
+        optional name: Name,
+        /// Threads, each with its own runtime, connections and plugin instances; 0 is one per core.
+        default workers: Workers = region::Edge::WORKERS,
+        /// Where requests arrive.
+        required listeners: List<Listener>,
+        /// Where health, metrics and state are asked for; not for the public. Default: nowhere.
+        optional admin: Address,
+        /// Where reports go. Without one, the origins are those of the file.
+        list aggregators: AggregatorUrl,
+        /// How often a report is sent.
+        default report_interval: Period = region::Edge::REPORT_INTERVAL,
+        /// Bounds of what a client may send and hold.
+        section limits: EdgeLimits,
+        /// After SIGTERM: how long exchanges in flight may take to end.
+        default drain: Span = region::Edge::DRAIN,
+    }
+}
+
+keys! {
+    /// One address that clients connect to.
+    pub struct Listener {
+        /// Address and port.
+        required address: Address,
+        /// Versions of HTTP; without TLS, HTTP/2 needs prior knowledge.
+        default protocols: List<Protocol> = [Protocol::Http1, Protocol::Http2],
+        /// Given if the listener speaks TLS.
+        optional tls: Tls,
+    }
+}
+
+keys! {
+    /// Certificate and key of a listener.
+    pub struct Tls {
+        /// The certificate chain, PEM, the leaf first.
+        required certificate: FilePath,
+        /// The private key, PEM.
+        required key: FilePath,
+        /// Protocols offered, in the order of preference. Default: those of the listener, h2 first.
+        optional alpn: List<Alpn>,
+    }
+}
+
+keys! {
+    /// Bounds of what a client may send and hold.
+    pub struct EdgeLimits {
+        /// Bytes of all request headers: 431 past it.
+        default header_bytes: Size = region::EdgeLimits::default().header_bytes,
+        /// Number of request headers: 431 past it.
+        default headers: Positive = u32::try_from(region::EdgeLimits::default().headers).expect("a small number"),
+        /// Bytes of a request body: 413 past it.
+        default body_bytes: Size = region::EdgeLimits::default().body_bytes,
+        /// Open client connections per worker; past it the kernel's queue holds them.
+        default connections: Positive = u32::try_from(region::EdgeLimits::default().connections).expect("a small number"),
+        /// From the first byte of a request to the end of its headers; also the TLS handshake.
+        default header_timeout: Period = region::EdgeLimits::default().header_timeout,
+        /// Between two reads of a request body, and between two writes of a response that the
+        /// client does not take.
+        default body_timeout: Period = region::EdgeLimits::default().body_timeout,
+        /// How long a keep-alive connection may be without a request.
+        default idle_timeout: Period = region::EdgeLimits::default().idle_timeout,
+    }
+}
+
+keys! {
+    /// The control plane: merges reports, decides, acts, publishes membership.
+    pub struct Aggregator {
+        /// Where edges report and operators ask.
+        required address: Address,
+        /// The region's name, for journals and metrics.
+        default region: Name = region::Aggregator::REGION,
+        /// A file that decisions are appended to. Default: they are kept in memory only.
+        optional journal: FilePath,
+        /// How often pools are decided.
+        default tick: Period = region::Aggregator::TICK,
+        /// A report older than this counts for nothing; with none younger the pool holds.
+        default stale_after: Period = region::Aggregator::STALE_AFTER,
+    }
+}
+
+keys! {
+    /// What is logged, and how.
+    pub struct Log {
+        /// How lines look.
+        default format: LogFormat = region::Log::default().format,
+        /// What is logged: a level, or levels by module.
+        default filter: Text = region::Log::default().filter,
+        /// One line per request.
+        default access: bool = region::Log::default().access,
+    }
+}

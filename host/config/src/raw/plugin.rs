@@ -1,0 +1,113 @@
+//! The section `plugins`, and the configuration text that plugins are given.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::form::{Capability, Count, FilePath, Name, Period, Size};
+use super::value::{Value, keys};
+use crate::error::Errors;
+use crate::node::{Kind, Node};
+use crate::region::{FaultPolicy, PluginLimits};
+
+keys! {
+    /// Code that routes name, in Lua or Wasm: one of `lua` and `wasm` is given.
+    pub struct Plugin {
+        /// Unique in the file; routes use it.
+        required name: Name,
+        /// A Lua file, or a folder with a `main.lua`.
+        optional lua: FilePath,
+        /// A Wasm module, or a folder with a `Cargo.toml`, built by `forebay plugin build`.
+        optional wasm: FilePath,
+        /// Told to `on_vm_start`: a text as it is, a map or list as JSON.
+        optional vm_config: Freeform,
+        /// Told to `on_configure` where the route gives none: a text as it is, a map or list as JSON.
+        optional config: Freeform,
+        /// What one instance may use; past it the plugin has failed.
+        section limits: Limits,
+        /// What the plugin may reach. A list that names any of the capabilities without a colon
+        /// grants only those of them that it names; otherwise all of them hold.
+        list capabilities: Capability,
+        /// What happens to an exchange whose plugin failed.
+        default on_fault: FaultPolicy = FaultPolicy::default(),
+    }
+}
+
+keys! {
+    /// What one instance may use; past it the plugin has failed.
+    pub struct Limits {
+        /// CPU time of one callback.
+        default cpu: Period = PluginLimits::default().cpu,
+        /// CPU time of start and configuration.
+        default start_cpu: Period = PluginLimits::default().start_cpu,
+        /// From the first callback of a phase to its end, with all waiting.
+        default wall: Period = PluginLimits::default().wall,
+        /// Memory of one instance.
+        default memory: Size = PluginLimits::default().memory,
+        /// Body bytes buffered for the plugin in one direction.
+        default buffer: Size = PluginLimits::default().buffer,
+        /// Callouts of one exchange.
+        default callouts: Count = PluginLimits::default().callouts,
+        /// Log lines a second; past it they are dropped and counted.
+        default log_lines: Count = PluginLimits::default().log_lines,
+        /// Metric series.
+        default metrics: Count = PluginLimits::default().metrics,
+    }
+}
+
+keys! {
+    /// What one instance may use on this route; the plugin's own where not given.
+    pub struct RouteLimits {
+        /// CPU time of one callback.
+        optional cpu: Period,
+        /// CPU time of start and configuration.
+        optional start_cpu: Period,
+        /// From the first callback of a phase to its end, with all waiting.
+        optional wall: Period,
+        /// Memory of one instance.
+        optional memory: Size,
+        /// Body bytes buffered for the plugin in one direction.
+        optional buffer: Size,
+        /// Callouts of one exchange.
+        optional callouts: Count,
+        /// Log lines a second; past it they are dropped and counted.
+        optional log_lines: Count,
+        /// Metric series.
+        optional metrics: Count,
+    }
+}
+
+/// Any YAML, as the text that a plugin gets: compact JSON, or the text itself.
+#[derive(Clone, Debug)]
+pub struct Freeform(pub String);
+
+impl Value for Freeform {
+    fn read(node: &Node, errors: &mut Errors) -> Option<Freeform> {
+        refuse_duplicates(node, errors)?;
+        Some(Freeform(match &node.kind {
+            Kind::Text(text) => text.clone(),
+            _ => serde_json::to_string(node).expect("a tree with text keys is JSON"),
+        }))
+    }
+}
+
+fn refuse_duplicates(node: &Node, errors: &mut Errors) -> Option<()> {
+    match &node.kind {
+        Kind::List(items) => items.iter().try_for_each(|item| refuse_duplicates(item, errors)),
+        Kind::Map(entries) => {
+            super::value::refuse_repeated(entries, errors)?;
+            entries.iter().try_for_each(|entry| refuse_duplicates(&entry.value, errors))
+        }
+        _ => Some(()),
+    }
+}
+
+impl JsonSchema for Freeform {
+    fn schema_name() -> Cow<'static, str> {
+        "Freeform".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "any value: a text as it is, a map or list as JSON" })
+    }
+}

@@ -1,0 +1,209 @@
+//! The section `pools`.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::form::{
+    Address, Count, CronText, FilePath, Ip, Name, Period, Positive, Ratio, Span, Status, Text, UrlPath, Zone,
+};
+use super::value::{List, Value, keys};
+use crate::error::{Errors, Problem};
+use crate::node::{Kind, Node};
+use crate::region;
+use crate::region::{Balance, PoolTimeouts};
+
+keys! {
+    /// Origins that serve the same: listed, or run by the aggregator, or both.
+    pub struct Pool {
+        /// Unique in the file; routes use it.
+        required name: Name,
+        /// Listed origins.
+        list origins: Address,
+        /// How an origin is picked.
+        default balance: Balance = Balance::default(),
+        /// Speak HTTP/2 with prior knowledge to origins.
+        default http2: bool = region::Pool::HTTP2,
+        /// How long origins may take.
+        section timeouts: Timeouts,
+        /// Idle connections kept per worker and origin.
+        default idle_connections: Count = region::Pool::IDLE_CONNECTIONS,
+        /// A GET from each edge that tells healthy origins from others. Default: none is sent.
+        optional health: Health,
+        /// Real requests to a new origin before it takes traffic. Default: none are sent.
+        optional warmup: Warmup,
+        /// A new origin's share of traffic grows from a tenth to the whole over this time.
+        default slow_start: Span = region::Pool::SLOW_START,
+        /// How many origins there should be. Default: those that are listed.
+        optional scaling: Scaling,
+    }
+}
+
+keys! {
+    /// How long origins may take.
+    pub struct Timeouts {
+        /// To connect.
+        default connect: Period = PoolTimeouts::default().connect,
+        /// From the request sent to the response headers.
+        default response: Period = PoolTimeouts::default().response,
+        /// Between two chunks of a response body.
+        default body: Period = PoolTimeouts::default().body,
+        /// How long an idle connection is kept.
+        default idle: Period = PoolTimeouts::default().idle,
+    }
+}
+
+keys! {
+    /// A GET from each edge that tells healthy origins from others.
+    pub struct Health {
+        /// What is asked for.
+        default path: UrlPath = region::HealthCheck::default().path.as_str(),
+        /// How often.
+        default interval: Period = region::HealthCheck::default().interval,
+        /// How long an answer may take.
+        default timeout: Period = region::HealthCheck::default().timeout,
+        /// Successes in a row until healthy again.
+        default healthy_after: Positive = region::HealthCheck::default().healthy_after,
+        /// Failures in a row until unhealthy.
+        default unhealthy_after: Positive = region::HealthCheck::default().unhealthy_after,
+        /// Statuses that count as success.
+        default statuses: List<Status> =
+            region::HealthCheck::default().statuses.into_iter().map(Status).collect::<Vec<_>>(),
+    }
+}
+
+keys! {
+    /// Real requests that each edge sends to a new origin before it takes traffic.
+    pub struct Warmup {
+        /// What is asked for.
+        default path: UrlPath = region::Warmup::default().path.as_str(),
+        /// How many.
+        default requests: Positive = region::Warmup::default().requests,
+        /// An origin that is not warm by then takes traffic all the same.
+        default timeout: Period = region::Warmup::default().timeout,
+    }
+}
+
+keys! {
+    /// How many origins there should be: the largest of what the rules propose, within bounds.
+    pub struct Scaling {
+        /// Never fewer origins than this.
+        default floor: Count = region::Scaling::FLOOR,
+        /// Never more origins than this.
+        required ceiling: Positive,
+        /// As many as the load of the last moments needs. Default: no such rule.
+        optional reactive: Reactive,
+        /// Windows in which at least so many serve.
+        list schedules: Schedule,
+        /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules
+        /// without a lead of their own start this much early.
+        default lead: Span = region::Scaling::LEAD,
+        /// Most origins added in one decision.
+        default step_up: Positive = region::Scaling::STEP_UP,
+        /// Most origins removed in one decision.
+        default step_down: Positive = region::Scaling::STEP_DOWN,
+        /// A decrease waits until no decision of this window wanted more.
+        default stabilisation: Span = region::Scaling::STABILISATION,
+        /// What carries decisions out.
+        required actuator: Actuator,
+    }
+}
+
+keys! {
+    /// As many origins as the load of the last moments needs.
+    pub struct Reactive {
+        /// Requests a second that one origin should carry.
+        required requests_per_origin: Ratio,
+        /// Window of the mean that is compared with it.
+        default window: Period = region::Reactive::WINDOW,
+        /// Factor on demand: 1.2 keeps a fifth spare.
+        default headroom: Ratio = region::Reactive::HEADROOM,
+    }
+}
+
+keys! {
+    /// A window in which at least so many origins serve, warm from its first moment.
+    pub struct Schedule {
+        /// Unique in the pool, for decisions.
+        required name: Name,
+        /// Start of the window.
+        required cron: CronText,
+        /// The zone that the cron fields are read in.
+        default zone: Zone = region::Schedule::ZONE,
+        /// How long the window lasts.
+        required duration: Period,
+        /// At least this many origins serve in the window.
+        required floor: Count,
+        /// How long before the window the floor takes effect. Default: the lead of `scaling`.
+        optional lead: Span,
+    }
+}
+
+/// What carries decisions out.
+#[derive(Clone, Debug)]
+pub enum Actuator {
+    DryRun,
+    Process(Box<Process>),
+}
+
+keys! {
+    /// An actuator, given as a map.
+    pub struct ActuatorMap {
+        /// Starts and stops origin processes on the aggregator's machine.
+        required process: Process,
+    }
+}
+
+keys! {
+    /// Starts and stops origin processes on the aggregator's machine.
+    pub struct Process {
+        /// Program and arguments; `{port}` in any of them becomes the origin's port.
+        required command: List<Text>,
+        /// Where origins listen, on a free port from the system for each.
+        default host: Ip = region::ProcessActuator::HOST,
+        /// GET here until 2xx ends the boot.
+        default ready_path: UrlPath = region::ProcessActuator::READY_PATH,
+        /// A process that is not ready by then is stopped and replaced.
+        default boot_timeout: Period = region::ProcessActuator::BOOT_TIMEOUT,
+        /// From SIGTERM to SIGKILL, after the edges have drained it.
+        default stop_timeout: Period = region::ProcessActuator::STOP_TIMEOUT,
+        /// A folder of small files that let a restarted aggregator find what runs.
+        required state_dir: FilePath,
+    }
+}
+
+impl Value for Actuator {
+    fn read(node: &Node, errors: &mut Errors) -> Option<Actuator> {
+        match &node.kind {
+            Kind::Text(text) if text == "dry_run" => Some(Actuator::DryRun),
+            Kind::Map(_) => Some(Actuator::Process(Box::new(ActuatorMap::read(node, errors)?.process?.value))),
+            Kind::Text(text) if text == "process" => {
+                let problem = Problem::found("found \"process\" without its command");
+                errors.add(&node.place, problem.allowed("allowed: process: {command: […], state_dir: …}"));
+                None
+            }
+            _ => {
+                let word = if let Kind::Text(text) = &node.kind { text } else { "" };
+                let found = format!("found {}", node.describe());
+                errors.add(&node.place, Problem::none_of(found, "actuators are", word, ["dry_run", "process"]));
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for Actuator {
+    fn schema_name() -> Cow<'static, str> {
+        "Actuator".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "what carries decisions out",
+            "oneOf": [
+                { "const": "dry_run", "description": "decisions are journalled and not carried out" },
+                generator.subschema_for::<ActuatorMap>(),
+            ],
+        })
+    }
+}
