@@ -1,14 +1,27 @@
 //! The one binary and its command line. It wires the crates and decides nothing.
+//!
+//! - [`check`]: `check` and `schema`
+//! - [`origin`]: an origin whose limits are known
+//! - [`region`]: the region file, or what makes it unfit
+//! - [`span`]: durations as arguments
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod check;
 mod origin;
+mod region;
 mod span;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The file or the command line is wrong (`EX_USAGE`).
+const UNFIT: u8 = 64;
+/// Something of ours failed (`EX_SOFTWARE`).
+const INTERNAL: u8 = 70;
 
 /// A programmable edge, and the aggregator that has origins warm before the demand is there
 #[derive(Parser)]
@@ -20,19 +33,41 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Validate a region file and the plugins that it names; exit 64 with every error at once
+    Check {
+        /// The region file
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of region files
+    Schema,
     /// An HTTP origin with a boot delay, a service time and a capacity that it really holds to
     Origin(origin::Options),
 }
 
 fn main() -> ExitCode {
-    let outcome = match CommandLine::parse().command {
+    let command = match CommandLine::try_parse() {
+        Ok(line) => line.command,
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::from(if help.use_stderr() { UNFIT } else { 0 });
+        }
+    };
+    let outcome = match command {
+        Command::Check { file } => check::check(&file),
+        Command::Schema => check::schema(),
         Command::Origin(options) => origin::run(options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("forebay: {error:#}");
-            ExitCode::from(70)
-        }
+        Err(error) => match error.downcast_ref::<region::Unfit>() {
+            Some(unfit) => {
+                eprintln!("{unfit}");
+                ExitCode::from(UNFIT)
+            }
+            None => {
+                eprintln!("forebay: {error:#}");
+                ExitCode::from(INTERNAL)
+            }
+        },
     }
 }
