@@ -44,6 +44,13 @@ pub trait Plugin: Send + Sync {
     /// Makes an instance for the calling worker and runs its `on_vm_start` and `on_configure`;
     /// `host` answers for the plugin context. A `false` from either is [`Verdict::Config`].
     fn instantiate(&self, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault>;
+
+    /// Whether one instance may hold many exchanges at once without one's fault reaching the
+    /// others. Where it may not, the edge leases an instance to one exchange at a time and
+    /// reuses it after.
+    fn shares(&self) -> bool {
+        false
+    }
 }
 
 /// A running copy, owned by one worker (so not `Send`). After a fault it may be dropped, and

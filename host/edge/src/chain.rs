@@ -1,20 +1,57 @@
 //! Tells each plugin of a route the events of an exchange, in order, and pulls its bodies
 //! through them.
+//!
+//! Request events go through the plugins in the order of the route, response events backwards.
+//! A plugin that answers in place of the origin has its answer passed back through the plugins
+//! that stand before it: they saw the request, so they see what became of it; the plugin itself
+//! and those behind it do not.
+//!
+//! - [`slot`]: one plugin's place in the chain; its faults
+//! - [`body`]: what goes on to origin and client; [`answer`]: responses that no origin gave
+//! - [`lane`]: a body on its way through the slots of one side
 
+use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
-use http::{Request, Response};
+use abi::{Action, Callbacks, Event, Phase, Side};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Request, Response};
+use http_body::Body as _;
 
 use crate::body::Body;
+use crate::exchange::{Exchange, Stop};
+use crate::origin;
 use crate::reject::Reject;
 use crate::route::Route;
 use crate::serve::Connection;
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
-/// A body that is pulled through the plugins of one side.
-pub struct ChainBody {}
+pub mod answer;
+pub mod body;
+pub mod lane;
+pub mod slot;
+
+use answer::{direct_response, local_response};
+pub use body::ChainBody;
+use lane::{Item, Lane};
+use slot::Slot;
+
+/// A body with a stated length up to this is run through the plugins before its headers are
+/// sent: its true length is then known, and a plugin that holds the body back holds the headers
+/// too. A longer one is sent without a length.
+const HELD_BODY: usize = 64 << 10;
+
+/// The plugins of one exchange.
+pub struct Chain {
+    exchange: Rc<Exchange>,
+    /// By place in the route; opened when the first event reaches it.
+    slots: RefCell<Vec<Option<Rc<Slot>>>>,
+    lanes: [Lane; 2],
+}
 
 /// What the chain made of a request: a response (of the origin, of a plugin), and what is to be
 /// said of it. `detail` is for the access log.
@@ -23,16 +60,290 @@ pub struct Answered {
     pub detail: Option<String>,
 }
 
+/// Tells the plugins that the exchange has ended, however it did.
+pub struct Finish(Rc<Chain>);
+
 /// Serves a request on a route with plugins: request events in order, the origin, response
 /// events in reverse order; `on_log` when the response body has ended or was dropped. Hop-by-hop
 /// headers have been removed and forwarding headers set by the caller.
 pub async fn serve(
-    _worker: &Rc<Worker>,
-    _snapshot: &Arc<Snapshot>,
-    _route: &Arc<Route>,
-    _connection: &Rc<Connection>,
-    _request_id: &str,
-    _request: Request<Body>,
+    worker: &Rc<Worker>,
+    snapshot: &Arc<Snapshot>,
+    route: &Arc<Route>,
+    connection: &Rc<Connection>,
+    request_id: &str,
+    request: Request<Body>,
 ) -> Result<Answered, Reject> {
-    Err(Reject::NoRoute)
+    let (mut parts, body) = request.into_parts();
+    let extensions = std::mem::take(&mut parts.extensions);
+    let exchange = Exchange::new(worker, snapshot, route, connection, request_id, parts);
+    let chain = Chain::new(Rc::new(exchange), route.plugins.len());
+    let finish = Finish(chain.clone());
+    let mut detail = None;
+    let answered = match chain.request(body).await {
+        Ok(body) => chain.origin(extensions, body).await,
+        Err(stop) => Err(stop),
+    };
+    chain.exchange.take_stop();
+    let (mut response, mut below) = match answered {
+        Ok(response) => (response, route.plugins.len()),
+        Err(Stop::Answer { slot }) => (chain.local_answer(&mut detail), slot),
+        Err(Stop::Reject(reject)) => return Err(reject),
+    };
+    loop {
+        match chain.response(response, below).await {
+            Ok((parts, body)) => {
+                let body = body.ending(finish);
+                let response = Response::from_parts(parts, Body::Chain(Box::pin(body)));
+                return Ok(Answered { response, detail });
+            }
+            Err(Stop::Answer { slot }) => {
+                chain.exchange.take_stop();
+                (response, below) = (chain.local_answer(&mut detail), slot);
+            }
+            Err(Stop::Reject(reject)) => return Err(reject),
+        }
+    }
+}
+
+impl Chain {
+    fn new(exchange: Rc<Exchange>, plugins: usize) -> Rc<Chain> {
+        let slots = RefCell::new(std::iter::repeat_with(|| None).take(plugins).collect());
+        Rc::new(Chain { exchange, slots, lanes: Default::default() })
+    }
+
+    pub fn lane(&self, side: Side) -> &Lane {
+        &self.lanes[side as usize]
+    }
+
+    /// The pool of the route, for messages.
+    pub fn pool(&self) -> Arc<str> {
+        match &self.exchange.route.spec.to {
+            config::RouteTo::Pool(pool) => pool.as_str().into(),
+            config::RouteTo::Respond(_) => "".into(),
+        }
+    }
+
+    /// The slot at this place, if its plugin has any of these callbacks or is open already.
+    fn slot(&self, place: usize, wanted: Callbacks) -> Result<Option<Rc<Slot>>, Stop> {
+        if let Some(slot) = &self.slots.borrow()[place] {
+            return Ok(Some(slot.clone()));
+        }
+        let bound = &self.exchange.route.plugins[place];
+        if !bound.code.callbacks().intersects(wanted) {
+            return Ok(None);
+        }
+        match Slot::open(place, bound, &self.exchange) {
+            Ok(slot) => {
+                self.slots.borrow_mut()[place] = Some(slot.clone());
+                Ok(Some(slot))
+            }
+            Err(fault) => {
+                slot::report(bound, &self.exchange, &fault, "on_context_create");
+                slot::judge(bound, &fault, false).map(|()| None)
+            }
+        }
+    }
+
+    /// Request events, up to what is handed to the origin.
+    async fn request(self: &Rc<Chain>, body: Body) -> Result<Body, Stop> {
+        const SIDE: Callbacks =
+            Callbacks::REQUEST_HEADERS.union(Callbacks::REQUEST_BODY).union(Callbacks::REQUEST_TRAILERS);
+        let lane = self.lane(Side::Request);
+        lane.begin(body);
+        for place in 0..self.exchange.route.plugins.len() {
+            let Some(slot) = self.slot(place, SIDE)? else { continue };
+            let end_of_stream = lane.is_empty();
+            lane.add(&slot);
+            if slot.has(Callbacks::REQUEST_HEADERS) {
+                let action = slot.call(Phase::Request, &Event::RequestHeaders { end_of_stream })?;
+                self.settle(&slot, Side::Request, action).await?;
+            }
+        }
+        self.outcome(Side::Request).await
+    }
+
+    /// Response events of the slots under `below`, backwards.
+    async fn response(
+        self: &Rc<Chain>,
+        response: Response<Body>,
+        below: usize,
+    ) -> Result<(http::response::Parts, ChainBody), Stop> {
+        const SIDE: Callbacks =
+            Callbacks::RESPONSE_HEADERS.union(Callbacks::RESPONSE_BODY).union(Callbacks::RESPONSE_TRAILERS);
+        let (mut parts, body) = response.into_parts();
+        let extensions = std::mem::take(&mut parts.extensions);
+        *self.exchange.answered_by.borrow_mut() = extensions.get::<origin::Answerer>().map(|a| a.address);
+        *self.exchange.response.borrow_mut() = Some(parts);
+        *self.exchange.response_trailers.borrow_mut() = None;
+        let lane = self.lane(Side::Response);
+        lane.begin(body);
+        for place in (0..below).rev() {
+            let Some(slot) = self.slot(place, SIDE)? else { continue };
+            let end_of_stream = lane.is_empty();
+            lane.add(&slot);
+            if slot.has(Callbacks::RESPONSE_HEADERS) {
+                let action = slot.call(Phase::Response, &Event::ResponseHeaders { end_of_stream })?;
+                self.settle(&slot, Side::Response, action).await?;
+            }
+        }
+        let body = match self.outcome(Side::Response).await? {
+            Body::Chain(body) => *Pin::into_inner(body),
+            other => ChainBody::passing(self, Side::Response, other),
+        };
+        let mut parts = self.response_parts();
+        parts.extensions = extensions;
+        Ok((parts, body))
+    }
+
+    /// Carries out what a header event was answered with, until the headers may go on.
+    async fn settle(self: &Rc<Chain>, slot: &Rc<Slot>, side: Side, mut action: Action) -> Result<(), Stop> {
+        loop {
+            action = match action {
+                Action::Continue => break,
+                Action::Pause => lane::wait(slot, side, self).await?,
+                Action::Buffer | Action::BufferAll => lane::fill(self, side, slot).await?,
+            };
+        }
+        lane::release(slot, side, self.exchange.trailers(side).borrow().is_some());
+        Ok(())
+    }
+
+    /// What a side hands on when its headers have passed: headers with true framing, and a body.
+    async fn outcome(self: &Rc<Chain>, side: Side) -> Result<Body, Stop> {
+        let lane = self.lane(side);
+        if lane.is_empty() {
+            // Nobody is told of a body that is not there, and its headers stay as they are.
+            self.exchange_sent(side);
+            return Ok(lane.take().unwrap_or(Body::Empty));
+        }
+        let Some(body) = lane.bypass(side) else {
+            let length = if self.has_length(side) { self.hold(side).await? } else { None };
+            self.frame(side, length);
+            self.exchange_sent(side);
+            if length == Some(0) && self.exchange.trailers(side).borrow().is_none() {
+                return Ok(Body::Empty);
+            }
+            return Ok(Body::Chain(Box::pin(ChainBody::pulled(self, side, length))));
+        };
+        // A length that a plugin wrote is not to be trusted; a body that has none says so itself.
+        if !body.is_end_stream() {
+            self.frame(side, body.size_hint().exact());
+        }
+        self.exchange_sent(side);
+        Ok(body)
+    }
+
+    /// Pulls the body as far as [`HELD_BODY`]. Its length, if its end was reached.
+    async fn hold(self: &Rc<Chain>, side: Side) -> Result<Option<u64>, Stop> {
+        let lane = self.lane(side);
+        let mut held = 0;
+        while held <= HELD_BODY {
+            let item = lane::pull(self, side).await?;
+            if let Item::Data { bytes, .. } = &item {
+                held += bytes.len();
+            }
+            let last = !matches!(item, Item::Data { end: false, .. });
+            lane.ready.borrow_mut().push_back(item);
+            if last {
+                return Ok(Some(held as u64));
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_length(&self, side: Side) -> bool {
+        match side {
+            Side::Request => self.exchange.request.borrow().headers.contains_key(CONTENT_LENGTH),
+            Side::Response => {
+                let response = self.exchange.response.borrow();
+                response.as_ref().is_some_and(|response| response.headers.contains_key(CONTENT_LENGTH))
+            }
+        }
+    }
+
+    fn frame(&self, side: Side, length: Option<u64>) {
+        // With trailers to come HTTP/1 needs chunks: no length then.
+        let length = length.filter(|_| self.exchange.trailers(side).borrow().is_none());
+        let write = |headers: &mut HeaderMap, bare: bool| {
+            headers.remove(TRANSFER_ENCODING);
+            match length {
+                Some(0) if bare => drop(headers.remove(CONTENT_LENGTH)),
+                Some(length) => drop(headers.insert(CONTENT_LENGTH, length.into())),
+                None => drop(headers.remove(CONTENT_LENGTH)),
+            }
+        };
+        match side {
+            Side::Request => {
+                let mut request = self.exchange.request.borrow_mut();
+                let bare = matches!(request.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS);
+                write(&mut request.headers, bare);
+            }
+            Side::Response => {
+                let headless = self.exchange.request.borrow().method == Method::HEAD;
+                if let Some(response) = self.exchange.response.borrow_mut().as_mut().filter(|_| !headless) {
+                    write(&mut response.headers, false);
+                }
+            }
+        }
+    }
+
+    fn exchange_sent(&self, side: Side) {
+        match side {
+            Side::Request => self.exchange.request_sent.set(true),
+            Side::Response => self.exchange.response_sent.set(true),
+        }
+    }
+
+    /// Sends the request where the route says. A plugin whose callout ends meanwhile may still
+    /// answer in the origin's place.
+    async fn origin(self: &Rc<Chain>, extensions: http::Extensions, body: Body) -> Result<Response<Body>, Stop> {
+        let exchange = &self.exchange;
+        let pool = match &exchange.route.spec.to {
+            config::RouteTo::Respond(direct) => return Ok(direct_response(direct)),
+            config::RouteTo::Pool(pool) => pool,
+        };
+        let mut parts = exchange.request.borrow().clone();
+        parts.extensions = extensions;
+        let request = Request::from_parts(parts, body);
+        let sent = origin::send(&exchange.worker, &exchange.snapshot, pool, request);
+        tokio::pin!(sent);
+        let response = std::future::poll_fn(|cx| {
+            if let Some(stop) = exchange.stopped() {
+                return Poll::Ready(Err(stop));
+            }
+            exchange.watch(cx);
+            sent.as_mut().poll(cx).map(|response| response.map_err(Stop::Reject))
+        });
+        // A body that a plugin stopped looks like a broken request to whoever sends it.
+        response.await.map_err(|stop| exchange.stopped().unwrap_or(stop))
+    }
+
+    fn local_answer(&self, detail: &mut Option<String>) -> Response<Body> {
+        let answer = self.exchange.answer.borrow_mut().take().unwrap_or_default();
+        if !answer.detail.is_empty() {
+            *detail = Some(answer.detail.clone());
+        }
+        local_response(answer, &self.exchange)
+    }
+
+    /// The headers to send; a copy stays for `on_log`, where any plugin has one.
+    fn response_parts(&self) -> http::response::Parts {
+        let logged = self.slots.borrow().iter().flatten().any(|slot| slot.has(Callbacks::LOG));
+        let mut response = self.exchange.response.borrow_mut();
+        let parts = if logged { response.clone() } else { response.take() };
+        parts.unwrap_or_else(|| Response::new(()).into_parts().0)
+    }
+
+    fn finish(&self) {
+        let slots = std::mem::take(&mut *self.slots.borrow_mut());
+        slots.iter().flatten().for_each(|slot| slot.finish());
+        self.lanes.iter().for_each(Lane::clear);
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
 }

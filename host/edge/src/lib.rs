@@ -22,7 +22,11 @@ use std::sync::Arc;
 
 pub mod admin;
 pub mod body;
+pub mod callout;
 pub mod chain;
+pub mod dict;
+pub mod exchange;
+pub mod instances;
 pub mod membership;
 pub mod origin;
 pub mod plugins;

@@ -1,16 +1,27 @@
 //! Loaded plugins, bound to the routes that use them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use abi::{Capabilities, Limits, LoadError, Settings};
+use bytes::Bytes;
+use config::{FaultPolicy, PluginCode, PluginLimits};
+
+use crate::exchange::Surroundings;
+use crate::instances::Running;
 
 /// One plugin with one configuration: routes that say the same thing share it, and so do its
 /// instances.
 pub struct Bound {
     /// Unique among all that were ever bound in this process.
     pub id: u64,
-    pub settings: Arc<abi::Settings>,
+    pub settings: Arc<Settings>,
     pub code: Arc<dyn abi::Plugin>,
-    pub on_fault: config::FaultPolicy,
+    pub on_fault: FaultPolicy,
 }
 
 /// What a region's routes use, and what the admin address shows.
@@ -18,10 +29,169 @@ pub struct Bound {
 pub struct Plugins {
     /// By route name, in the order of the route's plugins.
     pub by_route: HashMap<String, Vec<Arc<Bound>>>,
+    /// By plugin name.
+    loaded: HashMap<String, Loaded>,
+}
+
+#[derive(Clone)]
+struct Loaded {
+    code: PluginCode,
+    version: Arc<str>,
+    plugin: Arc<dyn abi::Plugin>,
 }
 
 /// Loads every plugin that a region names and tries one instance of each use. What did not
 /// change since `previous` is taken over with its instances. All errors at once.
-pub fn load(_region: &config::Region, _previous: Option<&Plugins>) -> Result<Plugins, Vec<String>> {
-    Ok(Plugins::default())
+pub fn load(region: &config::Region, previous: Option<&Plugins>) -> Result<Plugins, Vec<String>> {
+    let mut plugins = Plugins::default();
+    let mut errors = Vec::new();
+    for (name, spec) in &region.plugins {
+        match load_one(spec, previous.and_then(|p| p.loaded.get(name))) {
+            Ok(loaded) => {
+                plugins.loaded.insert(name.clone(), loaded);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    let surroundings = Surroundings::for_check();
+    for route in &region.routes {
+        let mut chain = Vec::with_capacity(route.plugins.len());
+        for plugin in &route.plugins {
+            let Some(loaded) = plugins.loaded.get(&plugin.plugin.name) else { continue };
+            match bind(route, plugin, loaded, &plugins, previous, &surroundings) {
+                Ok(bound) => chain.push(bound),
+                Err(error) => errors.push(error),
+            }
+        }
+        plugins.by_route.insert(route.name.clone(), chain);
+    }
+    if errors.is_empty() { Ok(plugins) } else { Err(errors) }
+}
+
+impl Plugins {
+    /// Every distinct use, of the routes of this region.
+    pub fn bound(&self) -> impl Iterator<Item = &Arc<Bound>> {
+        self.by_route.values().flatten()
+    }
+}
+
+fn load_one(spec: &config::Plugin, previous: Option<&Loaded>) -> Result<Loaded, String> {
+    let path = match &spec.code {
+        PluginCode::Lua(path) | PluginCode::Wasm(path) => path,
+    };
+    let failed = |error: LoadError| {
+        let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
+        format!("plugin {:?}: {}{line}: {}", spec.name, path.display(), error.message)
+    };
+    let version = digest(&spec.code).map_err(|error| failed(LoadError::new(error.to_string())))?;
+    if let Some(same) = previous.filter(|p| p.code == spec.code && p.version == version) {
+        return Ok(same.clone());
+    }
+    let plugin = match &spec.code {
+        PluginCode::Lua(path) => lua::load(path),
+        PluginCode::Wasm(path) => wasm::load(path),
+    };
+    Ok(Loaded { code: spec.code.clone(), version, plugin: plugin.map_err(failed)? })
+}
+
+/// Names the code: its bytes, and for Lua those of the modules that it may require.
+fn digest(code: &PluginCode) -> std::io::Result<Arc<str>> {
+    let mut hasher = DefaultHasher::new();
+    match code {
+        PluginCode::Wasm(path) => std::fs::read(path)?.hash(&mut hasher),
+        PluginCode::Lua(path) => {
+            std::fs::read(path)?.hash(&mut hasher);
+            if let Some(folder) = path.parent() {
+                hash_modules(folder, &mut hasher, 8)?;
+            }
+        }
+    }
+    Ok(format!("{:016x}", hasher.finish()).into())
+}
+
+fn hash_modules(folder: &Path, hasher: &mut DefaultHasher, depth: usize) -> std::io::Result<()> {
+    let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(|entry| entry.file_name());
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            if depth > 0 {
+                hash_modules(&path, hasher, depth - 1)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "lua") {
+            entry.file_name().hash(hasher);
+            std::fs::read(&path)?.hash(hasher);
+        }
+    }
+    Ok(())
+}
+
+fn bind(
+    route: &config::Route,
+    used: &config::RoutePlugin,
+    loaded: &Loaded,
+    plugins: &Plugins,
+    previous: Option<&Plugins>,
+    surroundings: &std::rc::Rc<Surroundings>,
+) -> Result<Arc<Bound>, String> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let settings = settings(used, loaded.version.clone())
+        .map_err(|error| format!("route {:?}: plugin {:?}: {error}", route.name, used.plugin.name))?;
+    let same = |bound: &&Arc<Bound>| bound.is(&settings, used.on_fault, &loaded.plugin);
+    if let Some(bound) = plugins.bound().chain(previous.into_iter().flat_map(Plugins::bound)).find(same) {
+        return Ok(bound.clone());
+    }
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    let bound = Bound { id, settings: Arc::new(settings), code: loaded.plugin.clone(), on_fault: used.on_fault };
+    let bound = Arc::new(bound);
+    Running::start(&bound, surroundings).map_err(|fault| {
+        let trace = fault.trace.as_deref().map(|trace| format!("\n{trace}")).unwrap_or_default();
+        format!("route {:?}: plugin {:?} does not start: {fault}{trace}", route.name, used.plugin.name)
+    })?;
+    Ok(bound)
+}
+
+impl Bound {
+    /// Whether nothing about this use differs.
+    fn is(&self, settings: &Settings, on_fault: FaultPolicy, code: &Arc<dyn abi::Plugin>) -> bool {
+        let mine = &self.settings;
+        self.on_fault == on_fault
+            && Arc::ptr_eq(&self.code, code)
+            && mine.plugin == settings.plugin
+            && mine.vm_config == settings.vm_config
+            && mine.config == settings.config
+            && mine.limits == settings.limits
+            && mine.capabilities == settings.capabilities
+    }
+}
+
+fn settings(used: &config::RoutePlugin, version: Arc<str>) -> Result<Settings, String> {
+    let plugin = &used.plugin;
+    let capabilities = Capabilities::parse(plugin.capabilities.iter().map(String::as_str)).map_err(|word| {
+        format!("no capability {word:?}; capabilities are: {}", Capabilities::spellings().join(", "))
+    })?;
+    Ok(Settings {
+        plugin: plugin.name.as_str().into(),
+        version,
+        vm_config: Bytes::from(plugin.vm_config.clone()),
+        config: Bytes::from(used.config.clone()),
+        limits: limits(&used.limits),
+        capabilities,
+    })
+}
+
+/// The same limits in the ABI's words (`config` may not import `abi`).
+fn limits(limits: &PluginLimits) -> Limits {
+    let PluginLimits { cpu, start_cpu, wall, memory, buffer, callouts, log_lines, metrics } = limits.clone();
+    Limits { cpu, start_cpu, wall, memory, buffer, callouts, log_lines, metrics }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_of_a_file_default_to_those_of_the_abi() {
+        assert_eq!(limits(&PluginLimits::default()), Limits::default());
+    }
 }

@@ -48,3 +48,10 @@ pub enum Reject {
     HeadersTooLarge,
     Draining,
 }
+
+impl Reject {
+    /// The operator's text.
+    pub fn detail(&self) -> String {
+        format!("{self:?}")
+    }
+}

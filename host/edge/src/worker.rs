@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::dict::Dicts;
+use crate::instances::Instances;
 use crate::origin::Origins;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -15,6 +17,8 @@ pub struct Worker {
     /// Connections to origins, idle and live counts, of this worker.
     pub origins: Origins,
     pub telemetry: Telemetry,
+    /// This worker's running plugins.
+    pub instances: Instances,
 }
 
 /// Shared by all threads of the edge.
@@ -27,6 +31,8 @@ pub struct Shared {
     pub ledger: Arc<crate::telemetry::Ledger>,
     /// For `/readyz`: each worker says when it accepts, and a drain says that it began.
     pub standing: crate::admin::Standing,
+    /// Small values that plugins of all workers share.
+    pub dicts: Arc<Dicts>,
 }
 
 impl Worker {

@@ -1,0 +1,243 @@
+//! One plugin's place in the chain of one exchange: its context, and where each side stands.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use abi::{Action, Callbacks, ContextId, Event, Fault, Phase, Side, Verdict};
+use bytes::Bytes;
+use config::FaultPolicy;
+use tokio::task::AbortHandle;
+
+use super::lane::{Item, Pulling};
+use crate::exchange::seat::{Home, Seat};
+use crate::exchange::window::Window;
+use crate::exchange::{Exchange, Stop};
+use crate::instances::Lease;
+use crate::plugins::Bound;
+use crate::reject::Reject;
+
+pub struct Slot {
+    index: usize,
+    exchange: Rc<Exchange>,
+    seat: Rc<Seat>,
+    context: ContextId,
+    /// Given back when the context is closed.
+    lease: RefCell<Option<Lease>>,
+    /// It failed and the exchange goes on without it, or the exchange has ended.
+    off: Cell<bool>,
+    pub stages: [Stage; 2],
+    /// Callouts and timers that end with the exchange.
+    tasks: RefCell<Vec<AbortHandle>>,
+}
+
+/// Where one side of a slot stands.
+#[derive(Default)]
+pub struct Stage {
+    /// `Host::resume` was called since the last event of this side.
+    resumed: Cell<bool>,
+    /// The answer to an event that came while the side was paused.
+    answer: Cell<Option<Action>>,
+    /// What this slot lets through next, before it asks for more input.
+    pub queue: RefCell<VecDeque<Item>>,
+    /// All input was read.
+    pub drained: Cell<bool>,
+    pub trailers_told: Cell<bool>,
+    pub trailers_passed: Cell<bool>,
+    /// Input being pulled: kept across an interruption, so that nothing is lost.
+    pub pulling: RefCell<Option<Pulling>>,
+}
+
+impl Slot {
+    /// Leases an instance and opens the context of this exchange in it.
+    pub fn open(index: usize, bound: &Arc<Bound>, exchange: &Rc<Exchange>) -> Result<Rc<Slot>, Fault> {
+        let instances = &exchange.worker.instances;
+        let lease = instances.lease(bound)?;
+        let surroundings = &instances.surroundings;
+        let context = surroundings.next_context();
+        let slot = Rc::new_cyclic(|slot| {
+            let home = Home::Exchange { exchange: exchange.clone(), slot: slot.clone() };
+            let seat = Rc::new(Seat::new(bound, surroundings, &lease.running().log, home, Phase::Request));
+            Slot {
+                index,
+                exchange: exchange.clone(),
+                seat,
+                context,
+                lease: RefCell::new(Some(lease)),
+                off: Cell::new(false),
+                stages: Default::default(),
+                tasks: RefCell::default(),
+            }
+        });
+        let opened = match &*slot.lease.borrow() {
+            Some(lease) => lease.running().open(context, slot.seat.clone()),
+            None => Ok(()),
+        };
+        opened.map(|()| slot.clone()).inspect_err(|_| slot.close())
+    }
+
+    pub fn bound(&self) -> &Arc<Bound> {
+        &self.seat.bound
+    }
+
+    pub fn is_off(&self) -> bool {
+        self.off.get()
+    }
+
+    pub fn has(&self, callbacks: Callbacks) -> bool {
+        !self.off.get() && self.bound().code.callbacks().intersects(callbacks)
+    }
+
+    pub fn stage(&self, side: Side) -> &Stage {
+        &self.stages[side as usize]
+    }
+
+    pub fn window(&self, side: Side) -> &Window {
+        self.seat.window(side)
+    }
+
+    /// Tells the plugin an event. A fault that its policy passes over answers `Continue`.
+    pub fn call(&self, phase: Phase, event: &Event<'_>) -> Result<Action, Stop> {
+        if self.off.get() {
+            return Ok(Action::Continue);
+        }
+        let side = if phase == Phase::Response { Side::Response } else { Side::Request };
+        self.stage(side).resumed.set(false);
+        self.seat.phase.set(phase);
+        let plugin = &self.bound().settings.plugin;
+        self.exchange.worker.telemetry.plugin_call(plugin, event.callback());
+        let called = match &*self.lease.borrow() {
+            Some(lease) => lease.running().call(self.context, *event),
+            None => Ok(Action::Continue),
+        };
+        let overstepped = self.seat.overstepped.borrow_mut().take();
+        if let Some(fault) = overstepped.or_else(|| called.as_ref().err().cloned()) {
+            self.fail(&fault, event.callback())?;
+            return Ok(Action::Continue);
+        }
+        if self.exchange.answer.borrow().is_some() {
+            return Err(Stop::Answer { slot: self.index });
+        }
+        match self.exchange.stopped() {
+            Some(stop) => Err(stop),
+            None => called.or(Ok(Action::Continue)),
+        }
+    }
+
+    /// The plugin failed: it is told nothing more. Its policy decides about the exchange.
+    pub fn fail(&self, fault: &Fault, callback: &str) -> Result<(), Stop> {
+        report(self.bound(), &self.exchange, fault, callback);
+        let edited = self.seat.windows.iter().any(|window| window.changed.get());
+        self.close();
+        self.exchange.answer.borrow_mut().take();
+        judge(self.bound(), fault, edited)
+    }
+
+    /// An event that the plugin waited for; `side` is the one that it may let go on.
+    pub fn deliver(&self, side: Side, event: &Event<'_>) {
+        if self.off.get() {
+            return;
+        }
+        let phase = match side {
+            Side::Request => Phase::Request,
+            Side::Response => Phase::Response,
+        };
+        match self.call(phase, event) {
+            Ok(Action::Pause) => {}
+            Ok(action) => self.stage(side).answer.set(Some(action)),
+            Err(stop) => self.exchange.stop(stop),
+        }
+        self.exchange.wake();
+    }
+
+    pub fn resume(&self, side: Side) {
+        self.stage(side).resumed.set(true);
+        self.exchange.wake();
+    }
+
+    /// How a paused side goes on, if it does.
+    pub fn resumed(&self, side: Side) -> Option<Result<Action, Stop>> {
+        if let Some(stop) = self.exchange.stopped() {
+            return Some(Err(stop));
+        }
+        let stage = self.stage(side);
+        let goes_on = stage.resumed.take() || self.off.get();
+        stage.answer.take().or(goes_on.then_some(Action::Continue)).map(Ok)
+    }
+
+    /// A task that ends with the exchange.
+    pub fn own(&self, task: AbortHandle) {
+        let mut tasks = self.tasks.borrow_mut();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
+
+    /// The exchange has ended: `on_log`, then the context is closed.
+    pub fn finish(&self) {
+        if self.has(Callbacks::LOG) {
+            // What a plugin answers now changes nothing any more; its fault has been reported.
+            let _ = self.call(Phase::Log, &Event::Log);
+        }
+        self.close();
+        // What was being pulled holds the chain, which holds this slot.
+        self.stages.iter().for_each(|stage| drop(stage.pulling.take()));
+    }
+
+    fn close(&self) {
+        self.off.set(true);
+        self.tasks.borrow_mut().drain(..).for_each(|task| task.abort());
+        if let Some(lease) = self.lease.borrow_mut().take() {
+            lease.running().close(self.context);
+        }
+    }
+
+    /// More bytes than the plugin's limit are buffered for it.
+    pub fn overflows(&self, side: Side) -> Result<(), Stop> {
+        let most = self.bound().settings.limits.buffer;
+        let held = self.window(side).size();
+        if held <= most {
+            return Ok(());
+        }
+        let text = format!("buffered {held} bytes of body (limit buffer: {most})");
+        report(self.bound(), &self.exchange, &Fault::new(Verdict::Buffer, text), "buffer");
+        self.close();
+        Err(Stop::Reject(match side {
+            Side::Request => Reject::RequestBodyTooLarge,
+            Side::Response => Reject::ResponseBodyTooLarge { plugin: self.bound().settings.plugin.clone() },
+        }))
+    }
+}
+
+impl Stage {
+    pub fn queue(&self, item: Item) {
+        self.queue.borrow_mut().push_back(item);
+    }
+
+    pub fn queue_data(&self, bytes: Bytes, end: bool) {
+        if end || !bytes.is_empty() {
+            self.queue(Item::Data { bytes, end });
+        }
+    }
+}
+
+/// Logs and counts a fault.
+pub fn report(bound: &Bound, exchange: &Exchange, fault: &Fault, callback: &str) {
+    let settings = &bound.settings;
+    exchange.worker.telemetry.plugin_fault(&settings.plugin, fault.verdict);
+    tracing::warn!(
+        target: "forebay::fault", plugin = &*settings.plugin, version = &*settings.version,
+        route = &*exchange.route.name, request_id = &*exchange.id, callback, verdict = fault.verdict.name(),
+        trace = fault.trace.as_deref().unwrap_or_default(), "{}", fault.message
+    );
+}
+
+/// What a fault means for the exchange.
+pub fn judge(bound: &Bound, fault: &Fault, edited: bool) -> Result<(), Stop> {
+    match bound.on_fault {
+        FaultPolicy::Open if !edited => Ok(()),
+        FaultPolicy::Open | FaultPolicy::Closed => {
+            Err(Stop::Reject(Reject::PluginFault { plugin: bound.settings.plugin.clone(), verdict: fault.verdict }))
+        }
+    }
+}

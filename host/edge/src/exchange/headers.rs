@@ -1,0 +1,269 @@
+//! Header maps as plugins see them: proxy-wasm's pseudo headers in front, names without case.
+//!
+//! `:authority` is the request's target host wherever HTTP put it (`Host` in HTTP/1, the
+//! pseudo header in HTTP/2), and `host` names the same thing; `pairs` lists it once, as
+//! `:authority`. Framing belongs to the edge: `transfer-encoding` and `connection` cannot be
+//! written.
+
+use abi::{Answer, Map, Refusal, Status};
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, StatusCode, Uri};
+
+use super::Exchange;
+
+/// Most bytes and pairs of one map, as other proxy-wasm hosts bound them.
+const MOST_PAIRS: usize = 1024;
+
+impl Exchange {
+    /// Calls `each` with every value, in order.
+    pub fn get(&self, map: Map, name: &[u8], each: &mut dyn FnMut(&[u8])) -> Answer<()> {
+        let Ok(name) = std::str::from_utf8(name) else { return Err(Refusal::not_found()) };
+        let mut found = false;
+        let mut give = |value: &[u8]| {
+            found = true;
+            each(value);
+        };
+        if name.starts_with(':') || (map == Map::RequestHeaders && name.eq_ignore_ascii_case("host")) {
+            self.pseudo(map, name, &mut give);
+        } else {
+            self.with(map, |headers| headers.get_all(name).iter().for_each(|value| give(value.as_bytes())));
+        }
+        if found { Ok(()) } else { Err(Refusal::not_found()) }
+    }
+
+    pub fn pairs(&self, map: Map, each: &mut dyn FnMut(&[u8], &[u8])) {
+        let pseudo: &[&str] = match map {
+            Map::RequestHeaders => &[":authority", ":path", ":method", ":scheme"],
+            Map::ResponseHeaders => &[":status"],
+            Map::RequestTrailers | Map::ResponseTrailers => &[],
+        };
+        for name in pseudo {
+            self.pseudo(map, name, &mut |value| each(name.as_bytes(), value));
+        }
+        self.with(map, |headers| {
+            for (name, value) in headers.iter().filter(|(name, _)| map != Map::RequestHeaders || *name != HOST) {
+                each(name.as_str().as_bytes(), value.as_bytes());
+            }
+        });
+    }
+
+    pub fn set(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()> {
+        if is_pseudo(map, name) {
+            return self.set_pseudo(map, name, value);
+        }
+        let (name, value) = (header_name(name)?, header_value(value)?);
+        self.with_mut(map, |headers| headers.insert(name, value)).map(|_| ())
+    }
+
+    pub fn add(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()> {
+        if is_pseudo(map, name) {
+            return self.set_pseudo(map, name, value);
+        }
+        let (name, value) = (header_name(name)?, header_value(value)?);
+        self.with_mut(map, |headers| {
+            if headers.len() >= MOST_PAIRS {
+                return Err(Refusal::new(Status::LimitExceeded, format!("more than {MOST_PAIRS} headers")));
+            }
+            headers.append(name, value);
+            Ok(())
+        })?
+    }
+
+    pub fn remove(&self, map: Map, name: &[u8]) -> Answer<()> {
+        if is_pseudo(map, name) {
+            return Err(bad(format!("{} cannot be removed", show(name))));
+        }
+        let name = header_name(name)?;
+        // `HeaderMap::remove` moves the last entry into the gap: what is left must keep its order.
+        self.with_mut(map, |headers| {
+            if headers.contains_key(&name) {
+                let kept = std::mem::take(headers);
+                headers.reserve(kept.len());
+                let mut last = None;
+                for (next, value) in kept {
+                    last = next.or(last);
+                    if let Some(at) = last.as_ref().filter(|at| **at != name) {
+                        headers.append(at.clone(), value);
+                    }
+                }
+            }
+        })
+    }
+
+    pub fn replace(&self, map: Map, pairs: &[(&[u8], &[u8])]) -> Answer<()> {
+        if pairs.len() > MOST_PAIRS {
+            return Err(Refusal::new(Status::LimitExceeded, format!("more than {MOST_PAIRS} headers")));
+        }
+        let mut fresh = HeaderMap::with_capacity(pairs.len());
+        for (name, value) in pairs.iter().filter(|(name, _)| !is_pseudo(map, name)) {
+            fresh.append(header_name(name)?, header_value(value)?);
+        }
+        if map == Map::RequestHeaders
+            && let Some(host) = self.request.borrow().headers.get(HOST)
+        {
+            fresh.insert(HOST, host.clone());
+        }
+        self.with_mut(map, |headers| *headers = fresh)?;
+        pairs.iter().filter(|(name, _)| is_pseudo(map, name)).try_for_each(|(n, v)| self.set_pseudo(map, n, v))
+    }
+
+    /// The target host, wherever it stands.
+    pub fn authority(&self) -> String {
+        authority(&self.request.borrow()).unwrap_or_default().to_owned()
+    }
+
+    fn pseudo(&self, map: Map, name: &str, give: &mut dyn FnMut(&[u8])) {
+        match (map, name) {
+            (Map::RequestHeaders, ":method") => give(self.request.borrow().method.as_str().as_bytes()),
+            (Map::RequestHeaders, ":path") => give(path(&self.request.borrow().uri).as_bytes()),
+            (Map::RequestHeaders, ":scheme") => give(self.scheme().as_bytes()),
+            (Map::ResponseHeaders, ":status") => {
+                if let Some(response) = &*self.response.borrow() {
+                    give(response.status.as_str().as_bytes());
+                }
+            }
+            (Map::RequestHeaders, ":authority") => {
+                if let Some(authority) = authority(&self.request.borrow()) {
+                    give(authority.as_bytes());
+                }
+            }
+            (Map::RequestHeaders, name) if !name.starts_with(':') => self.pseudo(map, ":authority", give),
+            _ => {}
+        }
+    }
+
+    /// How the client spoke to this edge.
+    pub fn scheme(&self) -> &'static str {
+        if self.connection.tls.is_some() { "https" } else { "http" }
+    }
+
+    fn set_pseudo(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()> {
+        self.writable(map)?;
+        match (map, name) {
+            (Map::ResponseHeaders, b":status") => {
+                let status = StatusCode::from_bytes(value)
+                    .map_err(|_| bad(format!(":status: {} is no status (100 to 999)", show(value))))?;
+                if let Some(response) = &mut *self.response.borrow_mut() {
+                    response.status = status;
+                }
+                Ok(())
+            }
+            (Map::RequestHeaders, b":method") => {
+                self.request.borrow_mut().method =
+                    Method::from_bytes(value).map_err(|_| bad(format!(":method: {} is no method", show(value))))?;
+                Ok(())
+            }
+            (Map::RequestHeaders, b":path") => {
+                let path = PathAndQuery::try_from(value)
+                    .ok()
+                    .filter(|path| path.as_str().starts_with('/') || path.as_str() == "*")
+                    .ok_or_else(|| bad(format!(":path: {} is no path (it begins with /)", show(value))))?;
+                self.edit_uri(|parts| parts.path_and_query = Some(path))
+            }
+            // Which scheme the origin is spoken to with is the pool's affair.
+            (Map::RequestHeaders, b":scheme") => Scheme::try_from(value)
+                .map(|_| ())
+                .map_err(|_| bad(format!(":scheme: {} is no scheme (http, https)", show(value)))),
+            (Map::RequestHeaders, b":authority") | (Map::RequestHeaders, _) if !unknown_pseudo(name) => {
+                let authority = Authority::try_from(value)
+                    .map_err(|_| bad(format!(":authority: {} is no host[:port]", show(value))))?;
+                let host = header_value(value)?;
+                self.request.borrow_mut().headers.insert(HOST, host);
+                if self.request.borrow().uri.authority().is_none() {
+                    return Ok(());
+                }
+                self.edit_uri(|parts| parts.authority = Some(authority))
+            }
+            _ => Err(bad(format!("{} is not a pseudo header of {}", show(name), map.lua()))),
+        }
+    }
+
+    fn edit_uri(&self, edit: impl FnOnce(&mut http::uri::Parts)) -> Answer<()> {
+        let mut request = self.request.borrow_mut();
+        let mut parts = request.uri.clone().into_parts();
+        edit(&mut parts);
+        request.uri = Uri::from_parts(parts).map_err(|error| bad(error.to_string()))?;
+        Ok(())
+    }
+
+    fn with(&self, map: Map, read: impl FnOnce(&HeaderMap)) {
+        match map {
+            Map::RequestHeaders => read(&self.request.borrow().headers),
+            Map::ResponseHeaders => {
+                if let Some(response) = &*self.response.borrow() {
+                    read(&response.headers);
+                }
+            }
+            Map::RequestTrailers | Map::ResponseTrailers => {
+                if let Some(trailers) = &*self.trailers(map.side()).borrow() {
+                    read(trailers);
+                }
+            }
+        }
+    }
+
+    fn with_mut<T>(&self, map: Map, write: impl FnOnce(&mut HeaderMap) -> T) -> Answer<T> {
+        self.writable(map)?;
+        match map {
+            Map::RequestHeaders => Ok(write(&mut self.request.borrow_mut().headers)),
+            Map::ResponseHeaders => {
+                let mut response = self.response.borrow_mut();
+                let response = response.as_mut().ok_or_else(|| bad("there is no response yet".into()))?;
+                Ok(write(&mut response.headers))
+            }
+            Map::RequestTrailers | Map::ResponseTrailers => {
+                let mut trailers = self.trailers(map.side()).borrow_mut();
+                let text = || bad(format!("{} can be changed in their own callback only", map.lua()));
+                Ok(write(trailers.as_mut().ok_or_else(text)?))
+            }
+        }
+    }
+
+    fn writable(&self, map: Map) -> Answer<()> {
+        if matches!(map, Map::RequestHeaders | Map::ResponseHeaders) && self.sent(map.side()) {
+            let text = format!("{}: they have been sent already", map.lua());
+            return Err(Refusal::new(Status::PhaseDenied, text));
+        }
+        Ok(())
+    }
+}
+
+pub fn path(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
+fn authority(request: &http::request::Parts) -> Option<&str> {
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    host.or_else(|| request.uri.authority().map(Authority::as_str))
+}
+
+fn is_pseudo(map: Map, name: &[u8]) -> bool {
+    name.starts_with(b":") || (map == Map::RequestHeaders && name.eq_ignore_ascii_case(b"host"))
+}
+
+fn unknown_pseudo(name: &[u8]) -> bool {
+    name.starts_with(b":") && name != b":authority"
+}
+
+fn header_name(name: &[u8]) -> Answer<HeaderName> {
+    let name = HeaderName::from_bytes(name).map_err(|_| bad(format!("{} is no header name", show(name))))?;
+    if name == TRANSFER_ENCODING || name == CONNECTION {
+        return Err(bad(format!("{name}: framing belongs to the edge")));
+    }
+    Ok(name)
+}
+
+fn header_value(value: &[u8]) -> Answer<HeaderValue> {
+    HeaderValue::from_bytes(value).map_err(|_| bad(format!("{} is no header value", show(value))))
+}
+
+fn bad(text: String) -> Refusal {
+    Refusal::new(Status::BadArgument, text)
+}
+
+/// A guest's bytes in a message: short, and printable.
+fn show(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(40)];
+    format!("\"{}\"", cut.escape_ascii())
+}

@@ -1,0 +1,380 @@
+//! How one plugin sees one exchange (or, in its plugin context, none): its phase, its grants,
+//! the body bytes in front of it. Implements `abi::Host`: the first line of each method checks
+//! phase and capability against the table of hostcalls.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use abi::hostcall::HeaderOp;
+use abi::{
+    Answer, Call, CalloutRequest, Event, Fault, Host, LocalAnswer, LogLevel, Map, MetricId, MetricKind, Phase, Refusal,
+    Settings, Side, Status, Token, Value, Verdict,
+};
+use bytes::Bytes;
+
+use super::window::{LogBudget, Window};
+use super::{Exchange, Surroundings, property};
+use crate::callout;
+use crate::chain::slot::Slot;
+use crate::instances::Running;
+use crate::plugins::Bound;
+
+pub struct Seat {
+    pub bound: Arc<Bound>,
+    pub surroundings: Rc<Surroundings>,
+    pub phase: Cell<Phase>,
+    pub home: Home,
+    /// The body bytes looked at now, by side.
+    pub windows: [Window; 2],
+    /// A limit was passed in a hostcall: the callback's end becomes this fault.
+    pub overstepped: RefCell<Option<Fault>>,
+    callouts: Cell<u32>,
+    log: Rc<LogBudget>,
+}
+
+/// What the seat belongs to.
+pub enum Home {
+    Plugin { running: RefCell<Weak<Running>>, tick: Cell<Duration> },
+    Exchange { exchange: Rc<Exchange>, slot: Weak<Slot> },
+}
+
+/// Where plugins' own lines go.
+const LOG_TARGET: &str = "forebay::plugin";
+
+impl Seat {
+    pub fn of_plugin(bound: &Arc<Bound>, surroundings: &Rc<Surroundings>, log: &Rc<LogBudget>) -> Rc<Seat> {
+        let home = Home::Plugin { running: RefCell::default(), tick: Cell::default() };
+        Rc::new(Seat::new(bound, surroundings, log, home, Phase::Start))
+    }
+
+    pub fn new(
+        bound: &Arc<Bound>,
+        surroundings: &Rc<Surroundings>,
+        log: &Rc<LogBudget>,
+        home: Home,
+        phase: Phase,
+    ) -> Seat {
+        Seat {
+            bound: bound.clone(),
+            surroundings: surroundings.clone(),
+            phase: Cell::new(phase),
+            home,
+            windows: Default::default(),
+            overstepped: RefCell::default(),
+            callouts: Cell::new(0),
+            log: log.clone(),
+        }
+    }
+
+    pub fn window(&self, side: Side) -> &Window {
+        &self.windows[side as usize]
+    }
+
+    /// The period that the plugin asked for with `set_tick`.
+    pub fn tick(&self) -> Duration {
+        match &self.home {
+            Home::Plugin { tick, .. } => tick.get(),
+            Home::Exchange { .. } => Duration::ZERO,
+        }
+    }
+
+    #[inline]
+    fn check(&self, call: Call) -> Answer<()> {
+        call.check(self.phase.get(), &self.bound.settings.capabilities)
+    }
+
+    /// The exchange; every call that needs one is refused in the other phases by the table.
+    fn exchange(&self) -> Answer<&Rc<Exchange>> {
+        match &self.home {
+            Home::Exchange { exchange, .. } => Ok(exchange),
+            Home::Plugin { .. } => Err(Refusal::new(Status::PhaseDenied, "there is no exchange here")),
+        }
+    }
+
+    /// The side that a callout or timer of this phase lets go on.
+    fn side(&self) -> Side {
+        if self.phase.get() == Phase::Response { Side::Response } else { Side::Request }
+    }
+
+    /// Runs `work` beside the exchange; its end is told to whoever started it, if it still
+    /// stands. In phase log nobody waits any more and the work is detached.
+    fn spawn(&self, token: Token, work: impl Future<Output = callout::Ended> + 'static) {
+        match &self.home {
+            Home::Exchange { slot, .. } => {
+                let (side, detached) = (self.side(), self.phase.get() == Phase::Log);
+                let to = if detached { Weak::new() } else { slot.clone() };
+                let task = tokio::task::spawn_local(async move {
+                    let ended = work.await;
+                    if let Some(slot) = to.upgrade() {
+                        slot.deliver(side, &ended.event(token));
+                    }
+                });
+                if let Some(slot) = slot.upgrade().filter(|_| !detached) {
+                    slot.own(task.abort_handle());
+                }
+            }
+            Home::Plugin { running, .. } => {
+                let running = running.borrow().clone();
+                tokio::task::spawn_local(async move {
+                    let ended = work.await;
+                    if let Some(running) = running.upgrade() {
+                        running.background(&ended.event(token));
+                    }
+                });
+            }
+        }
+    }
+}
+
+impl Host for Seat {
+    fn settings(&self) -> &Settings {
+        &self.bound.settings
+    }
+
+    fn header(&self, map: Map, name: &[u8], each: &mut dyn FnMut(&[u8])) -> Answer<()> {
+        self.check(HeaderOp::Get.on(map))?;
+        self.exchange()?.get(map, name, each)
+    }
+
+    fn headers(&self, map: Map, each: &mut dyn FnMut(&[u8], &[u8])) -> Answer<()> {
+        self.check(HeaderOp::Pairs.on(map))?;
+        self.exchange()?.pairs(map, each);
+        Ok(())
+    }
+
+    fn set_header(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()> {
+        self.check(HeaderOp::Set.on(map))?;
+        self.exchange()?.set(map, name, value)
+    }
+
+    fn add_header(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()> {
+        self.check(HeaderOp::Add.on(map))?;
+        self.exchange()?.add(map, name, value)
+    }
+
+    fn remove_header(&self, map: Map, name: &[u8]) -> Answer<()> {
+        self.check(HeaderOp::Remove.on(map))?;
+        self.exchange()?.remove(map, name)
+    }
+
+    fn set_headers(&self, map: Map, pairs: &[(&[u8], &[u8])]) -> Answer<()> {
+        self.check(HeaderOp::Set.on(map))?;
+        self.exchange()?.replace(map, pairs)
+    }
+
+    fn body(&self, side: Side) -> Answer<Bytes> {
+        self.check(match side {
+            Side::Request => Call::RequestChunk,
+            Side::Response => Call::ResponseChunk,
+        })?;
+        let window = self.window(side);
+        if !window.open.get() {
+            return Err(Refusal::new(Status::NotFound, "no body is looked at now"));
+        }
+        Ok(window.bytes.borrow().clone())
+    }
+
+    fn set_body(&self, side: Side, range: Range<usize>, bytes: &[u8]) -> Answer<()> {
+        self.check(match side {
+            Side::Request => Call::RequestSetBody,
+            Side::Response => Call::ResponseSetBody,
+        })?;
+        let window = self.window(side);
+        if !window.open.get() {
+            return Err(Refusal::new(Status::NotFound, "no body is looked at now"));
+        }
+        window.splice(range, bytes);
+        Ok(())
+    }
+
+    fn respond(&self, answer: LocalAnswer) -> Answer<()> {
+        self.check(Call::Respond)?;
+        let exchange = self.exchange()?;
+        if !(200..=599).contains(&answer.status) {
+            let text = format!("respond: status {} (allowed: 200 to 599)", answer.status);
+            return Err(Refusal::new(Status::BadArgument, text));
+        }
+        if exchange.response_sent.get() {
+            return Err(Refusal::new(Status::PhaseDenied, "respond: the response headers have been sent already"));
+        }
+        let mut held = exchange.answer.borrow_mut();
+        if held.is_some() {
+            return Err(Refusal::new(Status::BadArgument, "respond: this exchange has been answered already"));
+        }
+        *held = Some(answer);
+        Ok(())
+    }
+
+    fn resume(&self, side: Side) -> Answer<()> {
+        if let Home::Exchange { slot, .. } = &self.home
+            && let Some(slot) = slot.upgrade()
+        {
+            slot.resume(side);
+        }
+        Ok(())
+    }
+
+    fn abort(&self) -> Answer<()> {
+        self.check(Call::Close)?;
+        let plugin = self.bound.settings.plugin.clone();
+        self.exchange()?.stop(super::Stop::Reject(crate::reject::Reject::PluginAbort { plugin }));
+        Ok(())
+    }
+
+    fn callout(&self, target: &str, request: CalloutRequest) -> Answer<Token> {
+        self.check(Call::HttpCall)?;
+        let settings = &self.bound.settings;
+        Call::HttpCall.check_named(&settings.capabilities, target)?;
+        let most = settings.limits.callouts;
+        if matches!(self.home, Home::Exchange { .. }) {
+            self.callouts.set(self.callouts.get() + 1);
+            if self.callouts.get() > most {
+                let text = format!("http.call: more than {most} callouts in one exchange (limit callouts)");
+                *self.overstepped.borrow_mut() = Some(Fault::new(Verdict::Callout, text.clone()));
+                return Err(Refusal::new(Status::LimitExceeded, text));
+            }
+        }
+        let worker = self.surroundings.worker();
+        let worker = worker.ok_or_else(|| Refusal::new(Status::Unavailable, "http.call: no worker runs here"))?;
+        let work = callout::start(&worker, target, request, settings.limits.buffer)?;
+        let token = self.surroundings.next_token();
+        self.spawn(token, work);
+        Ok(token)
+    }
+
+    fn sleep(&self, duration: Duration) -> Answer<Token> {
+        self.check(Call::Sleep)?;
+        let token = self.surroundings.next_token();
+        self.spawn(token, async move {
+            tokio::time::sleep(duration).await;
+            callout::Ended::Timer
+        });
+        Ok(token)
+    }
+
+    fn set_tick(&self, period: Duration) -> Answer<()> {
+        self.check(Call::SetTick)?;
+        if let Home::Plugin { running, tick } = &self.home {
+            tick.set(period);
+            if let Some(running) = running.borrow().upgrade() {
+                Running::tick(&running);
+            }
+        }
+        Ok(())
+    }
+
+    fn property(&self, path: &[&str]) -> Answer<Value> {
+        self.check(Call::PropertyGet)?;
+        if let Some(value) = property::of_plugin(&self.bound.settings, path) {
+            return Ok(value);
+        }
+        match &self.home {
+            Home::Exchange { exchange, .. } => exchange.property(path),
+            Home::Plugin { .. } => Err(Refusal::not_found()),
+        }
+    }
+
+    fn set_property(&self, path: &[&str], value: &[u8]) -> Answer<()> {
+        self.check(Call::CtxSet)?;
+        self.exchange()?.share(path, value);
+        Ok(())
+    }
+
+    fn dict_get(&self, dict: &str, key: &[u8]) -> Answer<(Bytes, u32)> {
+        self.check(Call::DictGet)?;
+        self.own_or_granted(Call::DictGet, dict)?;
+        self.surroundings.dicts.get(dict, key)
+    }
+
+    fn dict_set(&self, dict: &str, key: &[u8], value: Option<&[u8]>, version: Option<u32>) -> Answer<()> {
+        self.check(Call::DictSet)?;
+        self.own_or_granted(Call::DictSet, dict)?;
+        self.surroundings.dicts.set(dict, key, value, version)
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Answer<MetricId> {
+        self.check(match kind {
+            MetricKind::Counter => Call::MetricCounter,
+            MetricKind::Gauge => Call::MetricGauge,
+            MetricKind::Histogram => Call::MetricHistogram,
+        })?;
+        self.surroundings.metrics.define(&self.bound.settings, kind, name)
+    }
+
+    fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()> {
+        self.surroundings.metrics.increment(&self.bound.settings, metric, by)
+    }
+
+    fn record_metric(&self, metric: MetricId, value: u64) -> Answer<()> {
+        self.surroundings.metrics.record(&self.bound.settings, metric, value)
+    }
+
+    fn metric(&self, metric: MetricId) -> Answer<u64> {
+        self.surroundings.metrics.read(&self.bound.settings, metric)
+    }
+
+    fn log(&self, level: LogLevel, message: &str) {
+        let settings = &self.bound.settings;
+        if !self.log.take(settings.limits.log_lines, self.now()) {
+            metrics::counter!("forebay_plugin_log_dropped_total", "plugin" => settings.plugin.to_string()).increment(1);
+            return;
+        }
+        let request_id = match &self.home {
+            Home::Exchange { exchange, .. } => &exchange.id,
+            Home::Plugin { .. } => "",
+        };
+        let plugin = &*settings.plugin;
+        match level {
+            LogLevel::Trace => tracing::trace!(target: LOG_TARGET, plugin, request_id, "{message}"),
+            LogLevel::Debug => tracing::debug!(target: LOG_TARGET, plugin, request_id, "{message}"),
+            LogLevel::Info => tracing::info!(target: LOG_TARGET, plugin, request_id, "{message}"),
+            LogLevel::Warn => tracing::warn!(target: LOG_TARGET, plugin, request_id, "{message}"),
+            // A plugin's error is its operator's, not the edge's; the level says so all the same.
+            LogLevel::Error => tracing::error!(target: LOG_TARGET, plugin, request_id, "{message}"),
+            LogLevel::Critical => {
+                tracing::error!(target: LOG_TARGET, plugin, request_id, critical = true, "{message}");
+            }
+        }
+    }
+
+    fn log_level(&self) -> LogLevel {
+        use tracing::Level;
+        if tracing::enabled!(target: LOG_TARGET, Level::TRACE) {
+            LogLevel::Trace
+        } else if tracing::enabled!(target: LOG_TARGET, Level::DEBUG) {
+            LogLevel::Debug
+        } else if tracing::enabled!(target: LOG_TARGET, Level::INFO) {
+            LogLevel::Info
+        } else if tracing::enabled!(target: LOG_TARGET, Level::WARN) {
+            LogLevel::Warn
+        } else {
+            LogLevel::Error
+        }
+    }
+
+    fn now(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+impl Seat {
+    /// A plugin's own dictionary (proxy-wasm's shared data of its vm id) needs no grant.
+    fn own_or_granted(&self, call: Call, dict: &str) -> Answer<()> {
+        if dict == &*self.bound.settings.plugin {
+            return Ok(());
+        }
+        call.check_named(&self.bound.settings.capabilities, dict)
+    }
+}
+
+impl callout::Ended {
+    fn event(&self, token: Token) -> Event<'_> {
+        match self {
+            callout::Ended::Callout(result) => Event::Callout { token, result },
+            callout::Ended::Timer => Event::Timer { token },
+        }
+    }
+}

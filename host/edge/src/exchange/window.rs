@@ -1,0 +1,71 @@
+//! What is measured out to one plugin: the body bytes in front of it, and its lines of log.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+/// Body bytes in front of one plugin.
+#[derive(Default)]
+pub struct Window {
+    pub bytes: RefCell<Bytes>,
+    /// A body event is being told, or the whole body was read for it.
+    pub open: Cell<bool>,
+    /// The plugin has written: its fault can no longer be passed over.
+    pub changed: Cell<bool>,
+}
+
+/// Lines that one plugin of one worker may still log in this second.
+#[derive(Default)]
+pub struct LogBudget {
+    second: Cell<u64>,
+    lines: Cell<u32>,
+}
+
+impl Window {
+    pub fn push(&self, more: Bytes) {
+        let mut bytes = self.bytes.borrow_mut();
+        if bytes.is_empty() {
+            *bytes = more;
+        } else if !more.is_empty() {
+            let mut all =
+                std::mem::take(&mut *bytes).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            all.extend_from_slice(&more);
+            *bytes = all.freeze();
+        }
+    }
+
+    pub fn take(&self) -> Bytes {
+        self.open.set(false);
+        std::mem::take(&mut *self.bytes.borrow_mut())
+    }
+
+    pub fn size(&self) -> usize {
+        self.bytes.borrow().len()
+    }
+
+    /// Replaces a range, clamped to what there is.
+    pub fn splice(&self, range: Range<usize>, new: &[u8]) {
+        let mut bytes = self.bytes.borrow_mut();
+        let start = range.start.min(bytes.len());
+        let end = range.end.clamp(start, bytes.len());
+        let mut all = BytesMut::with_capacity(bytes.len() - (end - start) + new.len());
+        all.extend_from_slice(&bytes[..start]);
+        all.extend_from_slice(new);
+        all.extend_from_slice(&bytes[end..]);
+        *bytes = all.freeze();
+        self.changed.set(true);
+    }
+}
+
+impl LogBudget {
+    /// Whether one more line fits into this second.
+    pub fn take(&self, most: u32, now: Duration) -> bool {
+        if self.second.replace(now.as_secs()) != now.as_secs() {
+            self.lines.set(0);
+        }
+        self.lines.set(self.lines.get().saturating_add(1));
+        self.lines.get() <= most
+    }
+}

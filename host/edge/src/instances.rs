@@ -1,0 +1,242 @@
+//! This worker's warm instances. An instance whose engine keeps exchanges apart
+//! (`Plugin::shares`) serves all of them; any other is leased to one exchange at a time and
+//! reused after, so that a trap never reaches a neighbour.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::{Action, ContextId, Event, Fault, Host, Instance, Phase, Verdict};
+
+use crate::exchange::Surroundings;
+use crate::exchange::seat::{Home, Seat};
+use crate::exchange::window::LogBudget;
+use crate::plugins::Bound;
+use crate::snapshot::Snapshot;
+use crate::worker::Worker;
+
+/// Instances kept for reuse, of one plugin. More are made when more exchanges are in flight,
+/// and dropped when they end.
+const MOST_IDLE: usize = 64;
+
+/// How often a worker looks for a new snapshot, so that plugins with ticks start without a
+/// request and those of an old configuration end.
+const REFRESH: Duration = Duration::from_millis(250);
+
+/// All instances of one worker.
+pub struct Instances {
+    pub surroundings: Rc<Surroundings>,
+    sets: RefCell<HashMap<u64, Rc<Set>>>,
+    /// The snapshot that `sets` were last held against.
+    seen: RefCell<std::sync::Weak<Snapshot>>,
+}
+
+/// The instances of one bound plugin.
+pub struct Set {
+    bound: Arc<Bound>,
+    idle: RefCell<Vec<Rc<Running>>>,
+    log: Rc<LogBudget>,
+}
+
+/// One running copy. It is never entered twice: calls are synchronous and of one thread.
+pub struct Running {
+    bound: Arc<Bound>,
+    instance: RefCell<Box<dyn Instance>>,
+    seat: Rc<Seat>,
+    ticking: Cell<bool>,
+    /// The engine panicked in it.
+    broken: Cell<bool>,
+    pub log: Rc<LogBudget>,
+}
+
+/// An instance for one exchange; given back when dropped.
+pub struct Lease {
+    set: Rc<Set>,
+    running: Rc<Running>,
+}
+
+impl Instances {
+    pub fn new(dicts: Arc<crate::dict::Dicts>) -> Instances {
+        Instances { surroundings: Surroundings::new(dicts), sets: RefCell::default(), seen: RefCell::default() }
+    }
+
+    /// Keeps this worker's instances in step with the configuration; runs as long as the worker.
+    pub async fn keep(worker: Rc<Worker>) {
+        worker.instances.surroundings.attach(&worker);
+        loop {
+            worker.instances.refresh(&worker.snapshot());
+            tokio::time::sleep(REFRESH).await;
+        }
+    }
+
+    /// Makes one warm instance of each plugin in use; forgets those that no route names now
+    /// (what is leased of them lives on until its exchange ends).
+    fn refresh(&self, snapshot: &Arc<Snapshot>) {
+        if std::ptr::eq(self.seen.borrow().as_ptr(), Arc::as_ptr(snapshot)) {
+            return;
+        }
+        *self.seen.borrow_mut() = Arc::downgrade(snapshot);
+        let used: HashMap<u64, &Arc<Bound>> = snapshot.plugins.bound().map(|bound| (bound.id, bound)).collect();
+        self.sets.borrow_mut().retain(|id, _| used.contains_key(id));
+        for bound in used.values() {
+            match self.lease(bound) {
+                Ok(lease) => drop(lease),
+                Err(fault) => tracing::warn!(plugin = &*bound.settings.plugin, %fault, "plugin does not start"),
+            }
+        }
+    }
+
+    /// An instance for one exchange, warm if there is one.
+    pub fn lease(&self, bound: &Arc<Bound>) -> Result<Lease, Fault> {
+        let set = self.set(bound);
+        // A shared instance may have come into doubt while it stands here.
+        set.idle.borrow_mut().retain(|running| running.healthy());
+        let warm = if bound.code.shares() { set.idle.borrow().last().cloned() } else { set.idle.borrow_mut().pop() };
+        let running = match warm {
+            Some(running) => running,
+            None => {
+                let running = Running::start_with(bound, &self.surroundings, &set.log)?;
+                if bound.code.shares() {
+                    set.idle.borrow_mut().push(running.clone());
+                }
+                running
+            }
+        };
+        Ok(Lease { set, running })
+    }
+
+    fn set(&self, bound: &Arc<Bound>) -> Rc<Set> {
+        if let Some(set) = self.sets.borrow().get(&bound.id) {
+            return set.clone();
+        }
+        let set = Rc::new(Set { bound: bound.clone(), idle: RefCell::default(), log: Rc::default() });
+        self.sets.borrow_mut().insert(bound.id, set.clone());
+        set
+    }
+}
+
+impl Lease {
+    pub fn running(&self) -> &Rc<Running> {
+        &self.running
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut idle = self.set.idle.borrow_mut();
+        if !self.running.healthy() {
+            idle.retain(|running| !Rc::ptr_eq(running, &self.running));
+        } else if !self.set.bound.code.shares() && idle.len() < MOST_IDLE {
+            idle.push(self.running.clone());
+        }
+    }
+}
+
+impl Running {
+    /// Starts an instance; `on_vm_start` and `on_configure` have run.
+    pub fn start(bound: &Arc<Bound>, surroundings: &Rc<Surroundings>) -> Result<Rc<Running>, Fault> {
+        Running::start_with(bound, surroundings, &Rc::default())
+    }
+
+    fn start_with(
+        bound: &Arc<Bound>,
+        surroundings: &Rc<Surroundings>,
+        log: &Rc<LogBudget>,
+    ) -> Result<Rc<Running>, Fault> {
+        let seat = Seat::of_plugin(bound, surroundings, log);
+        let instance = RefCell::new(bound.code.instantiate(seat.clone())?);
+        seat.phase.set(Phase::Background);
+        let (bound, log) = (bound.clone(), log.clone());
+        let running =
+            Rc::new(Running { bound, instance, seat, ticking: Cell::new(false), broken: Cell::new(false), log });
+        if let Home::Plugin { running: home, .. } = &running.seat.home {
+            *home.borrow_mut() = Rc::downgrade(&running);
+        }
+        if running.seat.surroundings.worker().is_some() {
+            Running::tick(&running);
+        }
+        Ok(running)
+    }
+
+    /// Sees to it that `on_tick` comes as often as the plugin asked.
+    pub fn tick(running: &Rc<Running>) {
+        if running.seat.tick().is_zero() || running.ticking.replace(true) {
+            return;
+        }
+        let seat = running.seat.clone();
+        let running = Rc::downgrade(running);
+        tokio::task::spawn_local(async move {
+            loop {
+                let period = seat.tick();
+                if !period.is_zero() {
+                    tokio::time::sleep(period).await;
+                }
+                let Some(running) = running.upgrade() else { return };
+                if seat.tick().is_zero() {
+                    running.ticking.set(false);
+                    return;
+                }
+                running.background(&Event::Tick);
+            }
+        });
+    }
+
+    pub fn open(&self, context: ContextId, host: Rc<dyn Host>) -> Result<(), Fault> {
+        self.guarded(|| self.instance.borrow_mut().open(context, host))
+    }
+
+    pub fn call(&self, context: ContextId, event: Event<'_>) -> Result<Action, Fault> {
+        self.guarded(|| self.instance.borrow_mut().call(context, event))
+    }
+
+    pub fn close(&self, context: ContextId) {
+        let closed = self.guarded(|| {
+            self.instance.borrow_mut().close(context);
+            Ok(())
+        });
+        if let Err(fault) = closed {
+            tracing::error!(plugin = &*self.bound.settings.plugin, %fault, "closing a context failed");
+        }
+    }
+
+    pub fn healthy(&self) -> bool {
+        !self.broken.get() && self.instance.try_borrow().is_ok_and(|instance| instance.healthy())
+    }
+
+    /// Tells the plugin context. A fault here costs no exchange: it is logged and counted, and
+    /// an instance in doubt is not leased again.
+    pub fn background(&self, event: &Event<'_>) {
+        if !self.healthy() {
+            return;
+        }
+        self.seat.phase.set(Phase::Background);
+        let plugin = &self.bound.settings.plugin;
+        let worker = self.seat.surroundings.worker();
+        if let Some(worker) = &worker {
+            worker.telemetry.plugin_call(plugin, event.callback());
+        }
+        let called = self.call(ContextId::PLUGIN, *event);
+        let overstepped = self.seat.overstepped.borrow_mut().take();
+        let Some(fault) = overstepped.or(called.err()) else { return };
+        if let Some(worker) = &worker {
+            worker.telemetry.plugin_fault(plugin, fault.verdict);
+        }
+        let trace = fault.trace.as_deref().unwrap_or_default();
+        tracing::warn!(
+            target: "forebay::fault", plugin = &**plugin, version = &*self.bound.settings.version,
+            callback = event.callback(), verdict = fault.verdict.name(), trace, "{}", fault.message
+        );
+    }
+
+    /// A panic of an engine is our bug, contained: it costs what any fault costs.
+    fn guarded<T>(&self, call: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+            self.broken.set(true);
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(Fault::new(Verdict::Panic, text.unwrap_or_else(|| "the engine panicked".to_owned())))
+        })
+    }
+}
