@@ -1,6 +1,32 @@
-//! The admin address: what an operator and an orchestrator may ask a running edge.
+//! The admin address: what an operator and an orchestrator may ask a running edge. Served by the
+//! control thread, read-only, for trusted networks: it has no authentication.
 
+mod effective;
+mod views;
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::worker::Shared;
+
+/// Connections at once; more wait.
+const CONNECTIONS: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const PATHS: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/config", "/plugins", "/pools"];
 
 /// Whether this edge takes traffic.
 #[derive(Debug, Default)]
@@ -11,8 +37,92 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// `workers` is how many there should be.
-    pub fn ready(&self, workers: usize) -> bool {
-        self.accepting.load(Ordering::Relaxed) >= workers && !self.draining.load(Ordering::Relaxed)
+    /// Why it is not ready, or `Ok`. `workers` is how many there should be.
+    pub fn ready(&self, workers: usize) -> Result<(), String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("draining".into());
+        }
+        let accepting = self.accepting.load(Ordering::Relaxed);
+        if accepting < workers { Err(format!("{accepting} of {workers} workers accept")) } else { Ok(()) }
     }
+}
+
+/// Serves the admin address until it is dropped.
+pub async fn serve(shared: Arc<Shared>, metrics: PrometheusHandle, listener: TcpListener) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(target: "forebay::admin", %error, "the admin address cannot be served"),
+    };
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: it passes or it does not, but spinning
+                // would make it worse.
+                tracing::warn!(target: "forebay::admin", %error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (shared, metrics) = (shared.clone(), metrics.clone());
+        tokio::task::spawn_local(async move {
+            let _permit = permit;
+            let service = service_fn(|request: Request<Incoming>| {
+                let answer = answer(&shared, &metrics, request.method(), request.uri().path());
+                async { Ok::<_, Infallible>(answer) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                tracing::debug!(target: "forebay::admin", %error, "connection ended");
+            }
+        });
+    }
+}
+
+fn answer(shared: &Shared, metrics: &PrometheusHandle, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    if !PATHS.contains(&path) {
+        let error = json!({ "error": format!("no path {path}"), "paths": PATHS });
+        return json_response(StatusCode::NOT_FOUND, &error);
+    }
+    if method != Method::GET && method != Method::HEAD {
+        let error = json!({ "error": format!("method {method} on {path}; allowed are GET and HEAD") });
+        let mut response = json_response(StatusCode::METHOD_NOT_ALLOWED, &error);
+        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let snapshot = shared.snapshot.load_full();
+    match path {
+        "/healthz" => json_response(StatusCode::OK, &json!({ "alive": true })),
+        "/readyz" => {
+            let workers = snapshot.region.edge.as_ref().map_or(0, |edge| edge.workers);
+            match shared.standing.ready(workers) {
+                Ok(()) => json_response(StatusCode::OK, &json!({ "ready": true })),
+                Err(why) => json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false, "error": why })),
+            }
+        }
+        "/metrics" => {
+            shared.ledger.publish(&shared.membership);
+            respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render())
+        }
+        "/config" => json_response(StatusCode::OK, &effective::region(&snapshot.region)),
+        "/plugins" => json_response(StatusCode::OK, &views::plugins(shared, &snapshot)),
+        "/pools" => json_response(StatusCode::OK, &views::pools(shared)),
+        _ => json_response(StatusCode::NOT_FOUND, &json!({ "error": "listed and not served" })),
+    }
+}
+
+fn json_response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+    respond(status, "application/json", format!("{value:#}\n"))
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
 }

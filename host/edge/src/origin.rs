@@ -1,5 +1,8 @@
 //! The way to an origin: pick one, connect, send, retry what may be.
 
+pub mod health;
+pub mod warm;
+
 use std::rc::Rc;
 use std::sync::Arc;
 

@@ -1,0 +1,294 @@
+//! The region as it is meant, as JSON: every default filled in, no secret shown. What may hold
+//! one (plugin configuration, header values of routes and direct responses) is shown only where
+//! its name says that it is none.
+
+use std::time::Duration;
+
+use config::{
+    Actuator, Balance, FaultPolicy, HeaderMatch, LogFormat, PathMatch, PluginCode, PluginLimits, Pool, Region, Route,
+    RouteTo, Scaling, ValueMatch,
+};
+use serde_json::{Map, Value, json};
+
+/// Shown in the place of what is not shown.
+const HIDDEN: &str = "(hidden)";
+/// A name with one of these in it names a secret.
+const SECRET: [&str; 8] = ["secret", "token", "passw", "key", "credential", "auth", "cookie", "signature"];
+
+pub fn region(region: &Region) -> Value {
+    json!({
+        "edge": region.edge.as_ref().map(edge),
+        "aggregator": region.aggregator.as_ref().map(|aggregator| json!({
+            "address": aggregator.address.to_string(),
+            "region": aggregator.region,
+            "journal": aggregator.journal,
+            "tick": span(aggregator.tick),
+            "stale_after": span(aggregator.stale_after),
+        })),
+        "log": {
+            "format": match region.log.format { LogFormat::Json => "json", LogFormat::Pretty => "pretty" },
+            "filter": region.log.filter,
+            "access": region.log.access,
+        },
+        "plugins": region.plugins.iter().map(|(name, plugin)| (name.clone(), self::plugin(plugin)))
+            .collect::<Map<String, Value>>(),
+        "routes": region.routes.iter().map(|route| self::route(route)).collect::<Vec<Value>>(),
+        "pools": region.pools.iter().map(|(name, pool)| (name.clone(), self::pool(pool)))
+            .collect::<Map<String, Value>>(),
+    })
+}
+
+fn edge(edge: &config::Edge) -> Value {
+    let listeners = edge.listeners.iter().map(|listener| {
+        json!({
+            "address": listener.address.to_string(),
+            "http1": listener.http1,
+            "http2": listener.http2,
+            "tls": listener.tls.as_ref().map(|tls| json!({
+                "certificate": tls.certificate,
+                "key": tls.key,
+                "alpn": tls.alpn,
+            })),
+        })
+    });
+    let limits = &edge.limits;
+    json!({
+        "name": edge.name,
+        "workers": edge.workers,
+        "listeners": listeners.collect::<Vec<Value>>(),
+        "admin": edge.admin.map(|address| address.to_string()),
+        "aggregators": edge.aggregators,
+        "report_interval": span(edge.report_interval),
+        "drain": span(edge.drain),
+        "limits": {
+            "header_bytes": limits.header_bytes,
+            "headers": limits.headers,
+            "body_bytes": limits.body_bytes,
+            "connections": limits.connections,
+            "header_timeout": span(limits.header_timeout),
+            "body_timeout": span(limits.body_timeout),
+            "idle_timeout": span(limits.idle_timeout),
+        },
+    })
+}
+
+fn plugin(plugin: &config::Plugin) -> Value {
+    let (kind, file) = code(&plugin.code);
+    json!({
+        kind: file,
+        "vm_config": plugin_config(&plugin.vm_config),
+        "config": plugin_config(&plugin.config),
+        "limits": plugin_limits(&plugin.limits),
+        "capabilities": plugin.capabilities,
+        "on_fault": fault_policy(plugin.on_fault),
+    })
+}
+
+fn route(route: &Route) -> Value {
+    let (kind, path) = match &route.path {
+        PathMatch::Exact(path) => ("exact", path.as_str()),
+        PathMatch::Prefix(path) => ("prefix", path.as_str()),
+        PathMatch::Pattern(pattern) => ("pattern", pattern.as_str()),
+    };
+    let plugins = route.plugins.iter().map(|used| {
+        json!({
+            "plugin": used.plugin.name,
+            "config": plugin_config(&used.config),
+            "on_fault": fault_policy(used.on_fault),
+            "limits": plugin_limits(&used.limits),
+        })
+    });
+    let to = match &route.to {
+        RouteTo::Pool(pool) => json!({ "pool": pool }),
+        RouteTo::Respond(response) => {
+            let headers = response.headers.iter().map(|(name, value)| json!([name, unless_secret(name, value)]));
+            json!({ "respond": {
+                "status": response.status,
+                "headers": headers.collect::<Vec<Value>>(),
+                "body": response.body,
+            }})
+        }
+    };
+    json!({
+        "name": route.name,
+        "hosts": route.hosts,
+        "path": { kind: path },
+        "methods": route.methods,
+        "headers": route.headers.iter().map(header_match).collect::<Vec<Value>>(),
+        "plugins": plugins.collect::<Vec<Value>>(),
+        "to": to,
+    })
+}
+
+fn header_match(header: &HeaderMatch) -> Value {
+    let name = &header.name;
+    match &header.value {
+        ValueMatch::Present => json!({ "name": name, "present": true }),
+        ValueMatch::Exact(value) => json!({ "name": name, "exact": unless_secret(name, value) }),
+        ValueMatch::Pattern(pattern) => json!({ "name": name, "pattern": unless_secret(name, pattern.as_str()) }),
+    }
+}
+
+fn pool(pool: &Pool) -> Value {
+    json!({
+        "origins": pool.origins.iter().map(ToString::to_string).collect::<Vec<String>>(),
+        "balance": match pool.balance {
+            Balance::RoundRobin => "round_robin",
+            Balance::LeastRequests => "least_requests",
+        },
+        "http2": pool.http2,
+        "timeouts": {
+            "connect": span(pool.timeouts.connect),
+            "response": span(pool.timeouts.response),
+            "body": span(pool.timeouts.body),
+            "idle": span(pool.timeouts.idle),
+        },
+        "idle_connections": pool.idle_connections,
+        "health": pool.health.as_ref().map(|health| json!({
+            "path": health.path,
+            "interval": span(health.interval),
+            "timeout": span(health.timeout),
+            "healthy_after": health.healthy_after,
+            "unhealthy_after": health.unhealthy_after,
+            "statuses": health.statuses,
+        })),
+        "warmup": pool.warmup.as_ref().map(|warmup| json!({
+            "path": warmup.path,
+            "requests": warmup.requests,
+            "timeout": span(warmup.timeout),
+        })),
+        "slow_start": span(pool.slow_start),
+        "scaling": pool.scaling.as_ref().map(scaling),
+    })
+}
+
+fn scaling(scaling: &Scaling) -> Value {
+    let schedules = scaling.schedules.iter().map(|schedule| {
+        json!({
+            "name": schedule.name,
+            "cron": schedule.cron,
+            "zone": schedule.zone,
+            "duration": span(schedule.duration),
+            "floor": schedule.floor,
+            "lead": span(schedule.lead),
+        })
+    });
+    let actuator = match &scaling.actuator {
+        Actuator::DryRun => json!("dry_run"),
+        // The program alone: its arguments may hold what is not for everyone.
+        Actuator::Process(process) => json!({ "process": {
+            "command": process.command.first(),
+            "arguments": process.command.len().saturating_sub(1),
+            "host": process.host.to_string(),
+            "ready_path": process.ready_path,
+            "boot_timeout": span(process.boot_timeout),
+            "stop_timeout": span(process.stop_timeout),
+            "state_dir": process.state_dir,
+        }}),
+    };
+    json!({
+        "floor": scaling.floor,
+        "ceiling": scaling.ceiling,
+        "reactive": scaling.reactive.as_ref().map(|reactive| json!({
+            "requests_per_origin": reactive.requests_per_origin,
+            "window": span(reactive.window),
+            "headroom": reactive.headroom,
+        })),
+        "schedules": schedules.collect::<Vec<Value>>(),
+        "lead": span(scaling.lead),
+        "step_up": scaling.step_up,
+        "step_down": scaling.step_down,
+        "stabilisation": span(scaling.stabilisation),
+        "actuator": actuator,
+    })
+}
+
+pub fn code(code: &PluginCode) -> (&'static str, &std::path::Path) {
+    match code {
+        PluginCode::Lua(path) => ("lua", path),
+        PluginCode::Wasm(path) => ("wasm", path),
+    }
+}
+
+pub fn fault_policy(policy: FaultPolicy) -> &'static str {
+    match policy {
+        FaultPolicy::Closed => "closed",
+        FaultPolicy::Open => "open",
+    }
+}
+
+pub fn plugin_limits(limits: &PluginLimits) -> Value {
+    json!({
+        "cpu": span(limits.cpu),
+        "start_cpu": span(limits.start_cpu),
+        "wall": span(limits.wall),
+        "memory": limits.memory,
+        "buffer": limits.buffer,
+        "callouts": limits.callouts,
+        "log_lines": limits.log_lines,
+        "metrics": limits.metrics,
+    })
+}
+
+/// As a region file would have it: `250ms`, `30s`.
+fn span(duration: Duration) -> String {
+    match (duration.subsec_nanos(), duration.subsec_micros() % 1000) {
+        (0, _) => format!("{}s", duration.as_secs()),
+        (_, 0) => format!("{}ms", duration.as_millis()),
+        _ => format!("{}us", duration.as_micros()),
+    }
+}
+
+fn unless_secret(name: &str, value: &str) -> String {
+    if is_secret(name) { HIDDEN.to_owned() } else { value.to_owned() }
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET.iter().any(|secret| name.contains(secret))
+}
+
+/// Text for a plugin: an object is shown by its names; other text could be anything.
+fn plugin_config(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => hide(value),
+        _ if text.is_empty() => json!(""),
+        _ => json!(HIDDEN),
+    }
+}
+
+fn hide(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(name, value)| {
+                let value = if is_secret(&name) { json!(HIDDEN) } else { hide(value) };
+                (name, value)
+            })
+            .collect(),
+        Value::Array(values) => values.into_iter().map(hide).collect(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown_wherever_it_stands() {
+        let shown = plugin_config(r#"{"limit": 3, "deep": [{"api_key": "s3cr3t", "Password": ["s3cr3t"]}]}"#);
+        assert_eq!(shown, json!({ "limit": 3, "deep": [{ "api_key": HIDDEN, "Password": HIDDEN }] }));
+        assert_eq!(plugin_config("s3cr3t"), json!(HIDDEN));
+        assert_eq!(unless_secret("Authorization", "s3cr3t"), HIDDEN);
+        assert_eq!(unless_secret("x-colour", "red"), "red");
+    }
+
+    #[test]
+    fn durations_read_as_in_a_file() {
+        assert_eq!(span(Duration::from_secs(30)), "30s");
+        assert_eq!(span(Duration::from_millis(250)), "250ms");
+        assert_eq!(span(Duration::from_micros(1500)), "1500us");
+        assert_eq!(span(Duration::ZERO), "0s");
+    }
+}

@@ -1,0 +1,193 @@
+//! Sends the reports to one aggregator, one at a time, and takes the membership of its answers.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Uri, header};
+use http_body_util::Full;
+use metrics::counter;
+use wire::{Membership, Report};
+
+use super::Counts;
+use super::outbox::Outbox;
+use crate::link::{Link, LinkError};
+use crate::worker::Shared;
+
+/// A membership of ten thousand origins is a tenth of this.
+const MOST_BODY: usize = 16 << 20;
+/// For the answer to a report; a slower aggregator is as good as none.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Which aggregators answered their last report well: of several, the first in the file's order
+/// that does is listened to.
+#[derive(Clone, Default)]
+pub struct Answering(Rc<RefCell<BTreeMap<String, bool>>>);
+
+impl Answering {
+    fn set(&self, aggregator: &str, well: bool) {
+        self.0.borrow_mut().insert(aggregator.to_owned(), well);
+    }
+
+    /// No aggregator before this one answers.
+    fn leads(&self, aggregator: &str, order: &[String]) -> bool {
+        let answering = self.0.borrow();
+        let mut before = order.iter().take_while(|one| *one != aggregator);
+        !before.any(|one| answering.get(one).copied().unwrap_or(false))
+    }
+}
+
+/// Reports to one aggregator until it is dropped. `aggregator` is `http://host:port` as the file
+/// has it; `boot` is when this run of the edge began.
+pub async fn run(shared: Arc<Shared>, aggregator: String, boot: u64, answering: Answering) {
+    let Some(authority) = authority(&aggregator) else {
+        tracing::error!(target: "forebay::report", aggregator, "no reports: the address is not http://host:port");
+        return;
+    };
+    let mut reporter = Reporter {
+        link: Link::new(authority, false, MOST_BODY),
+        outbox: Outbox::new(edge_of(&shared).name, boot, Counts::take(&shared.membership, Instant::now())),
+        target: format!("{}/v1/reports", aggregator.trim_end_matches('/')),
+        failing: false,
+        refusing: false,
+        shared,
+        aggregator,
+        answering,
+    };
+    // Soon, and not at once: the answer brings the origins, but a report of no time says nothing.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut due = Instant::now();
+    loop {
+        reporter.report().await;
+        let interval = edge_of(&reporter.shared).report_interval;
+        due = (due + interval).max(Instant::now());
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+struct Reporter {
+    shared: Arc<Shared>,
+    aggregator: String,
+    target: String,
+    link: Link,
+    outbox: Outbox,
+    answering: Answering,
+    /// Said already that it does not answer.
+    failing: bool,
+    /// Said already that its membership is nonsense.
+    refusing: bool,
+}
+
+impl Reporter {
+    /// Brings the aggregator up to now, or says that it cannot be.
+    async fn report(&mut self) {
+        // At most twice: a repeat, and what came after it.
+        for _ in 0..2 {
+            let (report, repeat) = self.outbox.next(Counts::take(&self.shared.membership, Instant::now()));
+            let well = self.send(&report).await;
+            if !(well && repeat) {
+                return;
+            }
+        }
+    }
+
+    async fn send(&mut self, report: &Report) -> bool {
+        let body = serde_json::to_vec(report).expect("a report has only text keys and finite numbers");
+        let request = Request::post(&self.target)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .expect("the target was parsed when the reporter began");
+        match self.link.send(request, TIMEOUT).await {
+            Ok(answer) if answer.status().is_success() => self.taken(&answer),
+            Ok(answer) => self.not_taken(&answer),
+            Err(LinkError::Unsent(why)) => {
+                self.outbox.undelivered();
+                self.failed("unreachable", &why);
+            }
+            Err(LinkError::Unknown(why)) => {
+                self.outbox.unknown();
+                self.failed("unknown", &why);
+            }
+        }
+        !self.failing
+    }
+
+    fn taken(&mut self, answer: &Response<Bytes>) {
+        self.outbox.delivered();
+        count("forebay_reports_total", &self.aggregator, "delivered");
+        if std::mem::take(&mut self.failing) {
+            tracing::info!(target: "forebay::report", aggregator = self.aggregator, "aggregator answers again");
+        }
+        let result = self.take_membership(answer);
+        self.answering.set(&self.aggregator, result.is_ok());
+        match result {
+            Ok(result) => {
+                self.refusing = false;
+                count("forebay_memberships_total", &self.aggregator, result);
+            }
+            Err(why) => {
+                count("forebay_memberships_total", &self.aggregator, "refused");
+                if !std::mem::replace(&mut self.refusing, true) {
+                    tracing::error!(target: "forebay::report", aggregator = self.aggregator, why,
+                        "membership refused, the last one stands");
+                }
+            }
+        }
+    }
+
+    /// What became of the membership in an answer, or why it was refused.
+    fn take_membership(&self, answer: &Response<Bytes>) -> Result<&'static str, String> {
+        if answer.status() == StatusCode::NO_CONTENT {
+            return Ok("none");
+        }
+        let membership: Membership = serde_json::from_slice(answer.body()).map_err(|error| error.to_string())?;
+        if !self.answering.leads(&self.aggregator, &edge_of(&self.shared).aggregators) {
+            return Ok("standby");
+        }
+        match self.shared.membership.apply(&membership, Instant::now()) {
+            Ok(true) => {
+                let pools: BTreeMap<&str, usize> =
+                    membership.pools.iter().map(|(name, members)| (name.as_str(), members.len())).collect();
+                tracing::info!(target: "forebay::report", epoch = membership.epoch, ?pools, "membership taken");
+                Ok("taken")
+            }
+            Ok(false) => Ok("same"),
+            Err(refusal) => Err(refusal.to_string()),
+        }
+    }
+
+    fn not_taken(&mut self, answer: &Response<Bytes>) {
+        self.outbox.undelivered();
+        let text: String = String::from_utf8_lossy(answer.body()).chars().take(200).collect();
+        self.failed("refused", &format!("status {}: {text}", answer.status().as_u16()));
+    }
+
+    fn failed(&mut self, result: &'static str, why: &str) {
+        count("forebay_reports_total", &self.aggregator, result);
+        self.answering.set(&self.aggregator, false);
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(target: "forebay::report", aggregator = self.aggregator, result, why,
+                "report not delivered, the last membership stands");
+        }
+    }
+}
+
+fn edge_of(shared: &Shared) -> config::Edge {
+    shared.snapshot.load().region.edge.clone().expect("an edge runs only with an edge section")
+}
+
+fn authority(aggregator: &str) -> Option<String> {
+    let uri: Uri = aggregator.parse().ok()?;
+    if uri.scheme_str() != Some("http") {
+        return None;
+    }
+    let authority = uri.authority()?;
+    Some(if authority.port().is_some() { authority.to_string() } else { format!("{authority}:80") })
+}
+
+fn count(name: &'static str, aggregator: &str, result: &'static str) {
+    counter!(name, "aggregator" => aggregator.to_owned(), "result" => result).increment(1);
+}
