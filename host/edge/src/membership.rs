@@ -9,24 +9,26 @@
 //! pool that is missing in it has the origins of the file. If every origin of a pool is
 //! unhealthy, none is picked: the pool then refuses at once, which says what is wrong and leaves
 //! a struggling origin the quiet to recover, where sending to all would keep it down.
+//!
+//! - this file: [`Memberships`], all pools, and what is taken from an aggregator
+//! - [`pool`]: one pool and its view; [`member`]: an origin in a stage
+
+pub mod member;
+pub mod pool;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, Guard};
-use metrics::{Histogram, counter, gauge, histogram};
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use wire::Stage;
 
-use crate::telemetry::load::{OriginLoad, PoolLoad};
+pub use member::{Member, OriginCount};
+pub use pool::{PoolMembers, View};
 
-/// The share of traffic with which slow start begins.
-const FIRST_SHARE: f64 = 0.1;
-/// An origin that left is remembered this long, so that reports can still account for it.
-const REMEMBERED: Duration = Duration::from_secs(120);
 /// A membership with more than this in one pool is nonsense.
 const MOST_MEMBERS: usize = 10_000;
 
@@ -41,67 +43,14 @@ pub struct Memberships {
     lives: AtomicU64,
 }
 
-/// One pool: what stays while its members change.
-pub struct PoolMembers {
-    pub name: Arc<str>,
-    /// Differs from that of any earlier pool of this name: its counts begin at zero.
-    pub life: u64,
-    /// From an attempt to the first byte.
-    pub latency: Histogram,
-    spec: ArcSwap<config::Pool>,
-    view: ArcSwap<View>,
-    loads: Box<[PoolLoad]>,
-    /// Origins that are or lately were members. Locked by the control thread alone.
-    vitals: Mutex<BTreeMap<SocketAddr, Vital>>,
-}
-
-/// The members of a pool at one time.
-#[derive(Default)]
-pub struct View {
-    /// Goes up with each change of any pool.
-    pub epoch: u64,
-    /// In a stable order: those of the file first, then by address.
-    pub members: Vec<Arc<Member>>,
-    /// The ones that may be picked as far as their stage goes; ask [`Member::healthy`] too.
-    pub serving: Vec<Arc<Member>>,
-    /// Until then some of `serving` has a share below 1; `None` if none has.
-    pub ramping_until: Option<Instant>,
-}
-
-/// An origin in one stage.
-pub struct Member {
-    pub address: SocketAddr,
-    pub stage: Stage,
-    /// When it came into this stage.
-    pub since: Instant,
-    /// It stands in the file.
-    pub listed: bool,
-    /// Zero if its share does not grow.
-    slow_start: Duration,
-    origin: Arc<OriginState>,
-}
-
-/// What is known of an origin across its stages.
-struct OriginState {
-    life: u64,
-    healthy: AtomicBool,
-    warmed: AtomicBool,
-    loads: Box<[OriginLoad]>,
-}
-
-struct Vital {
-    origin: Arc<OriginState>,
-    stage: Stage,
-    since: Instant,
-    /// When it stopped being a member.
-    left: Option<Instant>,
-}
-
 /// What aggregators have published, by pool.
 #[derive(Default)]
 struct Published {
-    pools: BTreeMap<String, BTreeMap<SocketAddr, (Stage, Instant)>>,
+    pools: BTreeMap<String, BTreeMap<SocketAddr, Told>>,
 }
+
+/// What an aggregator said of an origin: its stage, and since when.
+type Told = (Stage, Instant);
 
 /// Why a membership was not taken. Nothing changed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -114,17 +63,6 @@ pub enum Refusal {
     Address { pool: String, address: SocketAddr },
     #[error("pool `{pool}` has {found} members; at most {MOST_MEMBERS} are allowed")]
     TooMany { pool: String, found: usize },
-}
-
-/// What an edge knows of one origin, for reports and the admin view. Counts are cumulative over
-/// one `life`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OriginCount {
-    pub life: u64,
-    pub requests: u64,
-    pub in_flight: u64,
-    pub healthy: bool,
-    pub warmed: bool,
 }
 
 impl Memberships {
@@ -172,11 +110,7 @@ impl Memberships {
                     Some(pool) => pool.clone(),
                     None => Arc::new(PoolMembers::new(spec, self.next_life(), self.workers)),
                 };
-                pool.spec.store(spec.clone());
-                if spec.health.is_none() {
-                    // Nobody would ever find it healthy again.
-                    lock(&pool.vitals).values().for_each(|vital| vital.origin.healthy.store(true, Ordering::Relaxed));
-                }
+                pool.configure(spec);
                 (pool.name.clone(), pool)
             })
             .collect();
@@ -251,223 +185,166 @@ fn check(membership: &wire::Membership) -> Result<(), Refusal> {
     Ok(())
 }
 
-impl PoolMembers {
-    fn new(spec: &Arc<config::Pool>, life: u64, workers: usize) -> PoolMembers {
-        PoolMembers {
-            name: spec.name.as_str().into(),
-            life,
-            latency: histogram!("forebay_origin_latency_seconds", "pool" => spec.name.clone()),
-            spec: ArcSwap::new(spec.clone()),
-            view: ArcSwap::default(),
-            loads: (0..workers).map(|_| PoolLoad::default()).collect(),
-            vitals: Mutex::default(),
-        }
-    }
-
-    /// Who is in it now. Lock-free; hold it for one decision, not across an await.
-    pub fn view(&self) -> Guard<Arc<View>> {
-        self.view.load()
-    }
-
-    /// The same, to keep.
-    pub fn view_full(&self) -> Arc<View> {
-        self.view.load_full()
-    }
-
-    pub fn spec(&self) -> Arc<config::Pool> {
-        self.spec.load_full()
-    }
-
-    /// What `worker` counts; only that worker writes it.
-    pub fn load(&self, worker: usize) -> &PoolLoad {
-        &self.loads[worker]
-    }
-
-    pub fn loads(&self) -> &[PoolLoad] {
-        &self.loads
-    }
-
-    /// Every member, and who left lately.
-    pub fn origins(&self) -> BTreeMap<SocketAddr, OriginCount> {
-        lock(&self.vitals).iter().map(|(address, vital)| (*address, vital.count())).collect()
-    }
-
-    fn rebuild(
-        &self,
-        published: Option<&BTreeMap<SocketAddr, (Stage, Instant)>>,
-        epoch: u64,
-        now: Instant,
-        all: &Memberships,
-    ) {
-        let spec = self.spec.load();
-        let listed: BTreeSet<SocketAddr> = spec.origins.iter().copied().collect();
-        let mut order: Vec<SocketAddr> = Vec::new();
-        let mut seen = BTreeSet::new();
-        let of_aggregator = published.into_iter().flat_map(|members| members.keys());
-        for address in spec.origins.iter().chain(of_aggregator) {
-            if seen.insert(*address) {
-                order.push(*address);
-            }
-        }
-        let mut vitals = lock(&self.vitals);
-        vitals.retain(|address, vital| vital.remembered(seen.contains(address), now));
-        let mut view = View { epoch, ..View::default() };
-        for address in order {
-            let told = published.and_then(|members| members.get(&address)).copied();
-            let vital = vitals
-                .entry(address)
-                .and_modify(|vital| vital.become_member(told, now, all))
-                .or_insert_with(|| Vital::new(told, now, all));
-            let listed = listed.contains(&address);
-            let slow_start = if listed { Duration::ZERO } else { spec.slow_start };
-            view.add(Member {
-                address,
-                stage: vital.stage,
-                since: vital.since,
-                listed,
-                slow_start,
-                origin: vital.origin.clone(),
-            });
-        }
-        self.view.store(Arc::new(view));
-    }
-
-    fn publish(&self) {
-        let pool = || self.name.to_string();
-        let sum = |of: fn(&PoolLoad) -> u64| self.loads.iter().fold(0u64, |all, load| all.wrapping_add(of(load)));
-        counter!("forebay_pool_requests_total", "pool" => pool()).absolute(sum(|load| load.requests.get()));
-        counter!("forebay_pool_rejects_total", "pool" => pool()).absolute(sum(|load| load.rejects.get()));
-        counter!("forebay_pool_errors_total", "pool" => pool()).absolute(sum(|load| load.errors.get()));
-        counter!("forebay_origin_requests_total", "pool" => pool()).absolute(sum(|load| load.attempts.get()));
-        counter!("forebay_origin_failures_total", "pool" => pool()).absolute(sum(|load| load.failures.get()));
-        counter!("forebay_origin_retries_total", "pool" => pool()).absolute(sum(|load| load.retries.get()));
-        gauge!("forebay_pool_in_flight", "pool" => pool()).set(sum(|load| load.in_flight.get()) as f64);
-        let view = self.view();
-        for stage in Stage::ALL {
-            for healthy in [true, false] {
-                let origins = view.members.iter().filter(|one| one.stage == stage && one.healthy() == healthy).count();
-                let health = if healthy { "healthy" } else { "unhealthy" };
-                gauge!("forebay_pool_origins", "pool" => pool(), "stage" => stage.name(), "health" => health)
-                    .set(origins as f64);
-            }
-        }
-    }
-}
-
-impl View {
-    fn add(&mut self, member: Member) {
-        let member = Arc::new(member);
-        if member.stage == Stage::Serving {
-            if !member.slow_start.is_zero() {
-                self.ramping_until = self.ramping_until.max(Some(member.since + member.slow_start));
-            }
-            self.serving.push(member.clone());
-        }
-        self.members.push(member);
-    }
-}
-
-impl Member {
-    /// Its part of what a full origin gets: from 0.1 to 1.0 over the pool's slow start, 1.0 for
-    /// origins of the file, 0.0 in any stage but serving.
-    pub fn share(&self, now: Instant) -> f64 {
-        if self.stage != Stage::Serving {
-            return 0.0;
-        }
-        if self.slow_start.is_zero() {
-            return 1.0;
-        }
-        let part = now.saturating_duration_since(self.since).as_secs_f64() / self.slow_start.as_secs_f64();
-        (FIRST_SHARE + (1.0 - FIRST_SHARE) * part).min(1.0)
-    }
-
-    /// As the active check found it; true where there is none, and until it has found otherwise.
-    pub fn healthy(&self) -> bool {
-        self.origin.healthy.load(Ordering::Relaxed)
-    }
-
-    /// Set by the control thread. True if this is a change.
-    pub fn set_healthy(&self, healthy: bool) -> bool {
-        self.origin.healthy.swap(healthy, Ordering::Relaxed) != healthy
-    }
-
-    /// This edge has sent it all of its warm-up requests.
-    pub fn warmed(&self) -> bool {
-        self.origin.warmed.load(Ordering::Relaxed)
-    }
-
-    pub fn set_warmed(&self) {
-        self.origin.warmed.store(true, Ordering::Relaxed);
-    }
-
-    /// The same origin process as far as anyone said: a new one on the same address differs.
-    pub fn life(&self) -> u64 {
-        self.origin.life
-    }
-
-    /// What `worker` counts; only that worker writes it.
-    pub fn load(&self, worker: usize) -> &OriginLoad {
-        &self.origin.loads[worker]
-    }
-
-    /// Exchanges with it now, of all workers.
-    pub fn in_flight(&self) -> u64 {
-        self.origin.in_flight()
-    }
-}
-
-impl OriginState {
-    fn in_flight(&self) -> u64 {
-        self.loads.iter().fold(0, |all, load| all.wrapping_add(load.in_flight.get()))
-    }
-}
-
-impl Vital {
-    fn new(told: Option<(Stage, Instant)>, now: Instant, all: &Memberships) -> Vital {
-        // Without an aggregator's word it stands in the file: it serves.
-        let (stage, since) = told.unwrap_or((Stage::Serving, now));
-        let origin = OriginState {
-            life: all.next_life(),
-            healthy: AtomicBool::new(true),
-            warmed: AtomicBool::new(false),
-            loads: (0..all.workers).map(|_| OriginLoad::default()).collect(),
-        };
-        Vital { origin: Arc::new(origin), stage, since, left: None }
-    }
-
-    /// It is a member after this. One that left, or went back to an earlier stage, is another
-    /// process on the same address: nothing of the first one's health and warmth holds for it.
-    fn become_member(&mut self, told: Option<(Stage, Instant)>, now: Instant, all: &Memberships) {
-        let (stage, since) = told.unwrap_or((Stage::Serving, self.since));
-        let anew = self.left.is_some() || (stage < self.stage && stage != Stage::Serving);
-        if anew {
-            *self = Vital::new(told, now, all);
-        }
-        self.stage = stage;
-        self.since = since;
-        self.left = None;
-    }
-
-    fn remembered(&mut self, member: bool, now: Instant) -> bool {
-        if member {
-            return true;
-        }
-        let left = *self.left.get_or_insert(now);
-        now.saturating_duration_since(left) < REMEMBERED || self.origin.in_flight() > 0
-    }
-
-    fn count(&self) -> OriginCount {
-        OriginCount {
-            life: self.origin.life,
-            requests: self.origin.loads.iter().map(|load| load.requests.get()).sum(),
-            in_flight: self.origin.in_flight(),
-            healthy: self.origin.healthy.load(Ordering::Relaxed),
-            warmed: self.origin.warmed.load(Ordering::Relaxed) || self.stage >= Stage::Serving,
-        }
-    }
-}
-
 /// A panic while one of these was held left whole values behind: each is written at once.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn region(pools: &str) -> config::Region {
+        let text = format!("edge:\n  listeners: [{{ address: 127.0.0.1:0 }}]\nroutes: []\npools:\n{pools}");
+        config::parse(&text, Path::new("test.yaml"), Path::new("/")).map_err(|errors| errors.to_string()).unwrap()
+    }
+
+    fn membership(pool: &str, members: &[(&str, Stage, u64)]) -> wire::Membership {
+        let members = members.iter().map(|(address, stage, stage_age_ms)| wire::Member {
+            address: address.parse().unwrap(),
+            stage: *stage,
+            stage_age_ms: *stage_age_ms,
+        });
+        wire::Membership { version: wire::VERSION, epoch: 1, pools: [(pool.to_owned(), members.collect())].into() }
+    }
+
+    fn serving(memberships: &Memberships) -> Vec<String> {
+        memberships.pool("shop").unwrap().view().serving.iter().map(|one| one.address.to_string()).collect()
+    }
+
+    const BOTH: &str = "  - { name: shop, origins: [127.0.0.1:1], slow_start: 10s }";
+
+    const SCALED: &str = "  - { name: shop, scaling: { ceiling: 9, actuator: dry_run } }";
+
+    #[test]
+    fn only_serving_origins_are_picked_and_the_file_s_are_always_there() {
+        let now = Instant::now();
+        let memberships = Memberships::new(&region(BOTH), 1);
+        assert_eq!(serving(&memberships), ["127.0.0.1:1"]);
+        let all = [
+            ("127.0.0.1:2", Stage::Booting, 0),
+            ("127.0.0.1:3", Stage::Warming, 0),
+            ("127.0.0.1:4", Stage::Serving, 0),
+            ("127.0.0.1:5", Stage::Draining, 0),
+        ];
+        assert_eq!(memberships.apply(&membership("shop", &all), now), Ok(true));
+        assert_eq!(serving(&memberships), ["127.0.0.1:1", "127.0.0.1:4"]);
+        assert_eq!(memberships.pool("shop").unwrap().view().members.len(), 5);
+        // Whole, not a difference: what is not in it is gone; a pool that is not, is the file's.
+        memberships.apply(&membership("shop", &all[2..3]), now).unwrap();
+        assert_eq!(serving(&memberships), ["127.0.0.1:1", "127.0.0.1:4"]);
+        memberships.apply(&membership("other", &all), now).unwrap();
+        assert_eq!(serving(&memberships), ["127.0.0.1:1"]);
+        assert!(memberships.pool("other").is_none(), "a membership does not make pools");
+    }
+
+    #[test]
+    fn a_share_grows_from_a_tenth_to_the_whole_over_slow_start() {
+        let now = Instant::now();
+        let memberships = Memberships::new(&region(BOTH), 1);
+        memberships.apply(&membership("shop", &[("127.0.0.1:4", Stage::Serving, 2_000)]), now).unwrap();
+        let view = memberships.pool("shop").unwrap().view_full();
+        let (listed, grown) = (&view.serving[0], &view.serving[1]);
+        assert_eq!(listed.share(now), 1.0, "an origin of the file has its whole share");
+        let shares = [0u64, 3, 8, 60].map(|later| grown.share(now + Duration::from_secs(later)));
+        for (share, wanted) in shares.into_iter().zip([0.28, 0.55, 1.0, 1.0]) {
+            assert!((share - wanted).abs() < 1e-9, "{shares:?}");
+        }
+        assert_eq!(grown.share(now - Duration::from_secs(2)), 0.1);
+        assert_eq!(view.ramping_until, Some(now + Duration::from_secs(8)));
+    }
+
+    #[test]
+    fn the_age_that_was_heard_first_stands() {
+        let now = Instant::now();
+        let memberships = Memberships::new(&region(BOTH), 1);
+        memberships.apply(&membership("shop", &[("127.0.0.1:4", Stage::Serving, 0)]), now).unwrap();
+        let epoch = memberships.epoch();
+        let later = now + Duration::from_secs(1);
+        let same = membership("shop", &[("127.0.0.1:4", Stage::Serving, 1_100)]);
+        assert_eq!(memberships.apply(&same, later), Ok(false), "an older age is no change");
+        assert_eq!(memberships.epoch(), epoch);
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_changes_nothing() {
+        let now = Instant::now();
+        let memberships = Memberships::new(&region(BOTH), 1);
+        memberships.apply(&membership("shop", &[("127.0.0.1:4", Stage::Serving, 0)]), now).unwrap();
+        let epoch = memberships.epoch();
+        let mut unknown = membership("shop", &[]);
+        unknown.version = 99;
+        let twice = [("127.0.0.1:9", Stage::Serving, 0), ("127.0.0.1:9", Stage::Booting, 0)];
+        for bad in [
+            unknown,
+            membership("shop", &twice),
+            membership("shop", &[("127.0.0.1:0", Stage::Serving, 0)]),
+            membership("shop", &[("0.0.0.0:80", Stage::Serving, 0)]),
+        ] {
+            memberships.apply(&bad, now).unwrap_err();
+        }
+        assert_eq!(serving(&memberships), ["127.0.0.1:1", "127.0.0.1:4"]);
+        assert_eq!(memberships.epoch(), epoch);
+    }
+
+    #[test]
+    fn a_reload_keeps_the_health_and_counts_of_origins_that_stay() {
+        let now = Instant::now();
+        let with = |origins| region(&format!("  - {{ name: shop, origins: [{origins}], health: {{ path: /h }} }}"));
+        let memberships = Memberships::new(&with("127.0.0.1:1, 127.0.0.1:2"), 1);
+        let pool = memberships.pool("shop").unwrap();
+        let stays = pool.view().serving[1].clone();
+        stays.set_healthy(false);
+        stays.load(0).requests.add(7);
+        memberships.reload(&with("127.0.0.1:2, 127.0.0.1:3"), now);
+        let view = pool.view_full();
+        assert_eq!(view.serving[0].address, stays.address);
+        assert!(!view.serving[0].healthy());
+        assert_eq!(view.serving[0].load(0).requests.get(), 7);
+        assert!(view.serving[1].healthy());
+        // Without a check nobody would find it healthy again.
+        memberships.reload(&region("  - { name: shop, origins: [127.0.0.1:2] }"), now);
+        assert!(pool.view().serving[0].healthy());
+    }
+
+    #[test]
+    fn another_process_on_the_same_address_begins_anew() {
+        let now = Instant::now();
+        let memberships = Memberships::new(
+            &region("  - { name: shop, scaling: { ceiling: 9, actuator: dry_run }, health: { path: /h } }"),
+            1,
+        );
+        let tell = |stage| {
+            memberships.apply(&membership("shop", &[("127.0.0.1:4", stage, 0)]), now).unwrap();
+            memberships.pool("shop").unwrap().view().members[0].clone()
+        };
+        let first = tell(Stage::Warming);
+        first.set_warmed();
+        first.set_healthy(false);
+        let served = tell(Stage::Serving);
+        assert_eq!(served.life(), first.life());
+        assert!(served.warmed() && !served.healthy(), "a stage further on it is the same origin");
+        let second = tell(Stage::Booting);
+        assert_ne!(second.life(), first.life());
+        assert!(!second.warmed() && second.healthy());
+    }
+
+    #[test]
+    fn an_origin_that_left_is_accounted_for_while_it_has_exchanges() {
+        let now = Instant::now();
+        let memberships = Memberships::new(&region(SCALED), 1);
+        let one = membership("shop", &[("127.0.0.1:4", Stage::Serving, 0)]);
+        memberships.apply(&one, now).unwrap();
+        let pool = memberships.pool("shop").unwrap();
+        let gone = pool.view().members[0].clone();
+        gone.load(0).in_flight.add(1);
+        let much_later = now + Duration::from_secs(600);
+        memberships.apply(&membership("shop", &[]), now).unwrap();
+        memberships.reload(&region(SCALED), much_later);
+        assert_eq!(pool.origins()[&gone.address].in_flight, 1);
+        gone.load(0).in_flight.sub(1);
+        memberships.reload(&region(SCALED), much_later);
+        assert!(pool.origins().is_empty());
+    }
 }

@@ -110,3 +110,116 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::Memberships;
+    use std::path::Path;
+    use std::time::Instant;
+    use wire::PoolReport;
+
+    struct Bench {
+        memberships: Memberships,
+        outbox: Outbox,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let text = "edge: { listeners: [{ address: 127.0.0.1:0 }] }\nroutes: []\npools: [{ name: shop, origins: [127.0.0.1:1] }]";
+            let region =
+                config::parse(text, Path::new("test.yaml"), Path::new("/")).map_err(|e| e.to_string()).unwrap();
+            let (memberships, now) = (Memberships::new(&region, 2), Instant::now());
+            let outbox = Outbox::new("edge-1", 7, Counts::take(&memberships, now));
+            Bench { memberships, outbox, now }
+        }
+
+        /// `requests` arrive in `seconds`, and then a report is due.
+        fn after(&mut self, seconds: u64, requests: u64) -> (Report, PoolReport, bool) {
+            self.memberships.pool("shop").unwrap().load(1).requests.add(requests);
+            self.now += Duration::from_secs(seconds);
+            let (report, repeat) = self.outbox.next(Counts::take(&self.memberships, self.now));
+            let pool = report.pools["shop"].clone();
+            (report, pool, repeat)
+        }
+    }
+
+    #[test]
+    fn a_report_has_only_what_came_since_the_last_one() {
+        let mut bench = Bench::new();
+        let (report, pool, _) = bench.after(1, 10);
+        assert_eq!((report.seq, report.period_ms, pool.requests), (1, 1000, 10));
+        bench.outbox.delivered();
+        let (report, pool, _) = bench.after(2, 3);
+        assert_eq!((report.seq, report.period_ms, pool.requests), (2, 2000, 3));
+        assert_eq!((report.edge.as_str(), report.boot), ("edge-1", 7));
+    }
+
+    #[test]
+    fn what_was_not_delivered_is_in_the_next_report_under_the_same_number() {
+        let mut bench = Bench::new();
+        bench.after(1, 10);
+        bench.outbox.undelivered();
+        let (report, pool, repeat) = bench.after(1, 5);
+        assert_eq!((report.seq, report.period_ms, pool.requests, repeat), (1, 2000, 15, false));
+    }
+
+    #[test]
+    fn what_may_have_been_delivered_is_repeated_word_for_word() {
+        let mut bench = Bench::new();
+        let (first, ..) = bench.after(1, 10);
+        bench.outbox.unknown();
+        let (again, _, repeat) = bench.after(1, 5);
+        assert!(repeat);
+        assert_eq!(again, first);
+        // That it cannot be reached now says nothing about the first time.
+        bench.outbox.undelivered();
+        let (again, ..) = bench.after(1, 1);
+        assert_eq!(again, first);
+        bench.outbox.delivered();
+        let (next, pool, repeat) = bench.after(0, 0);
+        assert_eq!((next.seq, next.period_ms, pool.requests, repeat), (2, 2000, 6, false));
+    }
+
+    #[test]
+    fn an_outage_longer_than_a_minute_keeps_the_rate_true() {
+        let mut bench = Bench::new();
+        for _ in 0..600 {
+            let (report, pool, _) = bench.after(1, 10);
+            let rate = pool.requests as f64 / (report.period_ms as f64 / 1e3);
+            assert!(report.period_ms <= 60_000 && (rate - 10.0).abs() < 0.01, "{} {rate}", report.period_ms);
+            bench.outbox.undelivered();
+        }
+        let (report, ..) = bench.after(1, 10);
+        assert_eq!(report.seq, 1);
+        assert!(report.period_ms >= 30_000, "at least half a minute is kept");
+    }
+
+    #[test]
+    fn a_reject_that_comes_later_than_its_request_waits_for_one() {
+        let mut bench = Bench::new();
+        bench.after(1, 2);
+        bench.outbox.delivered();
+        bench.memberships.pool("shop").unwrap().load(0).rejects.add(2);
+        let (_, pool, _) = bench.after(1, 0);
+        assert_eq!((pool.requests, pool.rejects), (0, 0));
+        bench.outbox.delivered();
+        let (_, pool, _) = bench.after(1, 5);
+        assert_eq!((pool.requests, pool.rejects), (5, 2));
+    }
+
+    #[test]
+    fn a_pool_that_was_removed_and_brought_back_counts_from_zero() {
+        let mut bench = Bench::new();
+        bench.after(1, 100);
+        bench.outbox.delivered();
+        let text = "edge: { listeners: [{ address: 127.0.0.1:0 }] }\nroutes: []\npools: ";
+        for pools in ["[]", "[{ name: shop, origins: [127.0.0.1:1] }]"] {
+            let region = config::parse(&format!("{text}{pools}"), Path::new("test.yaml"), Path::new("/"));
+            bench.memberships.reload(&region.map_err(|errors| errors.to_string()).unwrap(), bench.now);
+        }
+        let (_, pool, _) = bench.after(1, 4);
+        assert_eq!(pool.requests, 4);
+    }
+}
