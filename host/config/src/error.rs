@@ -121,10 +121,7 @@ impl Errors {
     }
 
     pub(crate) fn add(&mut self, place: &Place, problem: Problem) {
-        let error = Error { file: self.file.clone(), place: place.clone(), problem };
-        if !self.list.contains(&error) {
-            self.list.push(error);
-        }
+        self.list.push(Error { file: self.file.clone(), place: place.clone(), problem });
     }
 
     /// Whether something at or below this place is wrong already: a key that could not be read is

@@ -62,7 +62,7 @@ impl Node {
             Err(error) => {
                 let (line, column) = error.location().map_or((1, 1), position);
                 let text = error.without_snippet().to_string();
-                Err((Place::root().at(line, column), Problem::found(format!("not YAML: {}", first_line(&text)))))
+                Err((Place::root().at(line, column), Problem::found(format!("not YAML: {}", without_place(&text)))))
             }
         }
     }
@@ -89,8 +89,11 @@ pub(crate) fn shorten(text: &str) -> String {
     }
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// The reader's message has the place at its end, which the error has already.
+fn without_place(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.find(" at line ").map_or(line, |end| &line[..end]);
+    line.chars().filter(|c| !c.is_control()).collect()
 }
 
 fn position(location: Location) -> (u32, u32) {

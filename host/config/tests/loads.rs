@@ -1,17 +1,26 @@
 //! Files that are right load, and mean what they say.
 
-use std::path::{Path, PathBuf};
+#[path = "support/folder.rs"]
+mod folder;
 
+use std::path::Path;
+use std::time::Duration;
+
+use folder::Folder;
 use forebay_config as config;
-use forebay_config::{PathMatch, RouteTo};
+use forebay_config::{Actuator, FaultPolicy, PathMatch, PluginCode, RouteTo, ValueMatch};
 
-fn configs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../edge-configs")
+fn region(text: &str, base: &Path) -> config::Region {
+    match config::parse(text, Path::new("region.yaml"), base) {
+        Ok(region) => region,
+        Err(errors) => panic!("{errors}"),
+    }
 }
 
 #[test]
 fn a_minimal_file_means_its_defaults() {
-    let region = config::load(&configs().join("examples/minimal.yaml")).map_err(|e| e.to_string()).unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../edge-configs/examples/minimal.yaml");
+    let region = config::load(&file).map_err(|e| e.to_string()).unwrap();
     let edge = region.edge.unwrap();
     assert!(region.aggregator.is_none());
     assert_eq!(edge.listeners.len(), 1);
@@ -26,4 +35,152 @@ fn a_minimal_file_means_its_defaults() {
     assert_eq!(shop.origins.len(), 2);
     assert_eq!(shop.timeouts, config::PoolTimeouts::default());
     assert!(shop.scaling.is_none());
+}
+
+#[test]
+fn every_example_loads() {
+    let folder = Folder::like_the_repository("examples");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../edge-configs/examples");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            if let Err(errors) = config::parse(&text, &path, &folder.path().join("edge-configs/examples")) {
+                panic!("{errors}");
+            }
+            names.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    names.sort();
+    assert_eq!(names, ["minimal", "plugins", "scaling", "tls"]);
+}
+
+#[test]
+fn a_route_takes_from_its_plugin_what_it_does_not_say() {
+    let folder = Folder::like_the_repository("plugin");
+    let region = region(
+        r#"
+edge: {listeners: [{address: "127.0.0.1:0"}]}
+plugins:
+  - name: stamp
+    lua: plugins/lua/request-stamp
+    config: {b: 1, a: [x, 2.5, null, true]}
+    vm_config: as written
+    limits: {cpu: 7ms, memory: 1MiB}
+    on_fault: open
+    capabilities: ["callout:shop", metric]
+  - name: headers
+    wasm: plugins/wasm/shop-headers
+routes:
+  - name: a
+    pool: shop
+    plugins: [stamp, {name: stamp, config: "", on_fault: closed, limits: {cpu: 1ms}}, headers]
+pools: [{name: shop, origins: ["[::1]:80"]}]
+"#,
+        folder.path(),
+    );
+    let [own, changed, headers] = &region.routes[0].plugins[..] else { panic!("three plugins") };
+    assert_eq!(own.config, r#"{"b":1,"a":["x",2.5,null,true]}"#, "compact, in the order of the file");
+    assert_eq!((own.plugin.vm_config.as_str(), own.on_fault), ("as written", FaultPolicy::Open));
+    assert_eq!((own.limits.cpu, own.limits.memory), (Duration::from_millis(7), 1 << 20));
+    assert_eq!(own.limits.callouts, config::PluginLimits::default().callouts);
+    assert_eq!((changed.config.as_str(), changed.on_fault), ("", FaultPolicy::Closed));
+    assert_eq!((changed.limits.cpu, changed.limits.memory), (Duration::from_millis(1), 1 << 20));
+    assert_eq!(headers.config, "", "absent is the empty text");
+    assert_eq!(own.plugin.code, PluginCode::Lua(folder.path().join("plugins/lua/request-stamp/main.lua")));
+    let module = folder.path().join("plugins/wasm/shop-headers/target/forebay/shop-headers.wasm");
+    assert_eq!(headers.plugin.code, PluginCode::Wasm(module));
+}
+
+#[test]
+fn patterns_match_the_whole_value() {
+    let region = region(
+        r#"
+edge: {listeners: [{address: "127.0.0.1:0"}]}
+routes:
+  - name: a
+    pool: shop
+    match:
+      hosts: [Shop.Example.COM]
+      path: {pattern: '/v\d+|/w'}
+      headers: [{name: X-Tenant, pattern: 'a|b'}, {name: x, exact: "1"}, {name: y, present: true}]
+pools: [{name: shop, origins: ["127.0.0.1:80"]}]
+"#,
+        Path::new("."),
+    );
+    let route = &region.routes[0];
+    assert_eq!(route.hosts, ["shop.example.com"]);
+    let PathMatch::Pattern(path) = &route.path else { panic!("a pattern") };
+    for (text, matches) in [("/v12", true), ("/w", true), ("/v12/x", false), ("x/w", false), ("/v", false)] {
+        assert_eq!(path.is_match(text), matches, "{text}");
+    }
+    assert_eq!(route.headers[0].name, "x-tenant");
+    let ValueMatch::Pattern(tenant) = &route.headers[0].value else { panic!("a pattern") };
+    assert!(tenant.is_match("b") && !tenant.is_match("ab"));
+    assert!(matches!(&route.headers[1].value, ValueMatch::Exact(value) if value == "1"));
+    assert!(matches!(&route.headers[2].value, ValueMatch::Present));
+}
+
+#[test]
+fn a_schedule_without_a_lead_takes_that_of_its_pool() {
+    let region = region(
+        r#"
+aggregator: {address: "127.0.0.1:0", journal: j}
+pools:
+  - name: shop
+    scaling:
+      ceiling: 9
+      lead: 90s
+      schedules:
+        - {name: a, cron: "0 0 9 * * MON-FRI", zone: Europe/Berlin, duration: 1h, floor: 3}
+        - {name: b, cron: "*/5 * * * *", duration: 1m, floor: 9, lead: 0s}
+      actuator: dry_run
+"#,
+        Path::new("/srv/region"),
+    );
+    let scaling = region.pools["shop"].scaling.as_ref().unwrap();
+    assert_eq!(scaling.schedules[0].lead, Duration::from_secs(90));
+    assert_eq!(scaling.schedules[1].lead, Duration::ZERO);
+    assert_eq!(scaling.schedules[1].zone, config::Schedule::ZONE);
+    assert_eq!((scaling.floor, scaling.ceiling), (config::Scaling::FLOOR, 9));
+    assert!(scaling.reactive.is_none() && matches!(scaling.actuator, Actuator::DryRun));
+    let journal = region.aggregator.unwrap().journal.unwrap();
+    assert_eq!(journal, Path::new("/srv/region/j"), "relative to the folder of the file");
+}
+
+#[test]
+fn anchors_and_merged_maps_are_read() {
+    let region = region(
+        r#"
+edge: {listeners: [{address: "127.0.0.1:0"}]}
+routes:
+  - &base {name: a, pool: shop, match: {path: {prefix: /a}}}
+  - {<<: *base, name: b}
+pools: [{name: shop, origins: ["127.0.0.1:80"]}]
+"#,
+        Path::new("."),
+    );
+    assert_eq!(region.routes[1].name, "b");
+    assert!(matches!(&region.routes[1].path, PathMatch::Prefix(path) if path == "/a"));
+}
+
+#[test]
+fn tls_offers_what_the_listener_speaks() {
+    let folder = Folder::like_the_repository("alpn");
+    let region = region(
+        r#"
+edge:
+  listeners:
+    - {address: "127.0.0.1:0", tls: {certificate: tls/certificate.pem, key: tls/key.pem}}
+    - {address: "127.0.0.1:0", protocols: [http1], tls: {certificate: tls/certificate.pem, key: tls/key.pem}}
+routes: [{name: a, respond: {}}]
+"#,
+        &folder.path().join("edge-configs"),
+    );
+    let edge = region.edge.unwrap();
+    assert_eq!(edge.listeners[0].tls.as_ref().unwrap().alpn, ["h2", "http/1.1"]);
+    assert_eq!(edge.listeners[1].tls.as_ref().unwrap().alpn, ["http/1.1"]);
+    let RouteTo::Respond(answer) = &region.routes[0].to else { panic!("a response") };
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
 }

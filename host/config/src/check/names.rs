@@ -11,6 +11,8 @@ use crate::raw::value::{At, List};
 pub struct Names {
     /// What they name: `pool`.
     what: &'static str,
+    /// In the order of the file.
+    order: Vec<String>,
     /// And the line of each.
     lines: BTreeMap<String, u32>,
     /// False if a name could not be read: then one that is not known may be meant by it.
@@ -24,7 +26,7 @@ impl Names {
         name: impl Fn(&T) -> Option<&At<Name>>,
         errors: &mut Errors,
     ) -> Names {
-        let mut names = Names { what, lines: BTreeMap::new(), complete: list.complete };
+        let mut names = Names { what, order: Vec::new(), lines: BTreeMap::new(), complete: list.complete };
         for item in list.iter() {
             let Some(name) = name(item) else {
                 names.complete = false;
@@ -35,6 +37,7 @@ impl Names {
                 errors.add(&name.place, problem.allowed("allowed: each name once"));
                 continue;
             }
+            names.order.push(name.0.clone());
             names.lines.insert(name.0.clone(), name.place.line);
         }
         names
@@ -48,7 +51,7 @@ impl Names {
         if self.complete {
             let found = format!("no {} \"{}\"", self.what, shorten(name));
             let all = format!("{}s are", self.what);
-            errors.add(at, Problem::none_of(found, &all, name, self.lines.keys().map(String::as_str)));
+            errors.add(at, Problem::none_of(found, &all, name, self.order.iter().map(String::as_str)));
         }
         None
     }

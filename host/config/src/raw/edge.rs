@@ -10,7 +10,7 @@ use crate::region::LogFormat;
 keys! {
     /// The data plane: takes requests, runs plugins, sends to origins.
     pub struct Edge {
-        /// Unique in the region. Default: the host's name.
+        /// A name, unique in the region. Default: the host's name.
         optional name: Name,
         /// Threads, each with its own runtime, connections and plugin instances; 0 is one per core.
         default workers: Workers = region::Edge::WORKERS,
@@ -32,7 +32,7 @@ keys! {
 keys! {
     /// One address that clients connect to.
     pub struct Listener {
-        /// Address and port.
+        /// An address and port.
         required address: Address,
         /// Versions of HTTP; without TLS, HTTP/2 needs prior knowledge.
         default protocols: List<Protocol> = [Protocol::Http1, Protocol::Http2],
@@ -96,7 +96,7 @@ keys! {
         /// How lines look.
         default format: LogFormat = region::Log::default().format,
         /// What is logged: a level, or levels by module.
-        default filter: Text = region::Log::default().filter,
+        default filter: Text = region::Log::default().filter.as_str(),
         /// One line per request.
         default access: bool = region::Log::default().access,
     }

@@ -13,7 +13,7 @@ use crate::region::{FaultPolicy, PluginLimits};
 keys! {
     /// Code that routes name, in Lua or Wasm: one of `lua` and `wasm` is given.
     pub struct Plugin {
-        /// Unique in the file; routes use it.
+        /// A name, unique in the file; routes use it.
         required name: Name,
         /// A Lua file, or a folder with a `main.lua`.
         optional lua: FilePath,

@@ -16,7 +16,7 @@ use crate::region::{Balance, PoolTimeouts};
 keys! {
     /// Origins that serve the same: listed, or run by the aggregator, or both.
     pub struct Pool {
-        /// Unique in the file; routes use it.
+        /// A name, unique in the file; routes use it.
         required name: Name,
         /// Listed origins.
         list origins: Address,
@@ -87,9 +87,9 @@ keys! {
 keys! {
     /// How many origins there should be: the largest of what the rules propose, within bounds.
     pub struct Scaling {
-        /// Never fewer origins than this.
+        /// The fewest origins there may be.
         default floor: Count = region::Scaling::FLOOR,
-        /// Never more origins than this.
+        /// The most origins there may be.
         required ceiling: Positive,
         /// As many as the load of the last moments needs. Default: no such rule.
         optional reactive: Reactive,
@@ -124,15 +124,15 @@ keys! {
 keys! {
     /// A window in which at least so many origins serve, warm from its first moment.
     pub struct Schedule {
-        /// Unique in the pool, for decisions.
+        /// A name, unique in the pool; decisions use it.
         required name: Name,
-        /// Start of the window.
+        /// The start of the window.
         required cron: CronText,
         /// The zone that the cron fields are read in.
         default zone: Zone = region::Schedule::ZONE,
         /// How long the window lasts.
         required duration: Period,
-        /// At least this many origins serve in the window.
+        /// The fewest origins that serve in the window.
         required floor: Count,
         /// How long before the window the floor takes effect. Default: the lead of `scaling`.
         optional lead: Span,

@@ -15,7 +15,7 @@ use crate::region::FaultPolicy;
 keys! {
     /// Where some requests go: one of `pool` and `respond` is given.
     pub struct Route {
-        /// Unique in the file, for logs and metrics.
+        /// A name, unique in the file; logs and metrics use it.
         required name: Name,
         /// Which requests; all of the given must hold. Default: every request.
         section r#match: Match,
@@ -57,7 +57,7 @@ keys! {
 keys! {
     /// A header: one of `exact`, `pattern` and `present: true` is given.
     pub struct HeaderMatch {
-        /// The header.
+        /// The header's name, in any case.
         required name: HeaderName,
         /// One of its values is this.
         optional exact: Text,
@@ -75,7 +75,7 @@ pub struct RoutePlugin(pub PluginUse);
 keys! {
     /// A plugin on a route, with what differs there.
     pub struct PluginUse {
-        /// One of `plugins`.
+        /// The name of one of `plugins`.
         required name: Text,
         /// Told to `on_configure`. Default: the plugin's.
         optional config: Freeform,
@@ -140,7 +140,7 @@ impl Value for Headers {
         let mut headers = Vec::new();
         for entry in entries {
             let name = Node { place: entry.place.clone(), kind: Kind::Text(entry.key.clone()) };
-            let name = HeaderName::read(&name, errors)?.0;
+            let Some(HeaderName(name)) = HeaderName::read(&name, errors) else { continue };
             if let Some(whose) = FRAMING.iter().find(|framing| **framing == name) {
                 refuse_framing(&entry.place, whose, errors);
             }
@@ -149,7 +149,7 @@ impl Value for Headers {
                 _ => std::slice::from_ref(&entry.value),
             };
             for value in values {
-                headers.push((name.clone(), HeaderValue::read(value, errors)?.0));
+                headers.extend(HeaderValue::read(value, errors).map(|value| (name.clone(), value.0)));
             }
         }
         Some(Headers(headers))

@@ -167,7 +167,9 @@ pub fn read_at<T: Value>(node: &Node, key: &str, errors: &mut Errors) -> Option<
 pub fn read_required<T: Value>(node: &Node, key: &str, about: &str, errors: &mut Errors) -> Option<At<T>> {
     if entry(node, key).is_none() {
         let first = about.split_once(['.', ';', ':']).map_or(about, |(first, _)| first).trim();
-        errors.add(&node.place.key(key), Problem::found("missing").allowed(format!("needed: {first}")));
+        let (initial, rest) = first.split_at_checked(1).unwrap_or_default();
+        let needed = format!("needed: {}{rest}", initial.to_lowercase());
+        errors.add(&node.place.key(key), Problem::found("missing").allowed(needed));
     }
     read_at(node, key, errors)
 }

@@ -1,0 +1,95 @@
+//! Closed sets of words.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value as Json;
+
+use crate::error::{Errors, Problem};
+use crate::node::{Kind, Node, shorten};
+use crate::raw::value::{Value, Written};
+use crate::region::{Balance, FaultPolicy, LogFormat};
+
+/// A closed set of words.
+macro_rules! words {
+    ($(#[doc = $doc:literal])+ $Name:ty { $($word:literal => $variant:path : $about:literal),+ $(,)? }) => {
+        impl Written for $Name {
+            fn written(&self) -> Json {
+                match self { $($variant => $word.into(),)+ }
+            }
+        }
+
+        impl Value for $Name {
+            fn read(node: &Node, errors: &mut Errors) -> Option<$Name> {
+                let word = match &node.kind {
+                    Kind::Text(text) => match text.as_str() {
+                        $($word => return Some($variant),)+
+                        other => other,
+                    },
+                    _ => "",
+                };
+                let found = format!("found {}", node.describe());
+                errors.add(&node.place, Problem::none_of(found, "allowed", &shorten(word), [$($word),+]));
+                None
+            }
+        }
+
+        impl JsonSchema for $Name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($Name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "description": crate::raw::value::about(concat!($($doc),+)),
+                    "oneOf": [$({ "const": $word, "description": $about }),+],
+                })
+            }
+        }
+    };
+}
+
+/// A version of HTTP that a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    Http2,
+}
+
+words! {
+    /// A version of HTTP that a listener speaks.
+    Protocol { "http1" => Protocol::Http1: "HTTP/1.1", "http2" => Protocol::Http2: "HTTP/2" }
+}
+
+/// A protocol's name in the TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    H2,
+    Http11,
+}
+
+words! {
+    /// A protocol's name in the TLS handshake.
+    Alpn { "h2" => Alpn::H2: "HTTP/2", "http/1.1" => Alpn::Http11: "HTTP/1.1" }
+}
+
+words! {
+    /// How log lines look.
+    LogFormat { "json" => LogFormat::Json: "one object a line", "pretty" => LogFormat::Pretty: "for a terminal" }
+}
+
+words! {
+    /// What happens to an exchange whose plugin failed.
+    FaultPolicy {
+        "closed" => FaultPolicy::Closed: "503",
+        "open" => FaultPolicy::Open: "go on without the plugin",
+    }
+}
+
+words! {
+    /// How an origin is picked.
+    Balance {
+        "round_robin" => Balance::RoundRobin: "each in turn",
+        "least_requests" => Balance::LeastRequests: "the one with fewer requests in flight, of two picked at random",
+    }
+}

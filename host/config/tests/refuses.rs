@@ -1,0 +1,607 @@
+//! Files that are wrong are refused with all that is wrong: line, key path, what was found, what
+//! is allowed, the near miss. Long, as each kind of bad input is one sentence with its whole output.
+
+#[path = "support/folder.rs"]
+mod folder;
+
+use std::path::Path;
+
+use folder::Folder;
+use forebay_config as config;
+
+/// An edge, a route and a pool that are right, on lines 1 to 3: what is wrong comes after them.
+const RIGHT: &str = "\
+edge: {listeners: [{address: '127.0.0.1:0'}]}
+routes: [{name: all, pool: shop}]
+pools: [{name: shop, origins: ['127.0.0.1:80']}, {name: api, origins: ['127.0.0.1:81']}]
+";
+
+fn errors_in(text: &str, base: &Path) -> Vec<String> {
+    match config::parse(text, Path::new("region.yaml"), base) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+fn errors(text: &str) -> Vec<String> {
+    errors_in(text, Path::new("/nowhere"))
+}
+
+/// The whole output for `text` is exactly these lines.
+#[track_caller]
+fn refused(text: &str, lines: &[&str]) {
+    assert_eq!(errors(text), lines, "\n--- of\n{text}");
+}
+
+/// A listener's edge with these keys added, from line 3 on.
+fn edge(keys: &str) -> String {
+    format!("edge:\n  listeners: [{{address: '127.0.0.1:0'}}]\n{keys}")
+}
+
+/// A pool with these keys, from line 4 on.
+fn pool(keys: &str) -> String {
+    format!("edge: {{listeners: [{{address: '127.0.0.1:0'}}]}}\npools:\n  - name: shop\n{keys}")
+}
+
+/// A scaling that is right but for these keys, from line 6 on.
+fn scaling(keys: &str) -> String {
+    pool(&format!("    scaling:\n      ceiling: 4\n{keys}"))
+}
+
+/// A route to a pool that is there, with these keys from line 4 on.
+fn route(keys: &str) -> String {
+    format!(
+        "edge: {{listeners: [{{address: '127.0.0.1:0'}}]}}\nroutes:\n  - name: all\n{keys}\
+         pools: [{{name: shop, origins: ['127.0.0.1:80']}}, {{name: api, origins: ['127.0.0.1:81']}}]\n"
+    )
+}
+
+#[test]
+fn what_the_tests_start_from_is_right() {
+    for text in [
+        RIGHT.to_owned(),
+        edge(""),
+        pool("    origins: ['127.0.0.1:80']\n"),
+        scaling("      actuator: dry_run\n"),
+        route("    pool: shop\n"),
+    ] {
+        refused(&text, &[]);
+    }
+}
+
+#[test]
+fn a_pool_that_is_not_there_is_named_with_those_that_are() {
+    refused(
+        &route("    pool: shpo\n"),
+        &["region.yaml:4: routes[0].pool: no pool \"shpo\"; pools are: shop, api; did you mean \"shop\"?"],
+    );
+    refused(
+        "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroutes: [{name: a, pool: shop}]",
+        &["region.yaml:2: routes[0].pool: no pool \"shop\"; pools are: none"],
+    );
+}
+
+#[test]
+fn a_plugin_that_is_not_there_is_named_with_those_that_are() {
+    let folder = Folder::like_the_repository("no-plugin");
+    let text = RIGHT.replace("pool: shop}", "pool: shop, plugins: [{name: stmap}, other]}")
+        + "plugins: [{name: stamp, lua: plugins/lua/request-stamp}]\n";
+    assert_eq!(
+        errors_in(&text, folder.path()),
+        [
+            "region.yaml:2: routes[0].plugins[0].name: no plugin \"stmap\"; plugins are: stamp; did you mean \"stamp\"?",
+            "region.yaml:2: routes[0].plugins[1]: no plugin \"other\"; plugins are: stamp",
+        ]
+    );
+}
+
+#[test]
+fn a_pool_whose_own_key_is_wrong_is_still_there_for_routes() {
+    refused(
+        "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroutes: [{name: a, pool: shop}]\npools:\n  - name: shop\n    origins: 5\n",
+        &["region.yaml:5: pools[0].origins: found the number 5; allowed: a list"],
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_keys_there_are() {
+    refused(
+        "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroute: []\n",
+        &["region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, plugins, routes, pools; \
+             did you mean \"routes\"?"],
+    );
+    refused(
+        &pool("    origin: ['127.0.0.1:80']\n    orgins: []\n"),
+        &[
+            "region.yaml:4: pools[0].origin: unknown key \"origin\"; keys are: name, origins, balance, http2, timeouts, \
+             idle_connections, health, warmup, slow_start, scaling; did you mean \"origins\"?",
+            "region.yaml:5: pools[0].orgins: unknown key \"orgins\"; keys are: name, origins, balance, http2, timeouts, \
+             idle_connections, health, warmup, slow_start, scaling; did you mean \"origins\"?",
+        ],
+    );
+}
+
+#[test]
+fn a_key_given_twice_is_refused_with_the_first() {
+    refused(&edge("  drain: 1s\n  drain: 2s\n"), &["region.yaml:4: edge.drain: given twice; first on line 3"]);
+    refused(&(RIGHT.to_owned() + "routes: []\n"), &["region.yaml:4: routes: given twice; first on line 2"]);
+}
+
+#[test]
+fn a_key_given_twice_in_a_plugins_own_configuration_is_refused_too() {
+    let folder = Folder::like_the_repository("twice");
+    let text = format!(
+        "{RIGHT}plugins:\n  - name: a\n    lua: plugins/lua/request-stamp\n    config:\n      x: [{{y: 1, y: 2}}]\n"
+    );
+    assert_eq!(
+        errors_in(&text, folder.path()),
+        ["region.yaml:8: plugins[0].config.x[0].y: given twice; first on line 8"]
+    );
+}
+
+#[test]
+fn what_is_no_yaml_is_one_error_with_its_line() {
+    let found = errors("edge:\n  listeners: [\n  drain}\n");
+    assert_eq!(found, ["region.yaml:2: not YAML: mismatched bracket '[' closed by '}'"]);
+    let found = errors("edge:\n\tdrain: 1s\n");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("region.yaml:2: not YAML: "), "{found:?}");
+}
+
+#[test]
+fn a_file_of_nothing_runs_nothing() {
+    for text in ["", "# a comment\n", "{}", "routes: []\n", "edge:\n"] {
+        refused(text, &["region.yaml:1: neither \"edge\" nor \"aggregator\" is given; needed: one of them or both"]);
+    }
+    refused(
+        "a text",
+        &["region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, plugins, routes, pools"],
+    );
+}
+
+#[test]
+fn a_missing_key_is_named_with_what_it_is() {
+    refused(
+        "edge: {}\naggregator:\n  tick: 1s\n",
+        &[
+            "region.yaml:1: edge.listeners: missing; needed: where requests arrive",
+            "region.yaml:2: aggregator.address: missing; needed: where edges report and operators ask",
+        ],
+    );
+    refused(
+        &scaling("      reactive: {}\n"),
+        &[
+            "region.yaml:4: pools[0].scaling.actuator: missing; needed: what carries decisions out",
+            "region.yaml:6: pools[0].scaling.reactive.requests_per_origin: missing; \
+             needed: requests a second that one origin should carry",
+        ],
+    );
+}
+
+#[test]
+fn durations_and_sizes_say_how_they_are_written() {
+    refused(
+        &edge(
+            "  drain: 30\n  report_interval: 0s\n  limits:\n    header_timeout: 10 sec\n    body_timeout: 1.5s\n    idle_timeout: soon\n    header_bytes: 64k\n    body_bytes: 0\n",
+        ),
+        &[
+            "region.yaml:3: edge.drain: found the number 30 (without a unit); \
+             allowed: a duration such as 0s, 250ms, 30s, 5m or 2h; did you mean \"30s\"?",
+            "region.yaml:4: edge.report_interval: found \"0s\" (zero makes no sense here); \
+             allowed: a duration over zero such as 250ms, 30s, 5m or 2h",
+            "region.yaml:6: edge.limits.header_timeout: found \"10 sec\"; \
+             allowed: a duration over zero such as 250ms, 30s, 5m or 2h; did you mean \"10s\"?",
+            "region.yaml:7: edge.limits.body_timeout: found \"1.5s\"; \
+             allowed: a duration over zero such as 250ms, 30s, 5m or 2h; did you mean \"1500ms\"?",
+            "region.yaml:8: edge.limits.idle_timeout: found \"soon\"; \
+             allowed: a duration over zero such as 250ms, 30s, 5m or 2h",
+            "region.yaml:9: edge.limits.header_bytes: found \"64k\"; \
+             allowed: a size such as 1000 (bytes), 64KiB, 16MiB or 1GiB; did you mean \"64KiB\"?",
+            "region.yaml:10: edge.limits.body_bytes: found the number 0 (zero makes no sense here); \
+             allowed: a size such as 1000 (bytes), 64KiB, 16MiB or 1GiB",
+        ],
+    );
+    refused(
+        &edge("  drain: 99999999999d\n  limits: {body_bytes: 99999999999GiB}\n"),
+        &[
+            "region.yaml:3: edge.drain: found \"99999999999d\" (longer than ten years); \
+             allowed: a duration such as 0s, 250ms, 30s, 5m or 2h",
+            "region.yaml:4: edge.limits.body_bytes: found \"99999999999GiB\" (past 64 bits); \
+             allowed: a size such as 1000 (bytes), 64KiB, 16MiB or 1GiB",
+        ],
+    );
+}
+
+#[test]
+fn numbers_booleans_and_texts_are_told_apart() {
+    refused(
+        &pool(
+            "    origins: ['127.0.0.1:80']\n    http2: yes\n    idle_connections: -1\n    health:\n      healthy_after: 0\n      unhealthy_after: '3'\n      path: health\n      statuses: [200, 99, OK]\n",
+        ),
+        &[
+            "region.yaml:5: pools[0].http2: found \"yes\"; allowed: true or false; did you mean \"true\"?",
+            "region.yaml:6: pools[0].idle_connections: found the number -1; allowed: a whole number from 0",
+            "region.yaml:8: pools[0].health.healthy_after: found the number 0; allowed: a whole number from 1",
+            "region.yaml:9: pools[0].health.unhealthy_after: found \"3\" (a number is needed: write it without quotes); \
+             allowed: a whole number from 1",
+            "region.yaml:10: pools[0].health.path: found \"health\"; allowed: a path that starts with '/', \
+             without blanks; did you mean \"/health\"?",
+            "region.yaml:11: pools[0].health.statuses[1]: found the number 99; allowed: a status from 100 to 599",
+            "region.yaml:11: pools[0].health.statuses[2]: found \"OK\"; allowed: a status from 100 to 599",
+        ],
+    );
+    refused(
+        &route("    pool: shop\n    match: {headers: [{name: x, exact: 1}]}\n"),
+        &["region.yaml:5: routes[0].match.headers[0].exact: found the number 1 \
+           (a text is needed: write \"1\" with its quotes); allowed: a text"],
+    );
+}
+
+#[test]
+fn a_word_of_a_closed_set_is_named_with_the_set() {
+    refused(
+        &pool("    origins: ['127.0.0.1:80']\n    balance: roundrobin\n"),
+        &["region.yaml:5: pools[0].balance: found \"roundrobin\"; allowed: round_robin, least_requests; \
+           did you mean \"round_robin\"?"],
+    );
+    refused(
+        &(RIGHT.to_owned() + "log: {format: text}\n"),
+        &["region.yaml:4: log.format: found \"text\"; allowed: json, pretty"],
+    );
+    refused(
+        "edge: {listeners: [{address: '127.0.0.1:0', protocols: [http/2, http1, http1]}]}",
+        &[
+            "region.yaml:1: edge.listeners[0].protocols[0]: found \"http/2\"; allowed: http1, http2; \
+             did you mean \"http2\"?",
+            "region.yaml:1: edge.listeners[0].protocols[2]: \"http1\" is given twice",
+        ],
+    );
+}
+
+#[test]
+fn names_are_unique_and_of_few_characters() {
+    refused(
+        "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroutes:\n  - {name: a, pool: shop}\n  - {name: a, pool: shop}\n\
+         pools:\n  - {name: shop, origins: ['127.0.0.1:80']}\n  - {name: shop, origins: ['127.0.0.1:81']}\n",
+        &[
+            "region.yaml:4: routes[1].name: a second route \"a\"; the first is on line 3; allowed: each name once",
+            "region.yaml:7: pools[1].name: a second pool \"shop\"; the first is on line 6; allowed: each name once",
+        ],
+    );
+    refused(
+        &edge("  name: my edge\n"),
+        &["region.yaml:3: edge.name: found \"my edge\"; allowed: a name of letters, digits, '-', '_' and '.', \
+           at most 63, the first a letter or digit"],
+    );
+}
+
+#[test]
+fn addresses_parse_and_are_given_once() {
+    refused(
+        "edge:\n  listeners:\n    - address: localhost:8080\n    - address: '127.0.0.1:8080'\n    - address: '127.0.0.1:8080'\n    - address: ':80'\n  admin: '127.0.0.1:8080'\naggregator: {address: '127.0.0.1'}\n",
+        &[
+            "region.yaml:3: edge.listeners[0].address: found \"localhost:8080\"; allowed: an IP address and a port \
+             such as 127.0.0.1:8080 or [::1]:8080; did you mean \"127.0.0.1:8080\"?",
+            "region.yaml:5: edge.listeners[2].address: 127.0.0.1:8080 is also edge.listeners[1].address; \
+             allowed: each address once",
+            "region.yaml:6: edge.listeners[3].address: found \":80\"; allowed: an IP address and a port \
+             such as 127.0.0.1:8080 or [::1]:8080; did you mean \"127.0.0.1:80\"?",
+            "region.yaml:7: edge.admin: 127.0.0.1:8080 is also edge.listeners[1].address; allowed: each address once",
+            "region.yaml:8: aggregator.address: found \"127.0.0.1\"; allowed: an IP address and a port \
+             such as 127.0.0.1:8080 or [::1]:8080",
+        ],
+    );
+    refused("edge: {listeners: [{address: '127.0.0.1:0'}, {address: '127.0.0.1:0'}]}", &[]);
+    refused(
+        &edge("  aggregators: ['127.0.0.1:9902', 'https://a:1', 'http://a', 'http://a.example:9902/']\n"),
+        &[
+            "region.yaml:3: edge.aggregators[0]: found \"127.0.0.1:9902\"; allowed: http://host:port; \
+             did you mean \"http://127.0.0.1:9902\"?",
+            "region.yaml:3: edge.aggregators[1]: found \"https://a:1\"; allowed: http://host:port; \
+             did you mean \"http://a:1\"?",
+            "region.yaml:3: edge.aggregators[2]: found \"http://a\"; allowed: http://host:port",
+        ],
+    );
+}
+
+#[test]
+fn a_route_goes_to_a_pool_or_answers_and_not_both() {
+    refused(
+        &route("    plugins: []\n"),
+        &["region.yaml:3: routes[0]: none of its kinds is given; needed: one of \"pool\", \"respond\""],
+    );
+    refused(
+        &route("    pool: shop\n    respond: {status: 204, body: x}\n"),
+        &[
+            "region.yaml:5: routes[0].respond: \"respond\" stands beside \"pool\"; allowed: one of \"pool\", \"respond\"",
+        ],
+    );
+    refused(
+        &route(
+            "    respond:\n      status: 204\n      body: x\n      headers: {content-length: '1', 'a b': x, c: \"d\\ne\"}\n",
+        ),
+        &[
+            "region.yaml:6: routes[0].respond.body: found a body under status 204, which has none",
+            "region.yaml:7: routes[0].respond.headers.content-length: found \"content-length\"; \
+             allowed: headers that do not frame the body, which the edge does itself",
+            "region.yaml:7: routes[0].respond.headers.a b: found \"a b\"; allowed: a header name such as x-request-id",
+            "region.yaml:7: routes[0].respond.headers.c: found \"d\\ne\"; \
+             allowed: a header value on one line without control characters",
+        ],
+    );
+}
+
+#[test]
+fn matches_are_checked_key_by_key() {
+    refused(
+        &route(
+            "    pool: shop\n    match:\n      hosts: ['example.com:80', 'a..b']\n      methods: [get, 'G T']\n      path: {exact: /a, prefix: /b}\n      headers: [{name: x}, {name: y, present: false}]\n",
+        ),
+        &[
+            "region.yaml:6: routes[0].match.hosts[0]: found \"example.com:80\"; allowed: a host without port \
+             such as example.com or *.example.com; did you mean \"example.com\"?",
+            "region.yaml:6: routes[0].match.hosts[1]: found \"a..b\"; allowed: a host without port \
+             such as example.com or *.example.com",
+            "region.yaml:7: routes[0].match.methods[0]: found \"get\"; allowed: a method in capitals such as GET; \
+             did you mean \"GET\"?",
+            "region.yaml:7: routes[0].match.methods[1]: found \"G T\"; allowed: a method in capitals such as GET",
+            "region.yaml:8: routes[0].match.path.prefix: \"prefix\" stands beside \"exact\"; \
+             allowed: one of \"exact\", \"prefix\", \"pattern\"",
+            "region.yaml:9: routes[0].match.headers[0]: none of its kinds is given; \
+             needed: one of \"exact\", \"pattern\", \"present\"",
+            "region.yaml:9: routes[0].match.headers[1].present: found false; \
+             allowed: true; a header's absence is not matched",
+        ],
+    );
+    refused(
+        &route("    pool: shop\n    match: {path: {pattern: '/v(1'}}\n"),
+        &["region.yaml:5: routes[0].match.path.pattern: found \"/v(1\" (unclosed group); \
+           allowed: a regular expression for the whole value, such as /v[0-9]+/.*"],
+    );
+}
+
+#[test]
+fn a_pattern_cannot_close_the_group_that_holds_it() {
+    let found = errors(&route("    pool: shop\n    match: {path: {pattern: '/a)|(.*'}}\n"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("unopened group"), "{found:?}");
+}
+
+#[test]
+fn a_pool_has_origins_or_scaling() {
+    refused(
+        &pool("    http2: true\n"),
+        &["region.yaml:3: pools[0]: neither \"origins\" nor \"scaling\" is given; needed: one of them or both"],
+    );
+    refused(
+        &pool("    origins: ['127.0.0.1:80', '127.0.0.1:0', '127.0.0.1:80']\n"),
+        &[
+            "region.yaml:4: pools[0].origins[1]: found port 0; allowed: a port from 1 to 65535",
+            "region.yaml:4: pools[0].origins[2]: 127.0.0.1:80 is given twice",
+        ],
+    );
+}
+
+#[test]
+fn floors_stay_under_the_ceiling() {
+    refused(
+        &scaling(
+            "      floor: 5\n      schedules: [{name: a, cron: '0 9 * * *', duration: 1h, floor: 9}]\n      actuator: dry_run\n",
+        ),
+        &[
+            "region.yaml:6: pools[0].scaling.floor: the floor 5 is over the ceiling 4; allowed: 0 to 4",
+            "region.yaml:7: pools[0].scaling.schedules[0].floor: the floor 9 is over the ceiling 4; allowed: 0 to 4",
+        ],
+    );
+}
+
+#[test]
+fn schedules_name_times_and_zones_that_exist() {
+    refused(
+        &scaling(
+            "      actuator: dry_run\n      schedules:\n        - {name: a, cron: '0 25 * * *', duration: 1h, floor: 1}\n        - {name: b, cron: '0 0 30 2 *', duration: 1h, floor: 1}\n        - {name: c, cron: 'daily', duration: 1h, floor: 1, zone: Europe/Berln}\n",
+        ),
+        &[
+            "region.yaml:8: pools[0].scaling.schedules[0].cron: found \"0 25 * * *\" (number out of bounds); \
+             allowed: five cron fields such as 30 8 * * 1-5, or six with seconds first",
+            "region.yaml:9: pools[0].scaling.schedules[1].cron: found \"0 0 30 2 *\" (a time that never comes); \
+             allowed: five cron fields such as 30 8 * * 1-5, or six with seconds first",
+            "region.yaml:10: pools[0].scaling.schedules[2].cron: found \"daily\"; \
+             allowed: five cron fields such as 30 8 * * 1-5, or six with seconds first",
+            "region.yaml:10: pools[0].scaling.schedules[2].zone: found \"Europe/Berln\"; \
+             allowed: an IANA time zone such as Europe/Berlin or UTC; did you mean \"Europe/Berlin\"?",
+        ],
+    );
+}
+
+#[test]
+fn an_actuator_is_known_and_has_what_it_needs() {
+    refused(
+        &scaling("      actuator: dryrun\n"),
+        &["region.yaml:6: pools[0].scaling.actuator: found \"dryrun\"; actuators are: dry_run, process; \
+           did you mean \"dry_run\"?"],
+    );
+    refused(
+        &scaling("      actuator: process\n"),
+        &["region.yaml:6: pools[0].scaling.actuator: found \"process\" without its command; \
+           allowed: process: {command: […], state_dir: …}"],
+    );
+    refused(
+        &scaling("      actuator: {process: {command: [forebay, origin], host: localhost}}\n"),
+        &[
+            "region.yaml:6: pools[0].scaling.actuator.process.state_dir: missing; \
+             needed: a folder of small files that let a restarted aggregator find what runs",
+            "region.yaml:6: pools[0].scaling.actuator.process.command: no \"{port}\" in the command; \
+             needed: \"{port}\" where the origin's port goes",
+            "region.yaml:6: pools[0].scaling.actuator.process.host: found \"localhost\"; \
+             allowed: an IP address such as 127.0.0.1; did you mean \"127.0.0.1\"?",
+        ],
+    );
+}
+
+#[test]
+fn a_stale_report_is_older_than_a_tick() {
+    refused(
+        "aggregator:\n  address: 127.0.0.1:0\n  tick: 10s\n  stale_after: 2s\n",
+        &["region.yaml:4: aggregator.stale_after: 2s is less than the tick of 10s; allowed: at least one tick"],
+    );
+}
+
+#[test]
+fn capabilities_are_those_of_the_abi() {
+    let folder = Folder::like_the_repository("capabilities");
+    let text = format!(
+        "{RIGHT}plugins:\n  - name: a\n    lua: plugins/lua/request-stamp\n    capabilities: [http.red, 'callout:shpo', 'dct:x', dict, 'callout:api']\n"
+    );
+    let allowed = "allowed: http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, \
+                   callout:<pool>, dict:<name>";
+    assert_eq!(
+        errors_in(&text, folder.path()),
+        [
+            format!(
+                "region.yaml:7: plugins[0].capabilities[0]: found \"http.red\"; {allowed}; did you mean \"http.read\"?"
+            ),
+            "region.yaml:7: plugins[0].capabilities[1]: no pool \"shpo\"; pools are: shop, api; did you mean \"shop\"?"
+                .to_owned(),
+            format!("region.yaml:7: plugins[0].capabilities[2]: found \"dct:x\"; {allowed}; did you mean \"dict:x\"?"),
+            format!(
+                "region.yaml:7: plugins[0].capabilities[3]: found \"dict\"; {allowed}; did you mean \"dict:<name>\"?"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn plugin_files_are_there_and_built() {
+    let folder = Folder::like_the_repository("files");
+    let base = folder.path().display();
+    folder.write("wasm/new/Cargo.toml", "[package]\nname = \"new-one\"\n");
+    folder.write("lua/empty/readme", "");
+    folder.write("lua/stamp.lua", "return {}\n");
+    let text = format!(
+        "{RIGHT}plugins:\n  - {{name: a, lua: lua/stmp.lua}}\n  - {{name: b, wasm: wasm/new}}\n  - {{name: c, lua: lua/empty}}\n  - {{name: d}}\n  - {{name: e, lua: lua/stamp.lua, wasm: lua/empty}}\n"
+    );
+    assert_eq!(
+        errors_in(&text, folder.path()),
+        [
+            format!(
+                "region.yaml:5: plugins[0].lua: cannot read {base}/lua/stmp.lua: there is no such file; did you mean \"lua/stamp.lua\"?"
+            ),
+            format!(
+                "region.yaml:6: plugins[1].wasm: not built: there is no {base}/wasm/new/target/forebay/new-one.wasm; \
+                 run: forebay plugin build {base}/wasm/new"
+            ),
+            format!(
+                "region.yaml:7: plugins[2].lua: no main.lua in {base}/lua/empty; allowed: a Lua file, or a folder with a main.lua"
+            ),
+            "region.yaml:8: plugins[3]: none of its kinds is given; needed: one of \"lua\", \"wasm\"".to_owned(),
+            "region.yaml:9: plugins[4].wasm: \"wasm\" stands beside \"lua\"; allowed: one of \"lua\", \"wasm\""
+                .to_owned(),
+            format!(
+                "region.yaml:9: plugins[4].wasm: no Cargo.toml in {base}/lua/empty; allowed: a Wasm module, or a folder with a Cargo.toml"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn certificates_and_keys_are_pem_of_their_kind() {
+    let folder = Folder::new("pem");
+    let base = folder.path().display();
+    folder.write("certificate.pem", folder::CERTIFICATE);
+    folder.write("key.pem", folder::KEY);
+    folder.write("half.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n");
+    folder.write("garbage.pem", "-----BEGIN PRIVATE KEY-----\n<html>\n-----END PRIVATE KEY-----\n");
+    let with = |certificate: &str, key: &str, more: &str| {
+        let tls = format!("certificate: {certificate}\n        key: {key}\n{more}");
+        errors_in(
+            &format!(
+                "edge:\n  listeners:\n    - address: 127.0.0.1:0\n      protocols: [http1]\n      tls:\n        {tls}"
+            ),
+            folder.path(),
+        )
+    };
+    assert_eq!(with("certificate.pem", "key.pem", ""), [""; 0]);
+    assert_eq!(
+        with("key.pem", "certificate.pem", "        alpn: [h2, http/1.1]\n"),
+        [
+            format!("region.yaml:6: edge.listeners[0].tls.certificate: PEM of PRIVATE KEY in {base}/key.pem; needed: -----BEGIN CERTIFICATE-----"),
+            format!("region.yaml:7: edge.listeners[0].tls.key: PEM of CERTIFICATE in {base}/certificate.pem; needed: -----BEGIN PRIVATE KEY-----"),
+            "region.yaml:8: edge.listeners[0].tls.alpn[0]: the listener's protocols lack http2; allowed: what the listener speaks".to_owned(),
+        ]
+    );
+    assert_eq!(
+        with("half.pem", "garbage.pem", ""),
+        [
+            format!(
+                "region.yaml:6: edge.listeners[0].tls.certificate: broken PEM in {base}/half.pem: the block CERTIFICATE does not end"
+            ),
+            format!("region.yaml:7: edge.listeners[0].tls.key: broken PEM in {base}/garbage.pem: line 2 is not base64"),
+        ]
+    );
+    assert_eq!(
+        with("cert.pem", "kye.pem", ""),
+        [
+            format!(
+                "region.yaml:6: edge.listeners[0].tls.certificate: cannot read {base}/cert.pem: there is no such file"
+            ),
+            format!(
+                "region.yaml:7: edge.listeners[0].tls.key: cannot read {base}/kye.pem: there is no such file; did you mean \"key.pem\"?"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_in_the_order_of_the_lines() {
+    let found = errors(
+        "edge:\n  listeners: [{address: here}]\n  drian: 1s\n  limits: {headers: many}\nlog: {access: 1}\n\
+         routes:\n  - {name: 'a b', pool: nowhere}\n  - 7\n  - {pool: shop, match: {methods: {}}}\n\
+         pools:\n  - {name: shop, timeouts: {connect: fast}, scaling: {ceiling: 0, lead: [], actuator: {proces: {}}}}\n\
+         plugins: {}\n",
+    );
+    let starts = [
+        "region.yaml:2: edge.listeners[0].address: ",
+        "region.yaml:3: edge.drian: ",
+        "region.yaml:4: edge.limits.headers: ",
+        "region.yaml:5: log.access: ",
+        "region.yaml:7: routes[0].name: ",
+        "region.yaml:7: routes[0].pool: ",
+        "region.yaml:8: routes[1]: ",
+        "region.yaml:9: routes[2].name: ",
+        "region.yaml:9: routes[2].match.methods: ",
+        "region.yaml:11: pools[0].timeouts.connect: ",
+        "region.yaml:11: pools[0].scaling.ceiling: ",
+        "region.yaml:11: pools[0].scaling.lead: ",
+        "region.yaml:11: pools[0].scaling.actuator.process: ",
+        "region.yaml:11: pools[0].scaling.actuator.proces: ",
+        "region.yaml:12: plugins: ",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (line, start) in found.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}\nis not\n{start}…");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_without_a_line() {
+    let folder = Folder::new("unreadable");
+    let missing = folder.path().join("missing.yaml");
+    let errors = config::load(&missing).map(|_| ()).unwrap_err();
+    assert!(errors.to_string().starts_with(&format!("{}: cannot be read: ", missing.display())), "{errors}");
+    std::fs::write(folder.path().join("latin1.yaml"), b"edge:\n  name: caf\xe9\n").unwrap();
+    let errors = config::load(&folder.path().join("latin1.yaml")).map(|_| ()).unwrap_err();
+    assert!(errors.to_string().ends_with("latin1.yaml: not UTF-8, from line 2 on"), "{errors}");
+}
+
+#[test]
+fn an_error_can_be_read_part_by_part() {
+    let errors =
+        config::parse(&route("    pool: shpo\n"), Path::new("region.yaml"), Path::new(".")).map(|_| ()).unwrap_err();
+    assert_eq!(errors.len(), 1);
+    let error = errors.iter().next().unwrap();
+    assert_eq!((error.place.line, error.place.column, &*error.place.path), (4, 11, "routes[0].pool"));
+    assert_eq!(error.problem.found, "no pool \"shpo\"");
+    assert_eq!(error.problem.allowed.as_deref(), Some("pools are: shop, api"));
+    assert_eq!(error.problem.near.as_deref(), Some("shop"));
+}
