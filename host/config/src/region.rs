@@ -1,6 +1,8 @@
 //! What a region file means. A value of these types has been checked: every name resolves,
-//! every pattern compiles, every bound holds. Defaults stand here, and nowhere else. One file, past the usual length, as it
-//! is one vocabulary: whoever writes an edge, a scaler or a test reads all of it.
+//! every pattern compiles, every bound holds. Defaults stand here, and nowhere else.
+//!
+//! One file, past the usual length, as it is one vocabulary: whoever writes an edge, a scaler or a
+//! test of them reads all of it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
