@@ -192,10 +192,7 @@ impl Edge {
 /// A region whose one route sends everything to the pool `shop` of these origins; `keys` are
 /// more keys of the pool, each line indented by four.
 pub fn to_shop(origins: &[SocketAddr], keys: &str) -> String {
-    format!(
-        "routes:\n  - name: all\n    path: {{prefix: /}}\n    pool: shop\npools:\n  shop:\n    origins: {}\n{keys}",
-        list(origins)
-    )
+    format!("routes:\n  - name: all\n    pool: shop\npools:\n  - name: shop\n    origins: {}\n{keys}", list(origins))
 }
 
 /// Addresses as a list in YAML.
