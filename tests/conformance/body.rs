@@ -1,0 +1,149 @@
+//! Bodies: whole, with the plugin's buffer and its limit, and chunk by chunk as they stream.
+
+use harness::http1::chunk;
+use harness::{Origin, PATIENCE, wait_until};
+
+use crate::pair::{edge, on_both_engines, plugin};
+
+const REQUEST_BODY: &str = r#"
+local plugin = {}
+function plugin.on_request_body()
+  local whole = forebay.request.body()
+  forebay.request.set_body(whole:upper())
+end
+return plugin
+"#;
+
+const RESPONSE_BODY: &str = r#"
+local plugin = {}
+function plugin.on_response_headers()
+  forebay.response.headers.remove("content-length")
+end
+function plugin.on_response_body()
+  local whole = forebay.response.body()
+  forebay.response.set_body(whole:upper())
+end
+return plugin
+"#;
+
+const REQUEST_CHUNK: &str = r#"
+local plugin = {}
+function plugin.on_request_body(size)
+  if size > 0 then forebay.request.set_body("<" .. forebay.request.chunk() .. ">") end
+end
+return plugin
+"#;
+
+const RESPONSE_CHUNK: &str = r#"
+local plugin = {}
+function plugin.on_response_headers()
+  forebay.response.headers.remove("content-length")
+end
+function plugin.on_response_body(size)
+  if size > 0 then forebay.response.set_body("<" .. forebay.response.chunk() .. ">") end
+end
+return plugin
+"#;
+
+on_both_engines! {
+    fn a_request_body_is_read_whole_and_replaced(engine) {
+        let origin = Origin::echo();
+        let edge = edge(engine, plugin("request_body", REQUEST_BODY), &origin);
+        let mut client = edge.connect();
+        // The head and the body apart, so that the plugin has to wait for the rest.
+        client.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+        client.send("5\r\ndefgh\r\n");
+        assert_eq!(origin.requests(), 0, "nothing reaches the origin before the body was checked");
+        client.send("0\r\n\r\n");
+        assert_eq!(client.response().text(), "ABCDEFGH");
+        client.request("POST", "/b", &[], b"with a length");
+        assert_eq!(client.response().text(), "WITH A LENGTH");
+        assert_eq!(origin.last().headers.get("content-length").unwrap_or("13"), "13");
+    }
+
+    fn a_request_body_over_the_plugins_buffer_is_413(engine) {
+        let origin = Origin::echo();
+        let plugin = plugin("request_body", REQUEST_BODY).keys("    limits: {buffer: 64KiB}");
+        let edge = edge(engine, plugin, &origin);
+        let mut client = edge.connect();
+        client.request("POST", "/a", &[], &[b'a'; 60 << 10]);
+        assert_eq!(client.response().body, vec![b'A'; 60 << 10], "under the limit it passes");
+        let mut client = edge.connect();
+        client.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let sent = (0..8).all(|_| client.messages.write(&chunk(&[b'a'; 16 << 10])).is_ok());
+        assert!(!sent || client.messages.write(b"0\r\n\r\n").is_ok());
+        assert_eq!(client.response().status, 413);
+        assert_eq!(edge.get("/next").status, 200, "the next exchange is served");
+    }
+
+    fn a_response_body_is_read_whole_and_replaced(engine) {
+        let origin = Origin::serve(|exchange| {
+            exchange.begin(200, &[])?;
+            exchange.chunk(b"abc")?;
+            exchange.chunk(b"defgh")?;
+            exchange.end(&[])
+        });
+        let edge = edge(engine, plugin("response_body", RESPONSE_BODY), &origin);
+        let response = edge.get("/a");
+        assert_eq!((response.status, response.text()), (200, "ABCDEFGH"));
+    }
+
+    fn a_response_body_over_the_plugins_buffer_is_502_or_broken_off(engine) {
+        let origin = Origin::serve(|exchange| exchange.respond(200, &[], &[b'a'; 256 << 10]));
+        let plugin = plugin("response_body", RESPONSE_BODY).keys("    limits: {buffer: 64KiB}");
+        let edge = edge(engine, plugin, &origin);
+        let mut client = edge.connect();
+        client.request("GET", "/a", &[], b"");
+        // Once the head has gone to the client, the only honest end is a broken body.
+        match client.try_response() {
+            Ok(response) => assert_eq!(response.status, 502),
+            Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::UnexpectedEof),
+        }
+    }
+
+    fn request_chunks_are_changed_as_they_stream(engine) {
+        let (say, said) = std::sync::mpsc::channel();
+        let origin = Origin::serve(move |exchange| {
+            let mut body = Vec::new();
+            while let Some(chunk) = exchange.messages.chunk()? {
+                body.extend(chunk);
+                say.send(String::from_utf8_lossy(&body).into_owned()).expect("the test waits");
+            }
+            exchange.respond(200, &[], &body)
+        });
+        let edge = edge(engine, plugin("request_chunk", REQUEST_CHUNK), &origin);
+        let mut client = edge.connect();
+        client.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+        let mut seen = String::new();
+        wait_until("the first chunk at the origin", PATIENCE, || {
+            seen = said.recv_timeout(PATIENCE).expect("a chunk");
+            (seen == "<abc>").then_some(())
+        });
+        client.send("2\r\nde\r\n");
+        wait_until("the second chunk at the origin", PATIENCE, || {
+            seen = said.recv_timeout(PATIENCE).expect("a chunk");
+            (seen == "<abc><de>").then_some(())
+        });
+        client.send("0\r\n\r\n");
+        assert_eq!(client.response().text(), "<abc><de>");
+    }
+
+    fn response_chunks_are_changed_as_they_stream(engine) {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let origin = Origin::serve(move |exchange| {
+            exchange.begin(200, &[])?;
+            exchange.chunk(b"abc")?;
+            let _ = wait.lock().expect("one exchange").recv_timeout(PATIENCE);
+            exchange.chunk(b"de")?;
+            exchange.end(&[])
+        });
+        let edge = edge(engine, plugin("response_chunk", RESPONSE_CHUNK), &origin);
+        let mut client = edge.connect();
+        client.request("GET", "/a", &[], b"");
+        assert_eq!(client.response_head().status(), 200);
+        assert_eq!(client.chunk().expect("the first chunk, before the second was sent"), b"<abc>");
+        go.send(()).expect("the origin waits");
+        assert_eq!(client.messages.body().expect("the rest"), b"<de>");
+    }
+}

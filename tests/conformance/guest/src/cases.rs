@@ -1,0 +1,222 @@
+//! One behaviour for each group of hostcalls, through the SDK.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, LogLevel, MapType, MetricType, Status};
+
+use crate::imports;
+
+pub struct Case {
+    name: String,
+    argument: String,
+}
+
+/// What a tick leaves behind.
+pub fn tick() {
+    let _ = hostcalls::log(LogLevel::Info, "case timer_every: tick");
+}
+
+impl Case {
+    pub fn new(name: String, argument: String) -> Case {
+        Case { name, argument }
+    }
+
+    /// What the four header cases do with a map whose headers begin with `letter`.
+    fn headers(&self, map: MapType, letter: char) {
+        let name = |rest: &str| format!("{letter}-{rest}");
+        let get = |map, name: &str| hostcalls::get_map_value(map, name).ok().flatten();
+        let all = hostcalls::get_map(map).unwrap_or_default();
+        let many: Vec<_> = all.iter().filter(|(n, _)| *n == name("many")).map(|(_, v)| v.as_str()).collect();
+        let listed = [name("in"), name("many"), name("gone")];
+        let pairs: Vec<_> = all.iter().filter(|(n, _)| listed.contains(n)).map(|(n, v)| format!("{n}={v}")).collect();
+        let got = get(map, &name("in").to_uppercase()).unwrap_or_else(|| "nil".to_owned());
+        let missing = get(map, &name("none")).unwrap_or_else(|| "nil".to_owned());
+        let set = |rest: &str, value: &str| hostcalls::set_map_value(map, &name(rest), Some(value));
+        let _ = set("got", &got);
+        let _ = set("missing", &missing);
+        let _ = set("all", &many.join("|"));
+        let _ = set("pairs", &pairs.join(";"));
+        let _ = set("in", "replaced");
+        let _ = hostcalls::add_map_value(map, &name("many"), "three");
+        let _ = hostcalls::set_map_value(map, &name("gone"), None);
+    }
+
+    fn tell(&self, name: &str, value: &str) {
+        self.set_http_request_header(name, Some(value));
+    }
+
+    fn property(&self, path: &[&str]) -> String {
+        self.get_property(path.to_vec()).map_or("nil".to_owned(), |v| String::from_utf8_lossy(&v).into_owned())
+    }
+
+    fn dict(&self) {
+        let (value, version) = self.get_shared_data(&self.argument);
+        let seen = value.map_or("nil".to_owned(), |v| String::from_utf8_lossy(&v).into_owned());
+        let next = seen.parse::<u32>().unwrap_or(0) + 1;
+        let first = hostcalls::set_shared_data(&self.argument, Some(next.to_string().as_bytes()), version);
+        // The version has moved on: a second write with it must not go through.
+        let stale = match version {
+            Some(_) => hostcalls::set_shared_data(&self.argument, Some(b"lost"), version),
+            None => Err(Status::CasMismatch),
+        };
+        self.tell("x-seen", &seen);
+        self.tell("x-first", if first.is_ok() { "ok" } else { "refused" });
+        self.tell("x-stale", if stale.is_ok() { "ok" } else { "refused" });
+    }
+
+    fn metrics(&self) {
+        let define = |kind, name: &str| hostcalls::define_metric(kind, name).expect("the metric is new or known");
+        let hits = define(MetricType::Counter, "case_hits_total");
+        let level = define(MetricType::Gauge, "case_level");
+        let sizes = define(MetricType::Histogram, "case_sizes_bytes");
+        let _ = hostcalls::increment_metric(hits, 2);
+        let _ = hostcalls::record_metric(level, 7);
+        let _ = hostcalls::record_metric(sizes, 300);
+    }
+}
+
+impl Context for Case {
+    fn on_http_call_response(&mut self, _: u32, _: usize, size: usize, _: usize) {
+        let status = self.get_http_call_response_header(":status").unwrap_or_else(|| "none".to_owned());
+        let answer = self.get_http_call_response_header("x-answer").unwrap_or_else(|| "nil".to_owned());
+        let body = self.get_http_call_response_body(0, size).unwrap_or_default();
+        self.tell("x-status", &status);
+        self.tell("x-answer", &answer);
+        self.tell("x-body", &String::from_utf8_lossy(&body));
+        self.resume_http_request();
+    }
+}
+
+impl HttpContext for Case {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        match self.name.as_str() {
+            "request_headers" => {
+                self.headers(MapType::HttpRequestHeaders, 'x');
+                let method = self.get_http_request_header(":method").unwrap_or_default();
+                self.tell("x-method", &method);
+                let path = self.get_http_request_header(":path").unwrap_or_default();
+                self.tell(":path", &format!("{path}?seen"));
+            }
+            "respond" => self.send_http_response(403, vec![("x-why", "told"), ("x-why", "twice")], Some(b"no entry")),
+            "close" => drop(hostcalls::reset_http_request()),
+            "http_call" => {
+                let headers =
+                    vec![(":method", "POST"), (":path", "/side"), (":authority", "side.test"), ("x-ask", "1")];
+                let timeout = Duration::from_millis(self.argument.parse().unwrap_or(5000));
+                return match self.dispatch_http_call("side", headers, Some(b"hi"), vec![], timeout) {
+                    Ok(_) => Action::Pause,
+                    Err(_) => {
+                        self.tell("x-status", "refused");
+                        Action::Continue
+                    }
+                };
+            }
+            "property_get" => {
+                for (header, path) in [
+                    ("x-p-path", &["request", "path"][..]),
+                    ("x-p-method", &["request", "method"]),
+                    ("x-p-host", &["request", "host"]),
+                    ("x-p-none", &["no", "such"]),
+                ] {
+                    self.tell(header, &self.property(path));
+                }
+            }
+            "ctx_set" => {
+                self.set_property(vec!["greeting"], Some(b"hello"));
+            }
+            "ctx_get" => {
+                self.tell("x-greeting", &self.property(&["greeting"]));
+                self.tell("x-nothing", &self.property(&["nothing"]));
+            }
+            "dict" => self.dict(),
+            "metrics" => self.metrics(),
+            "log" => {
+                for (level, word) in [(LogLevel::Debug, "debug"), (LogLevel::Info, "info"), (LogLevel::Warn, "warn")] {
+                    let _ = hostcalls::log(level, &format!("case log: a line of {word}"));
+                }
+            }
+            "now" => {
+                let now = self.get_current_time().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+                self.tell("x-now", &now.to_string());
+            }
+            "abi" => {
+                self.tell("x-version", &imports::abi_version());
+                self.tell("x-has", if imports::abi_has("request.headers.get") { "yes" } else { "no" });
+                self.tell("x-has-not", if imports::abi_has("no.such") { "yes" } else { "no" });
+            }
+            "sleep" => return imports::sleep(Duration::from_millis(200)),
+            _ => {}
+        }
+        Action::Continue
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        match self.name.as_str() {
+            "request_body" if !end => return Action::Pause,
+            "request_body" => {
+                let body = self.get_http_request_body(0, size).unwrap_or_default();
+                self.set_http_request_body(0, size, &body.to_ascii_uppercase());
+            }
+            "request_chunk" if size > 0 => {
+                let chunk = self.get_http_request_body(0, size).unwrap_or_default();
+                self.set_http_request_body(0, size, &[b"<", chunk.as_slice(), b">"].concat());
+            }
+            _ => {}
+        }
+        Action::Continue
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        if self.name == "request_trailers" {
+            self.headers(MapType::HttpRequestTrailers, 't');
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        match self.name.as_str() {
+            "response_headers" => {
+                self.headers(MapType::HttpResponseHeaders, 'y');
+                let status = self.get_http_response_header(":status").unwrap_or_default();
+                self.set_http_response_header("y-status", Some(&status));
+            }
+            "respond_late" => self.send_http_response(418, vec![("x-why", "late")], Some(b"another")),
+            // The length that the origin gave is no longer that of the body.
+            "response_body" | "response_chunk" => self.set_http_response_header("content-length", None),
+            _ => {}
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
+        match self.name.as_str() {
+            "response_body" if !end => return Action::Pause,
+            "response_body" => {
+                let body = self.get_http_response_body(0, size).unwrap_or_default();
+                self.set_http_response_body(0, size, &body.to_ascii_uppercase());
+            }
+            "response_chunk" if size > 0 => {
+                let chunk = self.get_http_response_body(0, size).unwrap_or_default();
+                self.set_http_response_body(0, size, &[b"<", chunk.as_slice(), b">"].concat());
+            }
+            _ => {}
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        if self.name == "response_trailers" {
+            self.headers(MapType::HttpResponseTrailers, 'z');
+        }
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        if self.name == "log" {
+            let status = self.get_http_response_header(":status").unwrap_or_default();
+            let _ = hostcalls::log(LogLevel::Info, &format!("case log: ended with {status}"));
+        }
+    }
+}

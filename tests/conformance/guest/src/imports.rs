@@ -1,0 +1,123 @@
+//! Imports as they are on the wire. The SDK panics on a code that it does not expect, and knows
+//! none of Forebay's own.
+
+#[link(wasm_import_module = "env")]
+extern "C" {
+    pub fn proxy_get_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *mut *mut u8,
+        size: *mut usize,
+    ) -> i32;
+    pub fn proxy_get_header_map_pairs(map: u32, pairs: *mut *mut u8, size: *mut usize) -> i32;
+    pub fn proxy_replace_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        size: usize,
+    ) -> i32;
+    pub fn proxy_add_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, size: usize) -> i32;
+    pub fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> i32;
+    pub fn proxy_get_buffer_bytes(buffer: u32, start: usize, max: usize, value: *mut *mut u8, size: *mut usize) -> i32;
+    pub fn proxy_set_buffer_bytes(buffer: u32, start: usize, max: usize, value: *const u8, size: usize) -> i32;
+    pub fn proxy_send_local_response(
+        status: u32,
+        detail: *const u8,
+        detail_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc: i32,
+    ) -> i32;
+    pub fn proxy_close_stream(stream: u32) -> i32;
+    pub fn proxy_continue_stream(stream: u32) -> i32;
+    pub fn proxy_http_call(
+        target: *const u8,
+        target_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout_ms: u32,
+        token: *mut u32,
+    ) -> i32;
+    pub fn proxy_get_property(path: *const u8, path_size: usize, value: *mut *mut u8, size: *mut usize) -> i32;
+    pub fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, size: usize) -> i32;
+    pub fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *mut *mut u8,
+        size: *mut usize,
+        cas: *mut u32,
+    ) -> i32;
+    pub fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, size: usize, cas: u32) -> i32;
+    pub fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> i32;
+    pub fn proxy_log(level: u32, message: *const u8, size: usize) -> i32;
+    pub fn proxy_get_current_time_nanoseconds(time: *mut u64) -> i32;
+    pub fn proxy_set_tick_period_milliseconds(period: u32) -> i32;
+}
+
+/// Pairs as proxy-wasm writes them: a count, the sizes, the texts with a zero byte after each.
+pub fn pairs(list: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend((list.len() as u32).to_le_bytes());
+    for (name, value) in list {
+        out.extend((name.len() as u32).to_le_bytes());
+        out.extend((value.len() as u32).to_le_bytes());
+    }
+    for (name, value) in list {
+        for text in [name, value] {
+            out.extend(text.as_bytes());
+            out.push(0);
+        }
+    }
+    out
+}
+
+#[link(wasm_import_module = "env")]
+extern "C" {
+    pub fn forebay_abi_version(version: *mut u32) -> i32;
+    pub fn forebay_abi_has(name: *const u8, size: usize, has: *mut u32) -> i32;
+    pub fn forebay_time_sleep(nanos: u64, token: *mut u32) -> i32;
+}
+
+pub fn abi_version() -> String {
+    let mut version = 0;
+    // SAFETY: the host writes one number to an address of ours.
+    match unsafe { forebay_abi_version(&mut version) } {
+        0 => version.to_string(),
+        code => format!("refused {code}"),
+    }
+}
+
+pub fn abi_has(name: &str) -> bool {
+    let mut has = 0;
+    // SAFETY: the host reads a text of ours and writes one number to an address of ours.
+    unsafe { forebay_abi_has(name.as_ptr(), name.len(), &mut has) == 0 && has != 0 }
+}
+
+/// Pauses; `forebay_on_timer` lets the request go on.
+pub fn sleep(time: std::time::Duration) -> proxy_wasm::types::Action {
+    let mut token = 0;
+    // SAFETY: the host writes one number to an address of ours.
+    match unsafe { forebay_time_sleep(time.as_nanos() as u64, &mut token) } {
+        0 => proxy_wasm::types::Action::Pause,
+        _ => proxy_wasm::types::Action::Continue,
+    }
+}
+
+/// The end of a timer, told for the context that it was started in.
+#[no_mangle]
+pub extern "C" fn forebay_on_timer(_context: u32, _token: u32) {
+    let (name, value) = ("x-slept", "yes");
+    // SAFETY: the host reads texts of ours. A timer that ends where there is no request is refused.
+    unsafe {
+        proxy_replace_header_map_value(0, name.as_ptr(), name.len(), value.as_ptr(), value.len());
+        proxy_continue_stream(0);
+    }
+}

@@ -1,0 +1,73 @@
+//! The Wasm half of the conformance suite: the first word of the configuration names a case,
+//! and each case does what the Lua plugin of the same name does (see ../../cases).
+//!
+//! - `cases`: one behaviour for each hostcall, through the proxy-wasm SDK
+//! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
+//! - `faults`: what a plugin must not do
+
+mod cases;
+mod faults;
+mod imports;
+mod probe;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Trace);
+    proxy_wasm::set_root_context(|_| Box::new(Root { words: Vec::new(), ticks: 0 }));
+}}
+
+struct Root {
+    words: Vec<String>,
+    ticks: u32,
+}
+
+impl Root {
+    fn word(&self, n: usize) -> &str {
+        self.words.get(n).map_or("", String::as_str)
+    }
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        let config = self.get_plugin_configuration().unwrap_or_default();
+        let config = String::from_utf8(config).unwrap_or_default();
+        self.words = config.split_whitespace().map(str::to_owned).collect();
+        match (self.word(0), self.word(1)) {
+            ("probe", "start") => probe::run("start", &["respond", "close"]),
+            ("probe", "background") => {
+                self.set_tick_period(std::time::Duration::from_millis(50));
+            }
+            ("timer_every", _) => self.set_tick_period(std::time::Duration::from_millis(20)),
+            ("refuse_config", _) => return false,
+            ("start_loop", _) => faults::spin(),
+            _ => {}
+        }
+        true
+    }
+
+    fn on_tick(&mut self) {
+        self.ticks += 1;
+        match self.word(0) {
+            "probe" if self.ticks == 1 => probe::run("background", &["respond", "close"]),
+            "timer_every" => cases::tick(),
+            _ => {}
+        }
+    }
+
+    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
+        let (case, argument) = (self.word(0).to_owned(), self.word(1).to_owned());
+        Some(match case.as_str() {
+            "probe" => Box::new(probe::Probe { phase: argument, only: self.word(2).to_owned() }),
+            "fault" => Box::new(faults::Fault { how: argument }),
+            _ => Box::new(cases::Case::new(case, argument)),
+        })
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

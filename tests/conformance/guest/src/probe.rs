@@ -1,0 +1,183 @@
+//! Every hostcall tried in one phase, by its import, so that the code is seen. What came is told
+//! in the log, a line for each: `probe PHASE CALL CODE`.
+
+use std::ptr::null_mut;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, LogLevel};
+
+use crate::imports::*;
+
+pub struct Probe {
+    pub phase: String,
+    /// One call that ends the exchange, tried alone; empty: all others.
+    pub only: String,
+}
+
+const MAPS: [(&str, u32); 4] =
+    [("request.headers", 0), ("request.trailers", 1), ("response.headers", 2), ("response.trailers", 3)];
+const OPERATIONS: [&str; 6] = ["get", "get_all", "pairs", "set", "add", "remove"];
+const OTHERS: [&str; 21] = [
+    "request.body",
+    "request.chunk",
+    "request.set_body",
+    "response.body",
+    "response.chunk",
+    "response.set_body",
+    "http.call",
+    "property.get",
+    "ctx.get",
+    "ctx.set",
+    "dict.get",
+    "dict.set",
+    "metric.counter",
+    "metric.gauge",
+    "metric.histogram",
+    "log",
+    "now",
+    "sleep",
+    "timer.every",
+    "abi.version",
+    "abi.has",
+];
+
+/// Tries all calls but those that end an exchange, and of these the ones in `too`.
+pub fn run(phase: &str, too: &[&str]) {
+    for (map, number) in MAPS {
+        for operation in OPERATIONS {
+            tell(phase, &format!("{map}.{operation}"), header(operation, number));
+        }
+    }
+    for call in OTHERS.iter().chain(too) {
+        tell(phase, call, other(call));
+    }
+}
+
+fn tell(phase: &str, call: &str, code: i32) {
+    let _ = hostcalls::log(LogLevel::Info, &format!("probe {phase} {call} {code}"));
+}
+
+fn header(operation: &str, map: u32) -> i32 {
+    let (key, value) = ("x-probe", "1");
+    let (mut data, mut size) = (null_mut(), 0);
+    // SAFETY: every pointer is to memory of ours that outlives the call. What the host allocates
+    // for an answer is not freed: the probe runs a handful of times.
+    unsafe {
+        match operation {
+            "get" => proxy_get_header_map_value(map, key.as_ptr(), key.len(), &mut data, &mut size),
+            "get_all" | "pairs" => proxy_get_header_map_pairs(map, &mut data, &mut size),
+            "set" => proxy_replace_header_map_value(map, key.as_ptr(), key.len(), value.as_ptr(), value.len()),
+            "add" => proxy_add_header_map_value(map, key.as_ptr(), key.len(), value.as_ptr(), value.len()),
+            _ => proxy_remove_header_map_value(map, key.as_ptr(), key.len()),
+        }
+    }
+}
+
+fn other(call: &str) -> i32 {
+    let (mut data, mut size, mut number, mut time) = (null_mut(), 0, 0, 0);
+    let text = |text: &'static str| (text.as_ptr(), text.len());
+    // SAFETY: as in `header`.
+    unsafe {
+        match call {
+            "request.body" | "request.chunk" => proxy_get_buffer_bytes(0, 0, 64, &mut data, &mut size),
+            "response.body" | "response.chunk" => proxy_get_buffer_bytes(1, 0, 64, &mut data, &mut size),
+            "request.set_body" => proxy_set_buffer_bytes(0, 0, 0, data, 0),
+            "response.set_body" => proxy_set_buffer_bytes(1, 0, 0, data, 0),
+            "respond" => {
+                let headers = pairs(&[]);
+                let (detail, body) = (text("probe"), text("probed"));
+                proxy_send_local_response(299, detail.0, detail.1, body.0, body.1, headers.as_ptr(), headers.len(), -1)
+            }
+            "close" => proxy_close_stream(0),
+            "http.call" => {
+                let headers = pairs(&[(":method", "GET"), (":path", "/"), (":authority", "side")]);
+                let target = text("side");
+                proxy_http_call(
+                    target.0,
+                    target.1,
+                    headers.as_ptr(),
+                    headers.len(),
+                    data,
+                    0,
+                    data,
+                    0,
+                    1000,
+                    &mut number,
+                )
+            }
+            "property.get" => {
+                let path = text("plugin_name");
+                proxy_get_property(path.0, path.1, &mut data, &mut size)
+            }
+            "ctx.get" => {
+                let path = text("probed");
+                proxy_get_property(path.0, path.1, &mut data, &mut size)
+            }
+            "ctx.set" => {
+                let (path, value) = (text("probed"), text("1"));
+                proxy_set_property(path.0, path.1, value.0, value.1)
+            }
+            "dict.get" => {
+                let key = text("probe");
+                proxy_get_shared_data(key.0, key.1, &mut data, &mut size, &mut number)
+            }
+            "dict.set" => {
+                let (key, value) = (text("probe"), text("1"));
+                proxy_set_shared_data(key.0, key.1, value.0, value.1, 0)
+            }
+            "metric.counter" | "metric.gauge" | "metric.histogram" => {
+                let (kind, name) = match call {
+                    "metric.counter" => (0, text("probe_total")),
+                    "metric.gauge" => (1, text("probe_level")),
+                    _ => (2, text("probe_bytes")),
+                };
+                proxy_define_metric(kind, name.0, name.1, &mut number)
+            }
+            "log" => {
+                let line = text("probe says so");
+                proxy_log(2, line.0, line.1)
+            }
+            "now" => proxy_get_current_time_nanoseconds(&mut time),
+            "sleep" => forebay_time_sleep(1_000_000, &mut number),
+            "timer.every" => proxy_set_tick_period_milliseconds(50),
+            "abi.version" => forebay_abi_version(&mut number),
+            "abi.has" => {
+                let name = text("now");
+                forebay_abi_has(name.0, name.1, &mut number)
+            }
+            _ => -1,
+        }
+    }
+}
+
+impl Probe {
+    fn at(&self, phase: &str) {
+        if self.phase != phase {
+            return;
+        }
+        match self.only.as_str() {
+            "" if phase == "log" => run(phase, &["respond", "close"]),
+            "" => run(phase, &[]),
+            only => tell(phase, only, other(only)),
+        }
+    }
+}
+
+impl Context for Probe {}
+
+impl HttpContext for Probe {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        self.at("request");
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        self.at("response");
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        self.at("log");
+    }
+}

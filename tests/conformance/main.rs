@@ -1,0 +1,26 @@
+//! One ABI for two engines: every behaviour is written as a Lua plugin (its text stands in the
+//! test) and as a case of the Wasm guest (guest/), and one body tests both through a real edge.
+//!
+//! - [`pair`]: a plugin in both languages, and the edge that runs it
+//! - [`headers`], [`body`], [`exchange`], [`callout`], [`context`], [`dict`], [`metric`],
+//!   [`log`], [`time`], [`meta`]: what each hostcall does
+//! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
+//! - [`capabilities`]: what was not granted is refused
+//! - [`faults`]: what a plugin must not do costs one exchange
+//! - [`coverage`]: no row of the table is without a test
+
+mod body;
+mod callout;
+mod capabilities;
+mod context;
+mod coverage;
+mod dict;
+mod exchange;
+mod faults;
+mod headers;
+mod log;
+mod meta;
+mod metric;
+mod pair;
+mod phases;
+mod time;

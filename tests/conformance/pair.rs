@@ -1,0 +1,96 @@
+//! A plugin in both languages, and the edge that runs it.
+
+use std::net::SocketAddr;
+
+use harness::binary::guest;
+use harness::{Edge, Origin, Setup, list};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Lua,
+    Wasm,
+}
+
+/// One behaviour: the words that name it in the guest, and its text in Lua.
+#[derive(Clone)]
+pub struct Plugin {
+    pub name: &'static str,
+    /// The configuration that `on_configure` gets, in both languages.
+    pub words: String,
+    pub lua: String,
+    /// More keys of the plugin in the region file, each line indented by four.
+    pub keys: String,
+}
+
+/// Writes one test body for both engines: `mod lua` and `mod wasm` hold a test each.
+macro_rules! on_both_engines {
+    ($(fn $name:ident($engine:ident) $body:block)*) => {
+        $(fn $name($engine: $crate::pair::Engine) $body)*
+
+        mod lua {
+            $(#[test] fn $name() { super::$name($crate::pair::Engine::Lua) })*
+        }
+
+        mod wasm {
+            $(#[test] fn $name() { super::$name($crate::pair::Engine::Wasm) })*
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+/// A plugin whose one name is that of its case.
+pub fn plugin(name: &'static str, lua: &str) -> Plugin {
+    Plugin { name, words: name.to_owned(), lua: lua.to_owned(), keys: String::new() }
+}
+
+impl Plugin {
+    pub fn words(mut self, words: &str) -> Plugin {
+        words.clone_into(&mut self.words);
+        self
+    }
+
+    pub fn keys(mut self, keys: &str) -> Plugin {
+        self.keys.push_str(keys);
+        self.keys.push('\n');
+        self
+    }
+
+    /// Its entry in `plugins`.
+    pub fn entry(&self, engine: Engine) -> String {
+        let code = match engine {
+            Engine::Lua => format!("lua: {}.lua", self.name),
+            Engine::Wasm => {
+                format!("wasm: {}", guest("tests/conformance/guest", "conformance_guest.wasm").display())
+            }
+        };
+        format!("  - name: {}\n    {code}\n    config: \"{}\"\n{}", self.name, self.words, self.keys)
+    }
+}
+
+/// An edge with these plugins, each in its engine, on one route to `shop`; a pool `side` beside.
+pub fn setup(plugins: &[(Engine, Plugin)], shop: SocketAddr, side: Option<SocketAddr>) -> Setup {
+    let entries: String = plugins.iter().map(|(engine, plugin)| plugin.entry(*engine)).collect();
+    let names: Vec<_> = plugins.iter().map(|(_, plugin)| plugin.name).collect();
+    let mut region = format!(
+        "plugins:\n{entries}routes:\n  - name: all\n    plugins: [{}]\n    pool: shop\npools:\n  - name: shop\n    \
+         origins: {}\n",
+        names.join(", "),
+        list(&[shop])
+    );
+    if let Some(side) = side {
+        region.push_str(&format!("  - name: side\n    origins: {}\n", list(&[side])));
+    }
+    let mut setup = Setup::new(region);
+    for (engine, plugin) in plugins {
+        if *engine == Engine::Lua {
+            setup = setup.file(&format!("{}.lua", plugin.name), &plugin.lua);
+        }
+    }
+    setup
+}
+
+/// An edge with one plugin.
+#[track_caller]
+pub fn edge(engine: Engine, plugin: Plugin, shop: &Origin) -> Edge {
+    setup(&[(engine, plugin)], shop.address, None).start()
+}

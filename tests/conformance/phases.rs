@@ -1,0 +1,175 @@
+//! Every hostcall in every phase: allowed or refused, as the table says, in both engines.
+
+use abi::hostcall::{Hostcall, Phase, TABLE};
+use harness::{Edge, Origin};
+
+use crate::pair::{Engine, Plugin, on_both_engines, plugin, setup};
+
+/// Tries every call in one phase and logs what came: `probe PHASE CALL CODE MESSAGE`.
+pub const PROBE: &str = r#"
+local plugin = {}
+local phase, only
+
+local maps = {
+  ["request.headers"] = forebay.request.headers, ["request.trailers"] = forebay.request.trailers,
+  ["response.headers"] = forebay.response.headers, ["response.trailers"] = forebay.response.trailers,
+}
+local operations = {
+  get = function(map) return map.get("x-probe") end,
+  get_all = function(map) return map.get_all("x-probe") end,
+  pairs = function(map) return map.pairs() end,
+  set = function(map) return map.set("x-probe", "1") end,
+  add = function(map) return map.add("x-probe", "1") end,
+  remove = function(map) return map.remove("x-probe") end,
+}
+local others = {
+  ["request.body"] = function() return forebay.request.body() end,
+  ["request.chunk"] = function() return forebay.request.chunk() end,
+  ["request.set_body"] = function() return forebay.request.set_body("") end,
+  ["response.body"] = function() return forebay.response.body() end,
+  ["response.chunk"] = function() return forebay.response.chunk() end,
+  ["response.set_body"] = function() return forebay.response.set_body("") end,
+  ["http.call"] = function() return forebay.http.call("side", { path = "/" }, { timeout = 1 }) end,
+  ["property.get"] = function() return forebay.property.get("plugin_name") end,
+  ["ctx.get"] = function() return forebay.ctx.get("probed") end,
+  ["ctx.set"] = function() return forebay.ctx.set("probed", "1") end,
+  ["dict.get"] = function() return forebay.dict("probes"):get("a") end,
+  ["dict.set"] = function() return forebay.dict("probes"):set("a", "1") end,
+  ["metric.counter"] = function() return forebay.metric.counter("probe_total") end,
+  ["metric.gauge"] = function() return forebay.metric.gauge("probe_level") end,
+  ["metric.histogram"] = function() return forebay.metric.histogram("probe_bytes") end,
+  ["log"] = function() return forebay.log.info("probe says so") end,
+  ["now"] = function() return forebay.now() end,
+  ["sleep"] = function() return forebay.sleep(0.001) end,
+  ["timer.every"] = function() return forebay.timer.every(0.05) end,
+  ["abi.version"] = function() return forebay.abi.version() end,
+  ["abi.has"] = function() return forebay.abi.has("now") end,
+}
+local ends = {
+  ["respond"] = function() return forebay.respond(299, {}, "probed") end,
+  ["close"] = function() return forebay.close() end,
+}
+
+local function try(call, f, argument)
+  local fine, value, refusal = pcall(f, argument)
+  local code, message = "OK", ""
+  if not fine then
+    code, message = "RAISED", tostring(type(value) == "table" and value.message or value)
+  elseif type(refusal) == "table" and refusal.code then
+    code, message = refusal.code, refusal.message
+  end
+  forebay.log.info("probe " .. phase .. " " .. call .. " " .. code .. " " .. message)
+end
+
+local function run(here, with_ends)
+  if here ~= phase then return end
+  if only then return try(only, ends[only]) end
+  for name, map in pairs(maps) do
+    for operation, f in pairs(operations) do try(name .. "." .. operation, f, map) end
+  end
+  for name, f in pairs(others) do try(name, f) end
+  if with_ends then for name, f in pairs(ends) do try(name, f) end end
+end
+
+function plugin.on_configure(config)
+  phase, only = config:match("^probe (%S+) ?(%S*)")
+  if only == "" then only = nil end
+  if phase == "background" then forebay.timer.every(0.05) end
+  run("start", true)
+end
+function plugin.on_request_headers() run("request") end
+function plugin.on_response_headers() run("response") end
+function plugin.on_log() run("log", true) end
+local ticked
+function plugin.on_tick()
+  if not ticked then ticked = true; run("background", true) end
+end
+return plugin
+"#;
+
+pub fn probe(words: &str) -> Plugin {
+    plugin("probe", PROBE).words(&format!("probe {words}")).keys(
+        "    capabilities: [\"callout:side\", \"dict:probes\"]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
+    )
+}
+
+/// What one call got: Lua's code and message, or the number from Wasm.
+pub struct Got {
+    pub code: String,
+    pub message: String,
+}
+
+/// Waits for the line about `row`, and reads it.
+#[track_caller]
+pub fn got(edge: &Edge, phase: &str, row: &Hostcall) -> Got {
+    let mark = format!("probe {phase} {} ", row.lua);
+    let line = edge.process.wait_for_log(&[&mark]);
+    let rest = &line[line.find(&mark).expect("it has the mark") + mark.len()..];
+    let rest = rest.split('"').next().unwrap_or_default();
+    let (code, message) = rest.split_once(' ').unwrap_or((rest, ""));
+    Got { code: code.to_owned(), message: message.to_owned() }
+}
+
+/// One import serves `property.get` everywhere and `ctx.get` where an exchange is: the host
+/// cannot tell them apart.
+fn allowed(engine: Engine, row: &Hostcall, phase: Phase) -> bool {
+    row.phases.contains(phase) || engine == Engine::Wasm && row.lua == "ctx.get"
+}
+
+fn wrong(engine: Engine, edge: &Edge, row: &Hostcall, phase: Phase) -> Option<String> {
+    let got = got(edge, phase.name(), row);
+    let seen = format!("{} in {}: {} {}", row.lua, phase.name(), got.code, got.message);
+    let refusal = format!("{}: not in phase {} (only in: {})", row.lua, phase.name(), row.phases.names());
+    if allowed(engine, row, phase) {
+        let refused = got.code == "PHASE_DENIED" || got.code == "101" || got.code == "RAISED";
+        return (refused || edge.process.log_has(&refusal)).then(|| format!("must be allowed: {seen}"));
+    }
+    let refused = match engine {
+        Engine::Lua => got.code == "PHASE_DENIED" && got.message == refusal,
+        // proxy-wasm has no code of its own for this; ours may use ours.
+        Engine::Wasm if row.wasm.starts_with("forebay_") => got.code == "101",
+        Engine::Wasm => got.code == "2",
+    };
+    (!refused).then(|| format!("must be refused with {refusal:?}: {seen}"))
+}
+
+#[track_caller]
+fn matrix(engine: Engine, phase: Phase) {
+    let (shop, side) = (Origin::saying("ok"), Origin::saying("side"));
+    let edge = setup(&[(engine, probe(phase.name()))], shop.address, Some(side.address)).start();
+    if !matches!(phase, Phase::Start | Phase::Background) {
+        assert_eq!(edge.get("/a").status, 200, "refusals end no exchange");
+    }
+    let ends_here = matches!(phase, Phase::Request | Phase::Response);
+    let rows = TABLE.iter().filter(|row| !(ends_here && matches!(row.lua, "respond" | "close")));
+    let wrong: Vec<_> = rows.filter_map(|row| wrong(engine, &edge, row, phase)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0, "a refusal is no fault");
+}
+
+/// `respond` and `close`, which end the exchange where they are allowed.
+#[track_caller]
+fn ends(engine: Engine, phase: Phase) {
+    for call in ["respond", "close"] {
+        let shop = Origin::saying("ok");
+        let plugin = probe(&format!("{} {call}", phase.name()));
+        let edge = setup(&[(engine, plugin)], shop.address, Some(shop.address)).start();
+        let mut client = edge.connect();
+        client.request("GET", "/a", &[], b"");
+        match (call, client.try_response()) {
+            ("respond", Ok(response)) => assert_eq!((response.status, response.text()), (299, "probed")),
+            ("close", Err(_)) => {}
+            (_, other) => panic!("{call} in {}: {other:?}", phase.name()),
+        }
+        let row = TABLE.iter().find(|row| row.lua == call).expect("a row");
+        assert_eq!(wrong(engine, &edge, row, phase), None);
+    }
+}
+
+on_both_engines! {
+    fn each_call_in_start_is_as_the_table_says(engine) { matrix(engine, Phase::Start) }
+    fn each_call_in_request_is_as_the_table_says(engine) { matrix(engine, Phase::Request); ends(engine, Phase::Request) }
+    fn each_call_in_response_is_as_the_table_says(engine) { matrix(engine, Phase::Response); ends(engine, Phase::Response) }
+    fn each_call_in_log_is_as_the_table_says(engine) { matrix(engine, Phase::Log) }
+    fn each_call_in_background_is_as_the_table_says(engine) { matrix(engine, Phase::Background) }
+}
