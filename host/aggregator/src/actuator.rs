@@ -1,0 +1,81 @@
+//! Actuators carry a decided count out and say what runs. They never decide: who stops and how
+//! many run is told to them, absolutely, so that telling them twice changes nothing.
+//!
+//! A new one is a file here, a variant and its arms.
+
+pub mod dry_run;
+pub mod process;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::region::Actuator as Config;
+use jiff::Timestamp;
+use scaler::Observed;
+use tokio::sync::Notify;
+
+pub enum Actuator {
+    DryRun(dry_run::DryRun),
+    Process(Box<process::Process>),
+}
+
+impl Actuator {
+    /// Finds what an earlier run left. `wake` is told when something becomes ready.
+    pub fn new(pool: &str, config: &Config, wake: Arc<Notify>, now: Timestamp) -> Actuator {
+        match config {
+            Config::DryRun => Actuator::DryRun(dry_run::DryRun),
+            Config::Process(config) => {
+                let process = process::Process::adopt(pool.to_string(), config.clone(), wake, now);
+                Actuator::Process(Box::new(process))
+            }
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Actuator::DryRun(_) => "dry_run",
+            Actuator::Process(_) => "process",
+        }
+    }
+
+    /// Takes a changed file; `false` if it asks for another kind of actuator.
+    pub fn configure(&mut self, config: &Config) -> bool {
+        match (self, config) {
+            (Actuator::DryRun(_), Config::DryRun) => true,
+            (Actuator::Process(process), Config::Process(config)) => process.configure(config),
+            _ => false,
+        }
+    }
+
+    /// All that run, those that were told to stop included until they are gone.
+    pub fn observe(&mut self, now: Timestamp) -> Vec<Observed> {
+        match self {
+            Actuator::DryRun(dry) => dry.observe(),
+            Actuator::Process(process) => process.observe(now),
+        }
+    }
+
+    /// `stop` shall stop, and `run` origins shall run beside them.
+    pub fn set(&mut self, run: u32, stop: &[SocketAddr], now: Timestamp) {
+        match self {
+            Actuator::DryRun(dry) => dry.set(run),
+            Actuator::Process(process) => process.set(run, stop, now),
+        }
+    }
+
+    /// An origin serves: a later run shall know.
+    pub fn note_serving(&mut self, address: SocketAddr, at: Timestamp) {
+        if let Actuator::Process(process) = self {
+            process.note_serving(address, at);
+        }
+    }
+
+    /// Tells all to stop, and how long that may take.
+    pub fn release(&mut self, now: Timestamp) -> Duration {
+        match self {
+            Actuator::DryRun(_) => Duration::ZERO,
+            Actuator::Process(process) => process.release(now),
+        }
+    }
+}

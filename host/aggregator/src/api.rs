@@ -1,0 +1,244 @@
+//! HTTP: edges report here, and people ask why.
+//!
+//! `POST /v1/reports`, `GET /v1/decisions`, `GET /v1/pools`, `GET /v1/pools/NAME/explain`,
+//! `GET /healthz`, and `GET /metrics` where nobody else in the process serves it. HTTP/1.1 and
+//! HTTP/2 with prior knowledge on one port.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use jiff::Timestamp;
+use scaler::{PoolView, stamp};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::{Shared, ingest};
+
+/// Edges keep one connection each; the rest is for people.
+const MOST_CONNECTIONS: usize = 4096;
+/// For a request's headers, and for its body.
+const PATIENCE: Duration = Duration::from_secs(10);
+const DECISIONS_SHOWN: usize = 100;
+
+type Answer = Response<Full<Bytes>>;
+
+pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "the aggregator cannot listen");
+            return;
+        }
+    };
+    let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    converse(stream, shared).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: trying at once would spin.
+                tracing::warn!(%error, "accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+    // Answers are one small write each.
+    let _ = stream.set_nodelay(true);
+    let Ok(Ok(http2)) = tokio::time::timeout(PATIENCE, speaks_http2(&stream)).await else { return };
+    let service = service_fn(move |request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(answer(request, &shared).await) }
+    });
+    let io = TokioIo::new(stream);
+    let ended = if http2 {
+        http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).serve_connection(io, service).await
+    } else {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE * 6);
+        builder.serve_connection(io, service).await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// The first bytes of HTTP/2 are `PRI`, which is no HTTP/1 method.
+async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut start = [0; 3];
+    loop {
+        let found = stream.peek(&mut start).await?;
+        if found == start.len() || found == 0 || !b"PRI".starts_with(&start[..found]) {
+            return Ok(&start == b"PRI");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
+    let path = request.uri().path().to_string();
+    let allowed = if path == "/v1/reports" { Method::POST } else { Method::GET };
+    if *request.method() != allowed {
+        let detail = format!("{} {path}; allowed is {allowed}", request.method());
+        return fail(StatusCode::METHOD_NOT_ALLOWED, "method", &detail);
+    }
+    match path.as_str() {
+        "/v1/reports" => report(request, shared).await,
+        "/v1/decisions" => decisions(request.uri().query().unwrap_or(""), shared),
+        "/v1/pools" => pools(shared),
+        "/healthz" => text("ok\n".to_string()),
+        "/metrics" => match &shared.options.metrics {
+            Some(render) => text(render()),
+            None => fail(StatusCode::NOT_FOUND, "path", "metrics are at the edge's admin address"),
+        },
+        path => match path.strip_prefix("/v1/pools/").and_then(|rest| rest.strip_suffix("/explain")) {
+            Some(name) => explain(name, shared),
+            None => {
+                let known = "/v1/reports, /v1/decisions, /v1/pools, /v1/pools/NAME/explain, /healthz, /metrics";
+                fail(StatusCode::NOT_FOUND, "path", &format!("{path}; there are {known}"))
+            }
+        },
+    }
+}
+
+async fn report(request: Request<Incoming>, shared: &Shared) -> Answer {
+    let body = Limited::new(request.into_body(), ingest::MOST_BYTES).collect();
+    let refused = match tokio::time::timeout(PATIENCE, body).await {
+        Ok(Ok(body)) => {
+            let report = ingest::decode(&body.to_bytes());
+            match report.and_then(|report| shared.steer().report(report, Timestamp::now())) {
+                Ok(membership) => return json(StatusCode::OK, &membership),
+                Err(refused) => refused,
+            }
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => ingest::too_large(),
+        Ok(Err(error)) => scaler::Refused::new("malformed", format!("the body ended early: {error}")),
+        Err(_) => scaler::Refused::new("malformed", format!("the body took longer than {PATIENCE:?}")),
+    };
+    ingest::refuse(&refused);
+    fail(ingest::status(&refused), refused.reason, &refused.detail)
+}
+
+fn decisions(query: &str, shared: &Shared) -> Answer {
+    let (mut pool, mut limit) = (None, DECISIONS_SHOWN);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=').unwrap_or((pair, "")) {
+            ("pool", name) => pool = Some(name),
+            ("limit", number) => match number.parse() {
+                Ok(number) => limit = number,
+                Err(_) => {
+                    let detail = format!("limit `{number}`; allowed is a whole number");
+                    return fail(StatusCode::BAD_REQUEST, "query", &detail);
+                }
+            },
+            (key, _) => {
+                let detail = format!("`{key}`; allowed are pool and limit");
+                return fail(StatusCode::BAD_REQUEST, "query", &detail);
+            }
+        }
+    }
+    let steer = shared.steer();
+    if let Some(name) = pool.filter(|name| !steer.pools().iter().any(|known| known == name)) {
+        return unknown_pool(name, &steer.pools());
+    }
+    json(StatusCode::OK, &json!({ "decisions": steer.decisions(pool, limit) }))
+}
+
+fn pools(shared: &Shared) -> Answer {
+    let now = Timestamp::now();
+    let mut steer = shared.steer();
+    let mut pools = serde_json::Map::new();
+    for name in steer.pools() {
+        if let Some(view) = steer.pool(&name, now) {
+            let actuator = steer.actuator(&name);
+            pools.insert(name, summary(&view, actuator));
+        }
+    }
+    let body = json!({
+        "region": steer.region_name(),
+        "at": format!("{now:.3}"),
+        "epoch": steer.epoch(),
+        "pools": pools,
+    });
+    json(StatusCode::OK, &body)
+}
+
+fn summary(view: &PoolView, actuator: &str) -> Value {
+    json!({
+        "actuator": actuator,
+        "desired": view.desired,
+        "floor": view.floor,
+        "ceiling": view.ceiling,
+        "capacity": view.capacity,
+        "requests_per_second": view.inputs.requests_per_second,
+        "rejects_per_second": view.inputs.rejects_per_second,
+        "in_flight": view.inputs.in_flight,
+        "origin_seconds": view.origin_seconds,
+        "line": view.decision.as_ref().map(|decision| &decision.line),
+        "origins": view.origins,
+        "gone": view.gone,
+    })
+}
+
+fn explain(name: &str, shared: &Shared) -> Answer {
+    let now = Timestamp::now();
+    let mut steer = shared.steer();
+    let Some(view) = steer.pool(name, now) else { return unknown_pool(name, &steer.pools()) };
+    let body = json!({
+        "pool": name,
+        "at": format!("{now:.3}"),
+        "line": view.decision.as_ref().map(|decision| &decision.line),
+        "decision_age_seconds": view.decision.as_ref().map(|decision| stamp::seconds(stamp::age(now, decision.at))),
+        "decision": view.decision,
+        "schedules": view.schedules,
+        "capacity": view.capacity,
+        "inputs": view.inputs,
+        "origins": view.origins,
+        "origin_seconds": view.origin_seconds,
+        "actuator": steer.actuator(name),
+    });
+    json(StatusCode::OK, &body)
+}
+
+fn unknown_pool(name: &str, known: &[String]) -> Answer {
+    let detail = format!("pool `{name}`; run here are: {}", known.join(", "));
+    fail(StatusCode::NOT_FOUND, "pool", &detail)
+}
+
+fn fail(status: StatusCode, reason: &str, detail: &str) -> Answer {
+    json(status, &json!({ "error": { "reason": reason, "detail": detail } }))
+}
+
+fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
+    // Maps with string keys and finite numbers: nothing here that JSON cannot hold.
+    let mut bytes = serde_json::to_vec(body).expect("these bodies are JSON");
+    bytes.push(b'\n');
+    let mut answer = Response::new(Full::new(Bytes::from(bytes)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn text(body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let kind = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer
+}

@@ -1,0 +1,186 @@
+//! Decisions on disk, as lines of JSON, before anything is done about them.
+//!
+//! Append-only. On start the tail is read: what was decided lately, and how many origins each
+//! pool had. A last line that is torn (the machine went down in it) is passed over.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use scaler::{Decision, OriginView, stamp};
+use serde::{Deserialize, Serialize};
+
+/// How much of the end of the file is read on start.
+const TAIL_BYTES: u64 = 4 << 20;
+/// Decisions that `/v1/decisions` can answer.
+const KEPT: usize = 1000;
+/// A decision that says nothing new is written so often.
+const QUIET: Duration = Duration::from_secs(60);
+/// A count older than this says nothing about what is needed now.
+const ADOPTABLE: Duration = Duration::from_secs(3600);
+
+/// A line of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Record {
+    Decision {
+        region: String,
+        decision: Box<Decision>,
+        /// What ran when it was made.
+        origins: Vec<OriginView>,
+    },
+    /// The pool's origins were stopped because the aggregator was told to end them.
+    Released {
+        region: String,
+        pool: String,
+        #[serde(with = "scaler::stamp")]
+        at: Timestamp,
+    },
+}
+
+pub struct Journal {
+    region: String,
+    path: Option<PathBuf>,
+    file: Option<File>,
+    recent: VecDeque<Decision>,
+    /// By pool: the last record, for what is news.
+    last: BTreeMap<String, Decision>,
+}
+
+impl Journal {
+    /// Reads the tail. A file that cannot be read or opened is told now, and again at each write.
+    pub fn open(region: &str, path: Option<&Path>) -> Journal {
+        let mut journal = Journal {
+            region: region.to_string(),
+            path: path.map(Path::to_path_buf),
+            file: None,
+            recent: VecDeque::new(),
+            last: BTreeMap::new(),
+        };
+        if let Some(path) = path {
+            match tail(path) {
+                Ok(records) => records.into_iter().for_each(|record| journal.remember(record)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::error!(path = %path.display(), %error, "the journal cannot be read"),
+            }
+        }
+        journal
+    }
+
+    fn remember(&mut self, record: Record) {
+        match record {
+            Record::Decision { decision, .. } => self.keep(*decision),
+            Record::Released { pool, .. } => {
+                self.last.remove(&pool);
+            }
+        }
+    }
+
+    fn keep(&mut self, decision: Decision) {
+        self.last.insert(decision.pool.clone(), decision.clone());
+        self.recent.push_back(decision);
+        if self.recent.len() > KEPT {
+            self.recent.pop_front();
+        }
+    }
+
+    /// The counts that an earlier run left, by pool.
+    pub fn counts(&self, now: Timestamp) -> Vec<(String, u32)> {
+        let young = self.last.values().filter(|decision| stamp::age(now, decision.at) <= ADOPTABLE);
+        young.map(|decision| (decision.pool.clone(), decision.to)).collect()
+    }
+
+    /// Writes a decision down if it is news. An error means that it must not be acted on.
+    pub fn write(&mut self, decision: &Decision, origins: &[OriginView]) -> io::Result<bool> {
+        let news = self.last.get(&decision.pool).is_none_or(|last| {
+            decision.differs(last) || decision.at < last.at || stamp::age(decision.at, last.at) >= QUIET
+        });
+        if !news {
+            return Ok(false);
+        }
+        self.append(&Record::Decision {
+            region: self.region.clone(),
+            decision: Box::new(decision.clone()),
+            origins: origins.to_vec(),
+        })?;
+        self.keep(decision.clone());
+        Ok(true)
+    }
+
+    /// Writes down that a pool's origins are being stopped, so that their count is not adopted.
+    pub fn released(&mut self, pool: &str, at: Timestamp) -> io::Result<()> {
+        self.append(&Record::Released { region: self.region.clone(), pool: pool.to_string(), at })?;
+        self.last.remove(pool);
+        Ok(())
+    }
+
+    fn append(&mut self, record: &Record) -> io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        if self.file.is_none() {
+            self.file = Some(open(path)?);
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        // One write: a crash tears at most this line. Synced: what is acted on is on disk.
+        let written = file.write_all(&line).and_then(|()| file.sync_data());
+        if written.is_err() {
+            // Part of a line may be there: opening again ends it.
+            self.file = None;
+        }
+        written
+    }
+
+    /// The latest, oldest first.
+    pub fn recent(&self, pool: Option<&str>, limit: usize) -> Vec<&Decision> {
+        let of_pool = self.recent.iter().rev().filter(|decision| pool.is_none_or(|pool| decision.pool == pool));
+        let mut found: Vec<_> = of_pool.take(limit).collect();
+        found.reverse();
+        found
+    }
+
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}
+
+/// For appending after a whole line.
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
+}
+
+fn tail(path: &Path) -> io::Result<Vec<Record>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let (mut records, mut unread) = (Vec::new(), 0);
+    for line in lines {
+        match serde_json::from_slice(line) {
+            Ok(record) => records.push(record),
+            Err(_) => unread += 1,
+        }
+    }
+    // The first may be cut by where reading began, the last by a crash.
+    if unread > 0 {
+        tracing::warn!(path = %path.display(), unread, "lines of the journal were passed over");
+    }
+    Ok(records)
+}

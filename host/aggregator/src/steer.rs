@@ -1,0 +1,255 @@
+//! The loop around the scaler: observe, decide, write down, act. It never decides itself.
+//!
+//! The order in [`Steer::step`] is the promise: a decision reaches an actuator only by way of the
+//! journal. What could not be written is not given back to the scaler, so it does not stand, and
+//! the next tick decides anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use scaler::region::Applied;
+use scaler::{Actions, Decision, Event, PoolView, Refused, Region, StageChange, stamp};
+use tokio::sync::Notify;
+use wire::{Membership, Report, Stage};
+
+use crate::ReloadError;
+use crate::actuator::Actuator;
+use crate::journal::Journal;
+use crate::publish;
+
+/// A step may make the next one necessary at once: what was started is to be seen. It settles in
+/// two or three; the bound is for what never should.
+const ROUNDS: usize = 4;
+
+pub struct Steer {
+    config: Arc<config::Region>,
+    region: Region,
+    journal: Journal,
+    actuators: BTreeMap<String, Actuator>,
+    /// Of pools that left the file: watched until what they ran is gone.
+    leaving: Vec<Actuator>,
+    wake: Arc<Notify>,
+}
+
+impl Steer {
+    /// Adopts what the journal says was decided and what the actuators say runs.
+    pub fn new(config: Arc<config::Region>, wake: Arc<Notify>, now: Timestamp) -> Steer {
+        let journal = open_journal(&config);
+        let mut region = Region::new(&config, now);
+        for (pool, origins) in journal.counts(now) {
+            // A pool that left the file since is unknown, and needs nothing.
+            let _ = region.apply(Event::Adopted { pool, origins }, now);
+        }
+        let mut steer = Steer { config, region, journal, actuators: BTreeMap::new(), leaving: Vec::new(), wake };
+        steer.make_actuators(now);
+        steer
+    }
+
+    fn make_actuators(&mut self, now: Timestamp) {
+        for (name, pool) in &self.config.pools {
+            if let Some(scaling) = &pool.scaling
+                && !self.actuators.contains_key(name)
+            {
+                let actuator = Actuator::new(name, &scaling.actuator, self.wake.clone(), now);
+                self.actuators.insert(name.clone(), actuator);
+            }
+        }
+    }
+
+    /// Takes a report in and answers with the membership.
+    pub fn report(&mut self, report: Report, now: Timestamp) -> Result<Membership, Refused> {
+        let edge = report.edge.clone();
+        match self.region.apply(Event::Report(report), now)? {
+            Applied::Repeat => metrics::counter!("forebay_aggregator_reports_repeated_total").increment(1),
+            Applied::Taken | Applied::Unknown => {
+                metrics::counter!("forebay_aggregator_reports_total").increment(1);
+            }
+        }
+        // What the report brought about belongs into its answer; the loop looks again after.
+        self.step(now);
+        self.wake.notify_one();
+        Ok(publish::answer(&mut self.region, &edge, now))
+    }
+
+    /// Observes, decides, writes down, acts. Returns when to step again at the latest.
+    pub fn step(&mut self, now: Timestamp) -> Timestamp {
+        self.leaving.retain_mut(|actuator| !actuator.observe(now).is_empty());
+        let mut wake_at = now;
+        for _ in 0..ROUNDS {
+            self.observe(now);
+            let mut actions = self.region.next(now);
+            self.note(&actions, now);
+            if self.record(&actions.decisions, now) {
+                // The decisions stand now: what follows from them.
+                actions = self.region.next(now);
+                self.note(&actions, now);
+            }
+            wake_at = actions.wake_at;
+            if !self.act(&actions, now) {
+                break;
+            }
+        }
+        self.measure(now);
+        wake_at
+    }
+
+    fn observe(&mut self, now: Timestamp) {
+        for (pool, actuator) in &mut self.actuators {
+            let origins = actuator.observe(now);
+            // Infallible: only reports are refused.
+            let _ = self.region.apply(Event::Observed { pool: pool.clone(), origins }, now);
+        }
+    }
+
+    /// Writes decisions down and lets those that are written stand. Whether any does.
+    fn record(&mut self, decisions: &[Decision], now: Timestamp) -> bool {
+        let mut stands = false;
+        for decision in decisions {
+            let origins = self.region.origins(&decision.pool, now);
+            match self.journal.write(decision, &origins) {
+                Ok(news) => {
+                    if news {
+                        tracing::info!(
+                            pool = decision.pool,
+                            from = decision.from,
+                            to = decision.to,
+                            "{}",
+                            decision.line
+                        );
+                        let source = decision.winner.split(' ').next().unwrap_or_default().to_string();
+                        metrics::counter!("forebay_aggregator_decisions_total",
+                            "pool" => decision.pool.clone(), "source" => source)
+                        .increment(1);
+                    }
+                    let _ = self.region.apply(Event::Decided(Box::new(decision.clone())), now);
+                    stands = true;
+                }
+                Err(error) => {
+                    let path = self.journal.path().map(|path| path.display().to_string()).unwrap_or_default();
+                    tracing::error!(path, %error, decision = decision.line, "not written to the journal: not done");
+                    metrics::counter!("forebay_aggregator_journal_failures_total").increment(1);
+                }
+            }
+        }
+        stands
+    }
+
+    /// Tells what moved, and lets a later run know who served.
+    fn note(&mut self, actions: &Actions, now: Timestamp) {
+        for (pool, actions) in &actions.pools {
+            for StageChange { address, from, to, because } in &actions.changes {
+                let to_name = to.map_or("stopped", Stage::name);
+                tracing::info!(pool, %address, from = from.name(), to = to_name, because, "origin changes stage");
+                if *to == Some(Stage::Serving)
+                    && let Some(actuator) = self.actuators.get_mut(pool)
+                {
+                    actuator.note_serving(*address, now);
+                }
+            }
+        }
+    }
+
+    /// Carries out what stands. Whether there is something new to see.
+    fn act(&mut self, actions: &Actions, now: Timestamp) -> bool {
+        let mut news = false;
+        for (pool, actions) in &actions.pools {
+            let Some(actuator) = self.actuators.get_mut(pool) else { continue };
+            if let Some(run) = actions.run {
+                let before = actuator.observe(now).len();
+                actuator.set(run, &actions.stop, now);
+                news |= actuator.observe(now).len() != before;
+            }
+        }
+        news
+    }
+
+    fn measure(&mut self, now: Timestamp) {
+        for pool in self.region.pools() {
+            if let Some(view) = self.region.pool(&pool, now) {
+                publish::measure(&pool, &view);
+            }
+        }
+        metrics::gauge!("forebay_aggregator_edges_fresh").set(self.region.fresh_edges(now) as f64);
+    }
+
+    /// Takes a changed file over, whole or not at all.
+    pub fn reload(&mut self, config: Arc<config::Region>, now: Timestamp) -> Result<(), ReloadError> {
+        let new = config.aggregator.as_ref().ok_or(ReloadError::NoAggregator)?;
+        if let Some(old) = &self.config.aggregator
+            && old.address != new.address
+        {
+            return Err(ReloadError::Address { from: old.address, to: new.address });
+        }
+        if self.journal.path() != new.journal.as_deref() {
+            self.journal = open_journal(&config);
+        }
+        let keep = |name: &String, actuator: &mut Actuator| {
+            let scaling = config.pools.get(name).and_then(|pool| pool.scaling.as_ref());
+            scaling.is_some_and(|scaling| actuator.configure(&scaling.actuator))
+        };
+        let gone: Vec<_> = self.actuators.extract_if(.., |name, actuator| !keep(name, actuator)).collect();
+        for (pool, mut actuator) in gone {
+            tracing::info!(pool, "the pool is not run here any more: its origins stop");
+            actuator.release(now);
+            self.leaving.push(actuator);
+        }
+        self.config = config.clone();
+        // Infallible: only reports are refused.
+        let _ = self.region.apply(Event::Configured(config), now);
+        self.make_actuators(now);
+        Ok(())
+    }
+
+    /// Tells all origins to stop. Returns when the last is gone at the latest.
+    pub fn release(&mut self, now: Timestamp) -> Timestamp {
+        let mut longest = Duration::ZERO;
+        for (pool, actuator) in &mut self.actuators {
+            longest = longest.max(actuator.release(now));
+            if let Err(error) = self.journal.released(pool, now) {
+                tracing::error!(pool, %error, "the release is not in the journal");
+            }
+        }
+        stamp::later(now, longest)
+    }
+
+    /// Whether all that were told to stop are gone.
+    pub fn released(&mut self, now: Timestamp) -> bool {
+        let actuators = self.actuators.values_mut().chain(&mut self.leaving);
+        actuators.map(|actuator| actuator.observe(now).len()).sum::<usize>() == 0
+    }
+
+    /// The latest decisions, oldest first.
+    pub fn decisions(&self, pool: Option<&str>, limit: usize) -> Vec<&Decision> {
+        self.journal.recent(pool, limit)
+    }
+
+    /// The pools that are run here.
+    pub fn pools(&self) -> Vec<String> {
+        self.region.pools()
+    }
+
+    pub fn pool(&mut self, name: &str, now: Timestamp) -> Option<PoolView> {
+        self.region.pool(name, now)
+    }
+
+    /// `process`, `dry_run`.
+    pub fn actuator(&self, pool: &str) -> &'static str {
+        self.actuators.get(pool).map_or("", Actuator::name)
+    }
+
+    pub fn region_name(&self) -> &str {
+        self.config.aggregator.as_ref().map_or("", |aggregator| &aggregator.region)
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.region.epoch()
+    }
+}
+
+fn open_journal(config: &config::Region) -> Journal {
+    let aggregator = config.aggregator.as_ref();
+    let region = aggregator.map_or("", |aggregator| &aggregator.region);
+    Journal::open(region, aggregator.and_then(|aggregator| aggregator.journal.as_deref()))
+}

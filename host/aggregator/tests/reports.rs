@@ -1,0 +1,113 @@
+//! What a report may not be. Whatever is refused changes nothing.
+
+#[path = "harness.rs"]
+mod harness;
+
+use forebay_aggregator as aggregator;
+use harness::*;
+use serde_json::{Value, json};
+
+fn report(change: impl FnOnce(&mut Value)) -> String {
+    let mut report = json!({
+        "version": 1, "edge": "e1", "boot": 1, "seq": 2, "period_ms": 1000,
+        "pools": { "shop": {
+            "requests": 50, "rejects": 0, "errors": 0, "in_flight": 0, "latency_sum_ms": 0.0,
+            "latency_count": 0, "latency_p99_ms": 0.0, "origins": {}
+        }}
+    });
+    change(&mut report);
+    report.to_string()
+}
+
+#[test]
+fn a_refused_report_says_why_and_changes_nothing() {
+    let folder = Folder::new("refused");
+    let mut setup = Setup::new(&folder.0);
+    setup.scaling.actuator = config::region::Actuator::DryRun;
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let at = aggregator.address();
+    let shop = |change: fn(&mut Value)| report(|report| change(&mut report["pools"]["shop"]));
+    let cases = [
+        ("no JSON", "{".to_string(), 400, "malformed", "EOF"),
+        ("version", report(|r| r["version"] = 2.into()), 400, "version", "knows version 1"),
+        ("a newer version's field", report(|r| (r["version"], r["new"]) = (2.into(), 1.into())), 400, "version", "2"),
+        ("unknown field", report(|r| r["colour"] = 1.into()), 400, "malformed", "colour"),
+        ("negative", shop(|p| p["requests"] = (-1).into()), 400, "malformed", "-1"),
+        ("too many", shop(|p| p["requests"] = 2_000_000_000_u64.into()), 422, "impossible", "pools.shop.requests"),
+        ("more rejects than requests", shop(|p| p["rejects"] = 51.into()), 422, "impossible", "at most the 50"),
+        ("latency", shop(|p| p["latency_p99_ms"] = (-0.5).into()), 422, "impossible", "latency_p99_ms: -0.5"),
+        ("no time at all", report(|r| r["period_ms"] = 0.into()), 422, "impossible", "period_ms: 0"),
+        ("a minute and more", report(|r| r["period_ms"] = 60_001.into()), 422, "impossible", "60000"),
+        ("nameless", report(|r| r["edge"] = "".into()), 422, "impossible", "edge"),
+        (
+            "not finite",
+            report(|_| ()).replace("\"latency_sum_ms\":0.0", "\"latency_sum_ms\":1e999"),
+            400,
+            "malformed",
+            "",
+        ),
+    ];
+    for (name, body, status, reason, detail) in cases {
+        let (found, answer) = post(at, &body);
+        assert_eq!(found, status, "{name}: {answer}");
+        assert_eq!(answer["error"]["reason"], reason, "{name}: {answer}");
+        assert!(answer["error"]["detail"].as_str().unwrap().contains(detail), "{name}: {answer}");
+    }
+    let (status, answer) = post(at, &" ".repeat((1 << 20) + 1));
+    assert_eq!((status, &answer["error"]["reason"]), (413, &Value::from("too_large")));
+    let (_, explained) = get(at, "/v1/pools/shop/explain");
+    assert_eq!(explained["inputs"]["edges"], json!([]), "no edge is known from what was refused");
+    assert_eq!(explained["inputs"]["requests_per_second"], Value::Null);
+
+    let (status, membership) = post(at, &report(|_| ()));
+    assert_eq!((status, &membership["version"]), (200, &Value::from(1)));
+    let (_, explained) = get(at, "/v1/pools/shop/explain");
+    assert_eq!(explained["inputs"]["requests_per_second"], 50.0);
+    aggregator.stop();
+}
+
+#[test]
+fn a_repeated_report_is_answered_and_counts_once() {
+    let folder = Folder::new("repeat");
+    let mut setup = Setup::new(&folder.0);
+    setup.scaling.actuator = config::region::Actuator::DryRun;
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(post(aggregator.address(), &report(|_| ())).0, 200);
+    }
+    assert_eq!(post(aggregator.address(), &report(|r| r["seq"] = 1.into())).0, 200, "an older one too");
+    let (_, explained) = get(aggregator.address(), "/v1/pools/shop/explain");
+    assert_eq!(explained["inputs"]["requests_per_second"], 50.0);
+    aggregator.stop();
+}
+
+#[test]
+fn questions_that_cannot_be_answered_say_what_can() {
+    let folder = Folder::new("questions");
+    let mut setup = Setup::new(&folder.0);
+    setup.scaling.actuator = config::region::Actuator::DryRun;
+    let render: aggregator::Render = std::sync::Arc::new(|| "forebay_up 1\n".to_string());
+    let aggregator = aggregator::start_with(setup.region(), aggregator::Options { metrics: Some(render) }).unwrap();
+    let at = aggregator.address();
+    for (path, status, detail) in [
+        ("/v1/pools/shap/explain", 404, "run here are: shop"),
+        ("/v1/decisions?pool=shap", 404, "run here are: shop"),
+        ("/v1/decisions?limit=many", 400, "whole number"),
+        ("/v1/decisions?poll=shop", 400, "allowed are pool and limit"),
+        ("/nowhere", 404, "/v1/pools/NAME/explain"),
+        ("/v1/reports", 405, "allowed is POST"),
+    ] {
+        let (found, answer) = get(at, path);
+        assert_eq!(found, status, "{path}: {answer}");
+        assert!(answer["error"]["detail"].as_str().unwrap().contains(detail), "{path}: {answer}");
+    }
+    assert_eq!(get(at, "/healthz").0, 200);
+    assert_eq!(get(at, "/metrics"), (200, Value::from("forebay_up 1\n")));
+    aggregator.stop();
+    let bound = setup.region();
+    let mut taken = (*bound).clone();
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    taken.aggregator.as_mut().unwrap().address = holder.local_addr().unwrap();
+    let error = aggregator::start(std::sync::Arc::new(taken)).err().unwrap();
+    assert!(error.to_string().starts_with("aggregator.address 127.0.0.1:"), "{error}");
+}

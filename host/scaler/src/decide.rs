@@ -1,0 +1,177 @@
+//! The decision: the largest proposal, then what may keep it from moving, then the bounds.
+//!
+//! The order is the meaning. Holds come before steps, so that a step never undoes a hold; floor
+//! and ceiling come last, so that they always hold. Nothing before the steps can raise a number
+//! above both the want and the count that stands, which is why more demand never gives less.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use config::region::Scaling;
+use jiff::Timestamp;
+
+use crate::decision::{Capacity, Clamp, Decision, Inputs, Limit};
+use crate::policy::{Proposal, Source};
+use crate::stamp;
+
+/// What was wanted lately, for the stabilisation of decreases.
+#[derive(Clone, Debug, Default)]
+pub struct Wants {
+    recent: VecDeque<(Timestamp, u32)>,
+}
+
+impl Wants {
+    /// Two at one instant are one: deciding twice changes nothing.
+    pub fn push(&mut self, at: Timestamp, want: u32, window: Duration) {
+        // Instants ahead of `at` are of a clock that was set back: they would hold for ever.
+        self.recent.retain(|(then, _)| *then < at && stamp::age(at, *then) <= window);
+        self.recent.push_back((at, want));
+    }
+
+    /// The largest of the window before `now`, and when it was wanted last.
+    pub fn largest(&self, now: Timestamp, window: Duration) -> Option<(u32, Timestamp)> {
+        self.recent
+            .iter()
+            .filter(|(then, _)| *then <= now && stamp::age(now, *then) < window)
+            .map(|(then, want)| (*want, *then))
+            .max()
+    }
+}
+
+/// An operator's word that a pool shall not move.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatorHold {
+    /// Keeps it from growing too; floor and ceiling still hold.
+    pub both_ways: bool,
+    /// Until when; `None`: until it is lifted.
+    pub until: Option<Timestamp>,
+    pub because: String,
+}
+
+/// Everything that a decision depends on beside the proposals.
+pub struct Case<'a> {
+    pub pool: &'a str,
+    pub now: Timestamp,
+    /// The count that stands.
+    pub from: u32,
+    pub scaling: &'a Scaling,
+    pub wants: &'a Wants,
+    /// No fresh report at all, or an edge fell silent: why nothing may shrink.
+    pub blind: Option<String>,
+    /// No decision was made yet on counts that an earlier run left behind.
+    pub take_over: bool,
+    pub operator: Option<&'a OperatorHold>,
+    pub capacity: Capacity,
+    pub inputs: Inputs,
+}
+
+pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
+    // The first of equals wins: policies stand in the order of preference.
+    let mut winner: Option<&Proposal> = None;
+    for proposal in proposals.iter().filter(|proposal| proposal.origins.is_some()) {
+        if winner.is_none_or(|best| proposal.origins > best.origins) {
+            winner = Some(proposal);
+        }
+    }
+    let (want, label) = match winner {
+        Some(winner) => (winner.origins.unwrap_or_default(), winner.label()),
+        None => {
+            let spare = nothing_proposed(&case);
+            let found = (spare.origins.unwrap_or_default(), spare.label());
+            proposals.push(spare);
+            found
+        }
+    };
+
+    let mut ladder = Ladder { at: want, clamps: Vec::new(), holds: Vec::new() };
+    hold(&mut ladder, &case);
+    step(&mut ladder, &case);
+    let Scaling { floor, ceiling, .. } = *case.scaling;
+    ladder.clamp(Limit::Floor, |at| at.max(floor), || format!("floor {floor}"));
+    ladder.clamp(Limit::Ceiling, |at| at.min(ceiling), || format!("ceiling {ceiling}"));
+
+    let mut decision = Decision {
+        at: case.now,
+        pool: case.pool.to_string(),
+        from: case.from,
+        to: ladder.at,
+        line: String::new(),
+        proposals,
+        winner: label,
+        want,
+        clamps: ladder.clamps,
+        holds: ladder.holds,
+        floor,
+        ceiling,
+        capacity: case.capacity,
+        inputs: case.inputs,
+    };
+    decision.line = decision.describe();
+    decision
+}
+
+/// No policy has a number: without reports the count stands, with them the floor does.
+fn nothing_proposed(case: &Case) -> Proposal {
+    match &case.blind {
+        Some(why) => Proposal { source: Source::Hold, rule: None, origins: Some(case.from), because: why.clone() },
+        None => Proposal {
+            source: Source::Floor,
+            rule: None,
+            origins: Some(case.scaling.floor),
+            because: "no policy asks for more".to_string(),
+        },
+    }
+}
+
+/// The number on its way down the limits.
+struct Ladder {
+    at: u32,
+    clamps: Vec<Clamp>,
+    holds: Vec<String>,
+}
+
+impl Ladder {
+    fn clamp(&mut self, limit: Limit, to: impl Fn(u32) -> u32, because: impl Fn() -> String) {
+        let (before, after) = (self.at, to(self.at));
+        if before != after {
+            self.clamps.push(Clamp { limit, before, after, because: because() });
+            self.at = after;
+        }
+    }
+
+    /// Keeps the number from falling under `least`. A hold is told even where it changes nothing.
+    fn keep(&mut self, limit: Limit, least: u32, because: String) {
+        self.clamp(limit, |at| at.max(least), || because.clone());
+        self.holds.push(format!("{}: {because}", limit.name()));
+    }
+}
+
+fn hold(ladder: &mut Ladder, case: &Case) {
+    if ladder.at < case.from
+        && let Some((largest, at)) = case.wants.largest(case.now, case.scaling.stabilisation)
+    {
+        let least = largest.min(case.from);
+        let until = stamp::later(at, case.scaling.stabilisation);
+        ladder.clamp(Limit::Stabilisation, |at| at.max(least), || format!("{largest} wanted, until {until:.0}"));
+    }
+    if let Some(why) = &case.blind {
+        ladder.keep(Limit::NoData, case.from, why.clone());
+    }
+    if case.take_over {
+        ladder.keep(Limit::TakeOver, case.from, "the first decision after a start may not shrink".to_string());
+    }
+    if let Some(operator) = case.operator {
+        ladder.keep(Limit::Operator, case.from, operator.because.clone());
+        if operator.both_ways {
+            ladder.clamp(Limit::Operator, |at| at.min(case.from), || operator.because.clone());
+        }
+    }
+}
+
+fn step(ladder: &mut Ladder, case: &Case) {
+    let Scaling { step_up, step_down, .. } = *case.scaling;
+    let most = case.from.saturating_add(step_up);
+    ladder.clamp(Limit::StepUp, |at| at.min(most), || format!("at most {step_up} more at once"));
+    let least = case.from.saturating_sub(step_down);
+    ladder.clamp(Limit::StepDown, |at| at.max(least), || format!("at most {step_down} fewer at once"));
+}

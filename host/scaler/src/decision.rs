@@ -1,0 +1,175 @@
+//! A decision and why: every candidate, every clamp in order, and what was seen. It is what the
+//! journal keeps and `explain` answers, so its JSON is stable: fields are added, never renamed.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wire::Stage;
+
+use crate::policy::Proposal;
+
+/// How many origins a pool shall have, decided at one instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    #[serde(with = "crate::stamp")]
+    pub at: Timestamp,
+    pub pool: String,
+    /// The count that stood before. Counts are of the whole pool, listed origins included.
+    pub from: u32,
+    pub to: u32,
+    /// One line of text: what a person reads first.
+    pub line: String,
+    /// Every policy's word, those with nothing to say included.
+    pub proposals: Vec<Proposal>,
+    /// The label of the proposal that won.
+    pub winner: String,
+    /// What the winner wants, before any limit.
+    pub want: u32,
+    /// The limits that changed the number, in the order they were applied.
+    pub clamps: Vec<Clamp>,
+    /// Why the count may not move, whether or not it would have.
+    pub holds: Vec<String>,
+    pub floor: u32,
+    pub ceiling: u32,
+    pub capacity: Capacity,
+    pub inputs: Inputs,
+}
+
+/// One limit at work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Clamp {
+    pub limit: Limit,
+    pub before: u32,
+    pub after: u32,
+    pub because: String,
+}
+
+/// In the order of application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// A decrease waits until no decision of the window wanted more.
+    Stabilisation,
+    /// No decrease on reports that are missing.
+    NoData,
+    /// No decrease in the first decision after a start.
+    TakeOver,
+    /// An operator's hold.
+    Operator,
+    StepUp,
+    StepDown,
+    Floor,
+    Ceiling,
+}
+
+impl Limit {
+    pub fn name(self) -> &'static str {
+        match self {
+            Limit::Stabilisation => "stabilisation",
+            Limit::NoData => "no data",
+            Limit::TakeOver => "take-over",
+            Limit::Operator => "operator",
+            Limit::StepUp => "step up",
+            Limit::StepDown => "step down",
+            Limit::Floor => "floor",
+            Limit::Ceiling => "ceiling",
+        }
+    }
+}
+
+/// Origins of a pool by stage. Listed origins count as serving.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    pub booting: u32,
+    pub warming: u32,
+    pub serving: u32,
+    pub draining: u32,
+}
+
+impl Capacity {
+    pub fn of(stages: impl IntoIterator<Item = Stage>) -> Capacity {
+        let mut capacity = Capacity::default();
+        for stage in stages {
+            *match stage {
+                Stage::Booting => &mut capacity.booting,
+                Stage::Warming => &mut capacity.warming,
+                Stage::Serving => &mut capacity.serving,
+                Stage::Draining => &mut capacity.draining,
+            } += 1;
+        }
+        capacity
+    }
+
+    pub fn get(&self, stage: Stage) -> u32 {
+        match stage {
+            Stage::Booting => self.booting,
+            Stage::Warming => self.warming,
+            Stage::Serving => self.serving,
+            Stage::Draining => self.draining,
+        }
+    }
+}
+
+/// What the decision saw. Rates are per second over `window_seconds`; `null`: nothing is known,
+/// which is not zero.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    pub window_seconds: f64,
+    pub requests_per_second: Option<f64>,
+    pub rejects_per_second: Option<f64>,
+    pub errors_per_second: Option<f64>,
+    pub in_flight: Option<u64>,
+    /// The edges that report this pool, silent ones included until they are forgotten.
+    pub edges: Vec<EdgeAge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EdgeAge {
+    pub edge: String,
+    pub age_seconds: f64,
+    pub fresh: bool,
+}
+
+impl Decision {
+    /// "pool shop: 2 -> 5: schedule evening (floor 5 from 18:00 Europe/Berlin, lead 60s) over
+    /// reactive 2; ceiling 8".
+    pub(crate) fn describe(&self) -> String {
+        let mut line = format!("pool {}: {} -> {}: {}", self.pool, self.from, self.to, self.winner);
+        if let Some(winner) = self.proposals.iter().find(|proposal| proposal.label() == self.winner) {
+            let _ = write!(line, " ({})", winner.because);
+        }
+        let others = self
+            .proposals
+            .iter()
+            .filter(|proposal| proposal.label() != self.winner)
+            .filter_map(|proposal| proposal.origins.map(|origins| format!("{} {origins}", proposal.label())))
+            .collect::<Vec<_>>();
+        if !others.is_empty() {
+            let _ = write!(line, " over {}", others.join(", "));
+        }
+        for clamp in self.clamps.iter().filter(|clamp| clamp.limit != Limit::Ceiling) {
+            let _ = write!(line, "; {} {} -> {} ({})", clamp.limit.name(), clamp.before, clamp.after, clamp.because);
+        }
+        match self.clamps.iter().find(|clamp| clamp.limit == Limit::Ceiling) {
+            Some(clamp) => {
+                let _ = write!(line, "; ceiling {} binds (wanted {})", self.ceiling, clamp.before);
+            }
+            None => {
+                let _ = write!(line, "; ceiling {}", self.ceiling);
+            }
+        }
+        line
+    }
+
+    /// Whether a journal that has `last` would learn something from this one: another number,
+    /// winner or limit. What is measured differs each time and is no news by itself.
+    pub fn differs(&self, last: &Decision) -> bool {
+        let limits = |decision: &Decision| decision.clamps.iter().map(|clamp| clamp.limit).collect::<Vec<_>>();
+        self.from != self.to
+            || self.to != last.to
+            || self.winner != last.winner
+            || (self.floor, self.ceiling) != (last.floor, last.ceiling)
+            || limits(self) != limits(last)
+    }
+}

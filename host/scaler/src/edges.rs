@@ -1,0 +1,124 @@
+//! Who reported, when, and what is a repeat. An edge that fell silent is `missing` for a while:
+//! its share of the load is unknown, not zero.
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use wire::{OriginReport, Report};
+
+use crate::report::Refused;
+use crate::stamp;
+
+/// How long a silent edge keeps its pools from shrinking. Past it the edge is taken for gone.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(120);
+/// More edges than a region has; past it names are being made up.
+const MOST_EDGES: usize = 4096;
+
+/// An edge, as a small number: series keep one per share of each second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EdgeId(pub u32);
+
+/// A run of an edge and the report in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    pub boot: u64,
+    pub seq: u64,
+}
+
+#[derive(Debug)]
+pub struct Edge {
+    pub name: String,
+    pub id: EdgeId,
+    pub mark: Mark,
+    /// When its last report arrived.
+    pub at: Timestamp,
+    /// What that report said, by pool.
+    pub pools: BTreeMap<String, Latest>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Latest {
+    pub in_flight: u64,
+    pub origins: BTreeMap<SocketAddr, OriginReport>,
+}
+
+#[derive(Debug, Default)]
+pub struct Edges {
+    by_name: BTreeMap<String, Edge>,
+    ids: u32,
+}
+
+impl Edges {
+    /// Takes note of a checked report. `None`: it, or a later one, was here before.
+    pub fn note(&mut self, report: &Report, now: Timestamp, stale: Duration) -> Result<Option<EdgeId>, Refused> {
+        self.by_name.retain(|_, edge| stamp::age(now, edge.at) <= stale + FORGOTTEN_AFTER);
+        let mark = Mark { boot: report.boot, seq: report.seq };
+        let pools = report
+            .pools
+            .iter()
+            .map(|(name, pool)| (name.clone(), Latest { in_flight: pool.in_flight, origins: pool.origins.clone() }))
+            .collect();
+        if let Some(edge) = self.by_name.get_mut(&report.edge) {
+            // A run that began earlier is an old one, unless the newer fell silent: then the
+            // machine's clock was set back between the two.
+            let old_run = mark.boot < edge.mark.boot && stamp::age(now, edge.at) <= stale;
+            if old_run || (mark.boot == edge.mark.boot && mark.seq <= edge.mark.seq) {
+                return Ok(None);
+            }
+            (edge.mark, edge.at, edge.pools) = (mark, now, pools);
+            return Ok(Some(edge.id));
+        }
+        if self.by_name.len() >= MOST_EDGES {
+            return Err(Refused::new("edges", format!("{MOST_EDGES} edges report already")));
+        }
+        let id = EdgeId(self.ids);
+        self.ids += 1;
+        let edge = Edge { name: report.edge.clone(), id, mark, at: now, pools };
+        self.by_name.insert(report.edge.clone(), edge);
+        Ok(Some(id))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Edge> {
+        self.by_name.get(name)
+    }
+
+    /// What the pool's edges say now.
+    pub fn of_pool<'a>(&'a self, pool: &'a str, now: Timestamp, stale: Duration) -> PoolEdges<'a> {
+        let mut edges = PoolEdges::default();
+        for edge in self.by_name.values() {
+            let Some(latest) = edge.pools.get(pool) else { continue };
+            match stamp::age(now, edge.at) {
+                age if age <= stale => edges.fresh.push((edge, latest)),
+                age if age <= stale + FORGOTTEN_AFTER => edges.missing.push(edge),
+                _ => {}
+            }
+        }
+        edges
+    }
+
+    /// When the next edge of any pool turns stale.
+    pub fn next_stale(&self, now: Timestamp, stale: Duration) -> Option<Timestamp> {
+        self.by_name.values().map(|edge| stamp::later(edge.at, stale)).filter(|at| *at > now).min()
+    }
+
+    /// How many are fresh, of any pool.
+    pub fn fresh(&self, now: Timestamp, stale: Duration) -> usize {
+        self.by_name.values().filter(|edge| stamp::age(now, edge.at) <= stale).count()
+    }
+}
+
+/// The edges whose last report named a pool.
+#[derive(Debug, Default)]
+pub struct PoolEdges<'a> {
+    pub fresh: Vec<(&'a Edge, &'a Latest)>,
+    /// Stale, and not yet taken for gone.
+    pub missing: Vec<&'a Edge>,
+}
+
+impl PoolEdges<'_> {
+    pub fn is_fresh(&self, id: EdgeId) -> bool {
+        self.fresh.iter().any(|(edge, _)| edge.id == id)
+    }
+}

@@ -1,0 +1,105 @@
+//! Policies: each looks at the pool and `now`, and proposes. A new one is a file here, a
+//! variant of [`Policy`] and of [`Source`], and an arm.
+
+pub mod reactive;
+pub mod scheduled;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::edges::PoolEdges;
+use crate::series::Series;
+pub use scheduled::ScheduleView;
+
+/// Where a proposal comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    Reactive,
+    Schedule,
+    /// Nothing proposed: the floor of the pool stands.
+    Floor,
+    /// Nothing may be concluded: the count stands.
+    Hold,
+}
+
+impl Source {
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Reactive => "reactive",
+            Source::Schedule => "schedule",
+            Source::Floor => "floor",
+            Source::Hold => "hold",
+        }
+    }
+}
+
+/// What one policy (or one rule of it) wants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    pub source: Source,
+    /// The rule's name, where a policy has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Origins of the whole pool, listed ones included; `None`: it has nothing to say now.
+    pub origins: Option<u32>,
+    pub because: String,
+}
+
+impl Proposal {
+    /// `reactive`, `schedule evening`.
+    pub fn label(&self) -> String {
+        match &self.rule {
+            Some(rule) => format!("{} {rule}", self.source.name()),
+            None => self.source.name().to_string(),
+        }
+    }
+}
+
+/// What a policy may look at.
+pub struct View<'a> {
+    pub now: Timestamp,
+    pub series: &'a Series,
+    pub edges: &'a PoolEdges<'a>,
+}
+
+#[derive(Debug)]
+pub enum Policy {
+    Reactive(config::region::Reactive),
+    Scheduled(scheduled::Scheduled),
+}
+
+impl Policy {
+    /// Those that a region file asks for.
+    pub fn of(scaling: &config::region::Scaling) -> Vec<Policy> {
+        let reactive = scaling.reactive.clone().map(Policy::Reactive);
+        let scheduled =
+            (!scaling.schedules.is_empty()).then(|| Policy::Scheduled(scheduled::Scheduled::new(&scaling.schedules)));
+        reactive.into_iter().chain(scheduled).collect()
+    }
+
+    pub fn propose(&mut self, view: &View) -> Vec<Proposal> {
+        match self {
+            Policy::Reactive(rule) => vec![reactive::propose(rule, view)],
+            Policy::Scheduled(rules) => rules.propose(view.now),
+        }
+    }
+
+    /// When this policy will say something else though nothing is reported.
+    pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Policy::Reactive(_) => None,
+            Policy::Scheduled(rules) => rules.next_change(now),
+        }
+    }
+
+    /// The window that the pool's present load is shown over.
+    pub fn window(&self) -> Option<Duration> {
+        match self {
+            Policy::Reactive(rule) => Some(rule.window),
+            Policy::Scheduled(_) => None,
+        }
+    }
+}

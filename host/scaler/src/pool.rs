@@ -1,0 +1,262 @@
+//! The state that one scaled pool keeps from tick to tick.
+
+use core::net::SocketAddr;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::region::{Pool as PoolConfig, Scaling};
+use jiff::Timestamp;
+use wire::{Member, Stage};
+
+use crate::decide::{Case, OperatorHold, Wants, decide};
+use crate::decision::{Capacity, Decision, EdgeAge, Inputs};
+use crate::edges::{EdgeId, Edges, Mark, PoolEdges};
+use crate::policy::{Policy, ScheduleView, View};
+use crate::series::Series;
+use crate::stage::{Gone, Observed, OriginView, Origins, StageChange, StageRules};
+use crate::stamp;
+
+/// For the load that is shown of a pool whose policies look at no window.
+const SHOWN_WINDOW: Duration = Duration::from_secs(10);
+/// Origins that are gone, kept for `explain` and summaries.
+const GONE_KEPT: usize = 256;
+
+#[derive(Debug)]
+pub struct Pool {
+    config: Arc<PoolConfig>,
+    policies: Vec<Policy>,
+    pub series: Series,
+    origins: Origins,
+    gone: VecDeque<Gone>,
+    /// The count that stands; `None` before the first decision of a pool that nobody ran before.
+    desired: Option<u32>,
+    wants: Wants,
+    /// The actuator has said what runs. Before that nothing is decided.
+    observed: bool,
+    take_over: bool,
+    operator: Option<OperatorHold>,
+    /// When the next decision is due.
+    due: Timestamp,
+    last: Option<Decision>,
+}
+
+impl Pool {
+    /// `None` if the pool has no scaling: then its origins are the edge's own affair.
+    pub fn new(config: &Arc<PoolConfig>, now: Timestamp) -> Option<Pool> {
+        let scaling = config.scaling.as_ref()?;
+        Some(Pool {
+            config: config.clone(),
+            policies: Policy::of(scaling),
+            series: Series::default(),
+            origins: Origins::default(),
+            gone: VecDeque::new(),
+            desired: None,
+            wants: Wants::default(),
+            observed: false,
+            take_over: false,
+            operator: None,
+            due: now,
+            last: None,
+        })
+    }
+
+    /// The file changed: what was seen and decided stays.
+    pub fn configure(&mut self, config: &Arc<PoolConfig>, now: Timestamp) {
+        if let Some(scaling) = &config.scaling {
+            self.policies = Policy::of(scaling);
+            self.config = config.clone();
+            self.due = now;
+        }
+    }
+
+    fn scaling(&self) -> &Scaling {
+        self.config.scaling.as_ref().expect("a pool without scaling is not made")
+    }
+
+    fn listed(&self) -> u32 {
+        self.config.origins.len() as u32
+    }
+
+    fn rules(&self) -> StageRules {
+        // The longest that an exchange in flight may stay silent.
+        let drain = self.config.timeouts.response + self.config.timeouts.body;
+        StageRules { warmup: self.config.warmup.as_ref().map(|warmup| warmup.timeout), drain }
+    }
+
+    /// An earlier run had decided so much. It stands until reports say otherwise.
+    pub fn adopt(&mut self, count: u32, now: Timestamp) {
+        let count = self.desired.map_or(count, |desired| desired.max(count));
+        self.desired = Some(count);
+        self.take_over = true;
+        self.wants.push(now, count, self.scaling().stabilisation);
+    }
+
+    pub fn observe(&mut self, seen: &[Observed], now: Timestamp) {
+        self.gone.extend(self.origins.observe(seen, now));
+        while self.gone.len() > GONE_KEPT {
+            self.gone.pop_front();
+        }
+        if !self.observed {
+            self.observed = true;
+            if !seen.is_empty() {
+                self.adopt(self.listed() + seen.len() as u32, now);
+            }
+        }
+    }
+
+    pub fn hold(&mut self, hold: Option<OperatorHold>, now: Timestamp) {
+        self.operator = hold;
+        self.due = now;
+    }
+
+    /// A decision of this pool that is on record: from now on it stands.
+    pub fn accept(&mut self, decision: &Decision) {
+        self.desired = Some(decision.to);
+        // Without a fresh report the first decision was none that could have shrunk the pool.
+        if decision.inputs.edges.iter().any(|edge| edge.fresh) {
+            self.take_over = false;
+        }
+        self.last = Some(decision.clone());
+    }
+
+    /// Moves stages; decides if a decision is due.
+    pub fn next(&mut self, edges: &PoolEdges, tick: Duration, now: Timestamp) -> (Option<Decision>, Vec<StageChange>) {
+        if !self.observed {
+            return (None, Vec::new());
+        }
+        let mut changes = self.origins.advance(&self.rules(), edges, now);
+        if let Some(desired) = self.desired {
+            changes.extend(self.origins.settle(desired.saturating_sub(self.listed()), now));
+        }
+        // A due time further off than a tick is of a clock that was set back.
+        if now < self.due && stamp::age(self.due, now) <= tick {
+            return (None, changes);
+        }
+        let decision = self.decide(edges, now);
+        let change = self.policies.iter_mut().filter_map(|policy| policy.next_change(now)).min();
+        self.due = change.unwrap_or(Timestamp::MAX).min(stamp::later(now, tick));
+        (Some(decision), changes)
+    }
+
+    fn decide(&mut self, edges: &PoolEdges, now: Timestamp) -> Decision {
+        if self.operator.as_ref().is_some_and(|hold| hold.until.is_some_and(|until| until <= now)) {
+            self.operator = None;
+        }
+        let view = View { now, series: &self.series, edges };
+        let proposals: Vec<_> = self.policies.iter_mut().flat_map(|policy| policy.propose(&view)).collect();
+        let inputs = self.inputs(edges, now);
+        let blind = match (&edges.fresh[..], &edges.missing[..]) {
+            ([], _) => Some("no fresh report".to_string()),
+            (_, []) => None,
+            (_, missing) => {
+                let names: Vec<_> = missing.iter().map(|edge| edge.name.as_str()).collect();
+                Some(format!("no fresh report from {}", names.join(", ")))
+            }
+        };
+        let want = proposals.iter().filter_map(|proposal| proposal.origins).max();
+        if let Some(want) = want {
+            let stabilisation = self.scaling().stabilisation;
+            self.wants.push(now, want, stabilisation);
+        }
+        let case = Case {
+            pool: &self.config.name,
+            now,
+            from: self.desired.unwrap_or(self.listed()),
+            scaling: self.scaling(),
+            wants: &self.wants,
+            blind,
+            take_over: self.take_over,
+            operator: self.operator.as_ref(),
+            capacity: self.capacity(),
+            inputs,
+        };
+        decide(case, proposals)
+    }
+
+    fn inputs(&self, edges: &PoolEdges, now: Timestamp) -> Inputs {
+        let window = self.policies.iter().find_map(Policy::window).unwrap_or(SHOWN_WINDOW);
+        let level = self.series.level(window, now, |edge| edges.is_fresh(edge));
+        let fresh = edges.fresh.iter().map(|(edge, _)| (*edge, true));
+        let known = fresh.chain(edges.missing.iter().map(|edge| (*edge, false)));
+        let in_flight = edges.fresh.iter().map(|(_, latest)| latest.in_flight).sum();
+        Inputs {
+            window_seconds: stamp::seconds(window),
+            requests_per_second: level.map(|level| level.requests),
+            rejects_per_second: level.map(|level| level.rejects),
+            errors_per_second: level.map(|level| level.errors),
+            in_flight: (!edges.fresh.is_empty()).then_some(in_flight),
+            edges: known
+                .map(|(edge, fresh)| EdgeAge {
+                    edge: edge.name.clone(),
+                    age_seconds: stamp::seconds(stamp::age(now, edge.at)),
+                    fresh,
+                })
+                .collect(),
+        }
+    }
+
+    pub fn capacity(&self) -> Capacity {
+        let listed = self.config.origins.iter().map(|_| Stage::Serving);
+        Capacity::of(listed.chain(self.origins.stages().map(|(_, stage)| stage)))
+    }
+
+    /// What the actuator shall bring about; `None` while nothing is decided.
+    pub fn target(&self) -> Option<(u32, Vec<SocketAddr>)> {
+        let desired = self.desired?;
+        let count = desired.saturating_sub(self.listed()) + self.origins.draining();
+        Some((count, self.origins.stop()))
+    }
+
+    pub fn tell(&mut self, edge: EdgeId, mark: Mark) {
+        self.origins.tell(edge, mark);
+    }
+
+    /// `None` before the actuator has said what runs: an empty list would empty the edges.
+    pub fn members(&self, now: Timestamp) -> Option<Vec<Member>> {
+        // Listed ones have served since before anyone counted.
+        let listed = self.config.origins.iter().map(|address| Member {
+            address: *address,
+            stage: Stage::Serving,
+            stage_age_ms: u64::from(u32::MAX),
+        });
+        self.observed.then(|| listed.chain(self.origins.members(now)).collect())
+    }
+
+    pub fn next_change(&self, now: Timestamp) -> Timestamp {
+        let stage = self.origins.next_change(&self.rules(), now);
+        stage.map_or(self.due, |stage| stage.min(self.due))
+    }
+
+    pub fn view(&mut self, edges: &Edges, stale: Duration, now: Timestamp) -> crate::region::PoolView {
+        let pool_edges = edges.of_pool(&self.config.name, now, stale);
+        let schedules: Vec<ScheduleView> = self
+            .policies
+            .iter_mut()
+            .flat_map(|policy| match policy {
+                Policy::Scheduled(rules) => rules.views(now),
+                Policy::Reactive(_) => Vec::new(),
+            })
+            .collect();
+        crate::region::PoolView {
+            desired: self.desired,
+            floor: self.scaling().floor,
+            ceiling: self.scaling().ceiling,
+            capacity: self.capacity(),
+            inputs: self.inputs(&pool_edges, now),
+            origin_seconds: self.origins.origin_seconds(now),
+            origins: self.origins.views(now),
+            gone: self.gone.iter().cloned().collect(),
+            schedules,
+            decision: self.last.clone(),
+        }
+    }
+
+    pub fn origins(&self, now: Timestamp) -> Vec<OriginView> {
+        self.origins.views(now)
+    }
+
+    pub fn staying(&self) -> u32 {
+        self.listed() + self.origins.staying()
+    }
+}

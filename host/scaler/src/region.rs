@@ -1,0 +1,232 @@
+//! A region: events in, actions out.
+//!
+//! A decision of [`Region::next`] stands only once it comes back as [`Event::Decided`]: whoever
+//! drives the region writes it to the journal in between, and what could not be written is
+//! never acted on. `next` may be called at any time and as often as one likes.
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wire::{Membership, Report, Stage};
+
+use crate::decide::OperatorHold;
+use crate::decision::{Capacity, Decision, Inputs};
+use crate::edges::Edges;
+use crate::policy::ScheduleView;
+use crate::pool::Pool;
+use crate::report::{self, Refused};
+use crate::stage::{Gone, Observed, OriginView, StageChange};
+use crate::stamp;
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An edge reported.
+    Report(Report),
+    /// All origins of a pool that an actuator runs, as it sees them.
+    Observed { pool: String, origins: Vec<Observed> },
+    /// An earlier run of the aggregator had decided on so many.
+    Adopted { pool: String, origins: u32 },
+    /// A decision is on record and stands.
+    Decided(Box<Decision>),
+    /// An operator holds a pool, or (`None`) lets go of it.
+    Held { pool: String, hold: Option<OperatorHold> },
+    /// The region file changed.
+    Configured(Arc<config::Region>),
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    Taken,
+    /// A report that was here before.
+    Repeat,
+    /// It names a pool that is not scaled here.
+    Unknown,
+}
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Actions {
+    /// To be written down, then given back as [`Event::Decided`].
+    pub decisions: Vec<Decision>,
+    /// By pool name; a pool on which nothing was decided yet is missing.
+    pub pools: BTreeMap<String, PoolActions>,
+    /// When to ask again at the latest.
+    #[serde(with = "crate::stamp")]
+    pub wake_at: Timestamp,
+}
+
+/// Absolute, so that it can be repeated.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolActions {
+    /// This many shall run beside those in `stop`; `None`: nothing was decided yet.
+    pub run: Option<u32>,
+    /// These shall stop.
+    pub stop: Vec<SocketAddr>,
+    /// What changed since the last time.
+    pub changes: Vec<StageChange>,
+}
+
+/// A pool for the API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolView {
+    pub desired: Option<u32>,
+    pub floor: u32,
+    pub ceiling: u32,
+    pub capacity: Capacity,
+    pub inputs: Inputs,
+    pub origin_seconds: f64,
+    pub origins: Vec<OriginView>,
+    pub gone: Vec<Gone>,
+    pub schedules: Vec<ScheduleView>,
+    /// The latest that stands.
+    pub decision: Option<Decision>,
+}
+
+#[derive(Debug)]
+pub struct Region {
+    tick: Duration,
+    stale: Duration,
+    edges: Edges,
+    pools: BTreeMap<String, Pool>,
+    epoch: u64,
+    /// What the epoch stands for.
+    published: BTreeMap<String, Vec<(SocketAddr, Stage)>>,
+}
+
+impl Region {
+    /// The epoch starts at `now` in milliseconds: past any of an earlier run.
+    pub fn new(config: &Arc<config::Region>, now: Timestamp) -> Region {
+        let mut region = Region {
+            tick: Duration::from_secs(1),
+            stale: Duration::from_secs(5),
+            edges: Edges::default(),
+            pools: BTreeMap::new(),
+            epoch: now.as_millisecond().max(0) as u64,
+            published: BTreeMap::new(),
+        };
+        region.configure(config, now);
+        region
+    }
+
+    /// Takes an event in. A refused report changed nothing.
+    pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<Applied, Refused> {
+        match event {
+            Event::Report(report) => return self.report(&report, now),
+            Event::Configured(config) => self.configure(&config, now),
+            Event::Observed { pool, origins } => {
+                return Ok(self.of(&pool, |pool| pool.observe(&origins, now)));
+            }
+            Event::Adopted { pool, origins } => return Ok(self.of(&pool, |pool| pool.adopt(origins, now))),
+            Event::Decided(decision) => return Ok(self.of(&decision.pool, |pool| pool.accept(&decision))),
+            Event::Held { pool, hold } => return Ok(self.of(&pool, |pool| pool.hold(hold, now))),
+        }
+        Ok(Applied::Taken)
+    }
+
+    fn of(&mut self, pool: &str, act: impl FnOnce(&mut Pool)) -> Applied {
+        match self.pools.get_mut(pool) {
+            Some(pool) => {
+                act(pool);
+                Applied::Taken
+            }
+            None => Applied::Unknown,
+        }
+    }
+
+    fn report(&mut self, report: &Report, now: Timestamp) -> Result<Applied, Refused> {
+        report::check(report)?;
+        let Some(edge) = self.edges.note(report, now, self.stale)? else { return Ok(Applied::Repeat) };
+        let period = Duration::from_millis(report.period_ms);
+        for (name, seen) in &report.pools {
+            if let Some(pool) = self.pools.get_mut(name) {
+                pool.series.add(edge, seen, period, now);
+            }
+        }
+        Ok(Applied::Taken)
+    }
+
+    fn configure(&mut self, config: &Arc<config::Region>, now: Timestamp) {
+        if let Some(aggregator) = &config.aggregator {
+            (self.tick, self.stale) = (aggregator.tick, aggregator.stale_after);
+        }
+        self.pools.retain(|name, _| config.pools.get(name).is_some_and(|pool| pool.scaling.is_some()));
+        for (name, config) in &config.pools {
+            match self.pools.get_mut(name) {
+                Some(pool) => pool.configure(config, now),
+                None => {
+                    if let Some(pool) = Pool::new(config, now) {
+                        self.pools.insert(name.clone(), pool);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves stages, decides where a decision is due, and says what to do.
+    pub fn next(&mut self, now: Timestamp) -> Actions {
+        let mut actions = Actions { decisions: Vec::new(), pools: BTreeMap::new(), wake_at: Timestamp::MAX };
+        for (name, pool) in &mut self.pools {
+            let edges = self.edges.of_pool(name, now, self.stale);
+            let (decision, changes) = pool.next(&edges, self.tick, now);
+            actions.decisions.extend(decision);
+            let (run, stop) = pool.target().map_or((None, Vec::new()), |(run, stop)| (Some(run), stop));
+            actions.pools.insert(name.clone(), PoolActions { run, stop, changes });
+            actions.wake_at = actions.wake_at.min(pool.next_change(now));
+        }
+        let stale = self.edges.next_stale(now, self.stale).map(|at| stamp::later(at, Duration::from_millis(1)));
+        // A minute bounds what a clock that jumps can cost.
+        let minute = stamp::later(now, Duration::from_secs(60));
+        actions.wake_at = stale.unwrap_or(minute).min(actions.wake_at).min(minute);
+        actions
+    }
+
+    /// Who is in each pool, without anyone being told.
+    pub fn membership(&mut self, now: Timestamp) -> Membership {
+        let pools: BTreeMap<_, _> =
+            self.pools.iter().filter_map(|(name, pool)| Some((name.clone(), pool.members(now)?))).collect();
+        let stages = |members: &Vec<wire::Member>| members.iter().map(|m| (m.address, m.stage)).collect::<Vec<_>>();
+        let present: BTreeMap<_, _> = pools.iter().map(|(name, members)| (name.clone(), stages(members))).collect();
+        if present != self.published {
+            self.epoch += 1;
+            self.published = present;
+        }
+        Membership { version: wire::VERSION, epoch: self.epoch, pools }
+    }
+
+    /// The answer to the latest report of an edge, which thereby knows who drains.
+    pub fn answer(&mut self, edge: &str, now: Timestamp) -> Membership {
+        if let Some(edge) = self.edges.get(edge) {
+            for pool in self.pools.values_mut() {
+                pool.tell(edge.id, edge.mark);
+            }
+        }
+        self.membership(now)
+    }
+
+    pub fn pool(&mut self, name: &str, now: Timestamp) -> Option<PoolView> {
+        let pool = self.pools.get_mut(name)?;
+        Some(pool.view(&self.edges, self.stale, now))
+    }
+
+    /// The names of the pools that are scaled here.
+    pub fn pools(&self) -> Vec<String> {
+        self.pools.keys().cloned().collect()
+    }
+
+    pub fn origins(&self, pool: &str, now: Timestamp) -> Vec<OriginView> {
+        self.pools.get(pool).map(|pool| pool.origins(now)).unwrap_or_default()
+    }
+
+    pub fn fresh_edges(&self, now: Timestamp) -> usize {
+        self.edges.fresh(now, self.stale)
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+}
