@@ -1,9 +1,11 @@
 //! The one binary and its command line. It wires the crates and decides nothing.
 //!
+//! - [`run`]: serves what a region file says; reload and drain
 //! - [`check`]: `check` and `schema`
 //! - [`origin`]: an origin whose limits are known
-//! - [`region`]: the region file, or what makes it unfit
-//! - [`span`]: durations as arguments
+//!
+//! And what these share: [`region`] (the file, or what makes it unfit), [`running`] (edge and
+//! aggregator), [`logging`], [`span`] (durations as arguments).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,8 +13,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod logging;
 mod origin;
 mod region;
+mod run;
+mod running;
 mod span;
 
 #[global_allocator]
@@ -33,6 +38,12 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve what a region file says: an edge, an aggregator or both
+    Run {
+        /// The region file
+        #[arg(short, long)]
+        config: PathBuf,
+    },
     /// Validate a region file and the plugins that it names; exit 64 with every error at once
     Check {
         /// The region file
@@ -53,6 +64,7 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match command {
+        Command::Run { config } => run::run(&config),
         Command::Check { file } => check::check(&file),
         Command::Schema => check::schema(),
         Command::Origin(options) => origin::run(options),

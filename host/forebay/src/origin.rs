@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::parent_id;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
@@ -20,9 +21,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -35,6 +36,7 @@ use lanes::{Lanes, Verdict};
 /// What runs when nobody said otherwise: small, so that a handful of them is a pool that one
 /// laptop can overload.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_override_self = true)]
 pub struct Options {
     /// Port on 127.0.0.1; 0 takes a free one and prints it
     #[arg(long, default_value_t = 0)]
@@ -60,14 +62,17 @@ pub struct Options {
     /// Requests to this path are counted as warm-up; they are work like any other
     #[arg(long, default_value = "/warmup")]
     pub warmup_path: String,
-    /// File that gets the counts at the end; `{port}` in it becomes the port
+    /// File that gets the counts at the end; `{port}` and `{pid}` in it become the origin's
     #[arg(long)]
     pub counts: Option<PathBuf>,
+    /// End when the process that started this one is gone
+    #[arg(long)]
+    pub with_parent: bool,
 }
 
 /// What it did. `served`, `shed` and `warmup` count requests that were answered: with the work
 /// done, refused over capacity, and as warm-up (in none of the others).
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     pub port: u16,
     pub served: u64,
@@ -100,8 +105,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut end = End::listen(options.with_parent)?;
 
     // Bound at once and listening only after the boot: the port cannot be lost meanwhile, and
     // connections are refused as they are where nothing runs yet.
@@ -112,8 +116,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     println!("origin {address} boots for {:?}", options.boot);
     tokio::select! {
         _ = tokio::time::sleep(options.boot) => {}
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        _ = end.asked() => return Ok(()),
     }
     let listener = socket.listen(1024)?;
 
@@ -133,8 +136,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
                 connections.spawn_local(connection(origin.clone(), stream, stopped.clone()));
             }
             Some(_) = connections.join_next() => {}
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = end.asked() => break,
         }
     }
     drop(listener);
@@ -146,8 +148,38 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     }
 }
 
+/// What ends an origin.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Whose child it is to stay.
+    parent: Option<u32>,
+}
+
+impl End {
+    fn listen(with_parent: bool) -> std::io::Result<End> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(End { terminate, interrupt, parent: with_parent.then(parent_id) })
+    }
+
+    async fn asked(&mut self) {
+        let orphaned = async {
+            // A parent that was killed tells nobody; the kernel gives its children away.
+            while self.parent.is_none_or(|parent| parent_id() == parent) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = orphaned => {}
+        }
+    }
+}
+
 fn write_counts(path: &std::path::Path, counts: &Counts) -> anyhow::Result<()> {
-    let path = PathBuf::from(path.to_string_lossy().replace("{port}", &counts.port.to_string()));
+    let path = path.to_string_lossy().replace("{port}", &counts.port.to_string());
+    let path = PathBuf::from(path.replace("{pid}", &std::process::id().to_string()));
     // Renamed into place, so that a reader never sees half of it.
     let partial = path.with_extension("partial");
     std::fs::write(&partial, serde_json::to_vec(counts)?).with_context(|| partial.display().to_string())?;

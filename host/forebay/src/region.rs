@@ -20,7 +20,6 @@ impl std::fmt::Display for Unfit {
 impl std::error::Error for Unfit {}
 
 impl Unfit {
-    #[allow(dead_code)]
     pub fn one(error: impl ToString) -> Unfit {
         Unfit { errors: vec![error.to_string()] }
     }

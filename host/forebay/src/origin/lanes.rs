@@ -77,6 +77,7 @@ mod tests {
             cold_factor: 5.0,
             warmup_path: "/warmup".into(),
             counts: None,
+            with_parent: false,
         }
     }
 

@@ -1,0 +1,87 @@
+//! Notices that the region file or a plugin's file has changed.
+//!
+//! Folders are watched and not files: editors and deployments put a new file in the old one's
+//! place, and a watch on the old one would then see nothing more. In Kubernetes the folder's
+//! `..data` link is what changes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use config::{PluginCode, Region};
+use notify::event::{EventKind, ModifyKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+/// One save makes several events; the reload waits until they are over.
+const SETTLE: Duration = Duration::from_millis(200);
+
+pub struct Watch {
+    watcher: RecommendedWatcher,
+    events: mpsc::UnboundedReceiver<PathBuf>,
+    file: PathBuf,
+    files: BTreeSet<PathBuf>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Watch {
+    pub fn new(file: &Path, region: &Region) -> anyhow::Result<Watch> {
+        let file = std::path::absolute(file).with_context(|| file.display().to_string())?;
+        let (send, events) = mpsc::unbounded_channel();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let Ok(event) = event else { return };
+            let changed = match event.kind {
+                EventKind::Create(_) | EventKind::Remove(_) => true,
+                EventKind::Modify(kind) => !matches!(kind, ModifyKind::Metadata(_)),
+                _ => false,
+            };
+            if changed {
+                event.paths.into_iter().for_each(|path| drop(send.send(path)));
+            }
+        })?;
+        let (files, folders) = Default::default();
+        let mut watch = Watch { watcher, events, file, files, folders };
+        watch.follow(region);
+        Ok(watch)
+    }
+
+    /// Watches what this region is made of. What was watched before stays so: a plugin that a
+    /// mistaken edit took out is then still noticed when it comes back.
+    pub fn follow(&mut self, region: &Region) {
+        let code = region.plugins.values().map(|plugin| match &plugin.code {
+            PluginCode::Lua(path) | PluginCode::Wasm(path) => path.clone(),
+        });
+        for path in code.chain([self.file.clone()]) {
+            let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+            if !self.folders.contains(&folder) {
+                match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                    Ok(()) => drop(self.folders.insert(folder)),
+                    Err(error) => tracing::warn!("changes in {} will not be noticed: {error}", folder.display()),
+                }
+            }
+            self.files.insert(path);
+        }
+    }
+
+    /// Waits for a change that matters, and until it has settled; says which file it was.
+    pub async fn changed(&mut self) -> String {
+        loop {
+            let Some(path) = self.events.recv().await else { std::future::pending().await };
+            if !self.matters(&path) {
+                continue;
+            }
+            let mut settled = Instant::now() + SETTLE;
+            while let Ok(Some(more)) = tokio::time::timeout_at(settled.into(), self.events.recv()).await {
+                if self.matters(&more) {
+                    settled = Instant::now() + SETTLE;
+                }
+            }
+            return format!("{} changed", path.display());
+        }
+    }
+
+    fn matters(&self, path: &Path) -> bool {
+        path.file_name().is_some_and(|name| name == "..data") || self.files.contains(path)
+    }
+}

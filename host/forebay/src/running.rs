@@ -1,0 +1,105 @@
+//! What one process runs: the edge, the aggregator or both, as the region file says.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use config::Region;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::region::Unfit;
+
+pub struct Running {
+    edge: Option<edge::Edge>,
+    aggregator: Option<aggregator::Aggregator>,
+}
+
+/// Makes this process's metrics readable; before anything else counts.
+pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    let durations = Matcher::Suffix(edge::telemetry::HISTOGRAM_SUFFIX.into());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(durations, edge::telemetry::buckets())?;
+    let handle = builder.install_recorder()?;
+    edge::telemetry::describe();
+    Ok(handle)
+}
+
+impl Running {
+    /// The aggregator first: an edge that starts beside it finds it there with its first report.
+    pub fn start(region: &Arc<Region>, metrics: &PrometheusHandle) -> Result<Running, Unfit> {
+        if region.edge.is_none() && region.aggregator.is_none() {
+            return Err(Unfit::one("the file has neither `edge` nor `aggregator`: nothing to run"));
+        }
+        // Before the aggregator starts origins for it.
+        if region.edge.is_some() {
+            edge::Edge::check(region).map_err(Unfit::from)?;
+        }
+        let aggregator = match region.aggregator {
+            Some(_) => {
+                let metrics = metrics.clone();
+                let render: aggregator::Render = Arc::new(move || metrics.render());
+                let options = aggregator::Options { metrics: Some(render) };
+                Some(aggregator::start_with(region.clone(), options).map_err(Unfit::one)?)
+            }
+            None => None,
+        };
+        let options = edge::Options { metrics: metrics.clone() };
+        let edge = match region.edge {
+            Some(_) => edge::Edge::start(region.clone(), options).map(Some),
+            None => Ok(None),
+        };
+        match edge {
+            Ok(edge) => Ok(Running { edge, aggregator }),
+            Err(error) => {
+                if let Some(aggregator) = aggregator {
+                    aggregator.stop();
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.edge.as_ref().map(edge::Edge::addresses).unwrap_or_default()
+    }
+
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.edge.as_ref().and_then(edge::Edge::admin_address)
+    }
+
+    /// Taken whole or refused; whoever refuses serves on with what it had.
+    pub fn reload(&self, region: &Arc<Region>) -> Result<(), Unfit> {
+        for (section, runs, wanted) in [
+            ("edge", self.edge.is_some(), region.edge.is_some()),
+            ("aggregator", self.aggregator.is_some(), region.aggregator.is_some()),
+        ] {
+            if runs != wanted {
+                let change = if wanted { "is new" } else { "is gone" };
+                return Err(Unfit::one(format!("`{section}` {change} in the file: that takes a restart")));
+            }
+        }
+        if let (Some(running), Some(wanted)) = (&self.aggregator, &region.aggregator)
+            && wanted.address.port() != 0
+            && wanted.address != running.address()
+        {
+            let (from, to) = (running.address(), wanted.address);
+            return Err(Unfit::one(format!("aggregator.address changed from {from} to {to}: that takes a restart")));
+        }
+        // The edge first: it has more that can be refused (plugins), and then nothing has changed.
+        if let Some(edge) = &self.edge {
+            edge.reload(region.clone()).map_err(Unfit::from)?;
+        }
+        if let Some(aggregator) = &self.aggregator {
+            aggregator.reload(region.clone()).map_err(Unfit::one)?;
+        }
+        Ok(())
+    }
+
+    /// The edge lets its exchanges end, then the aggregator stops; the origins that it started
+    /// stay up for the one that comes next. The number of exchanges that were cut off.
+    pub fn drain(self) -> usize {
+        let cut_off = self.edge.map_or(0, edge::Edge::drain);
+        if let Some(aggregator) = self.aggregator {
+            aggregator.stop();
+        }
+        cut_off
+    }
+}
