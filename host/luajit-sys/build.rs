@@ -1,1 +1,61 @@
-fn main() {}
+//! Builds LuaJIT with the checked hook and the mended out-of-memory path.
+//!
+//! `luajit-src` cannot pass flags on (it overwrites XCFLAGS), so it is only used to unpack its
+//! source: its own run of `make` is stopped at the first compiler call. The source is then
+//! patched and built here.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// - `CHECKHOOK`: without it compiled loops never look at the hook, and no watchdog stops them.
+/// - `DISABLE_FFI`: tenants get no FFI, so it is not there to be reached.
+const XCFLAGS: &str = "-fPIC -DLUAJIT_ENABLE_CHECKHOOK -DLUAJIT_DISABLE_FFI";
+
+/// When the allocator fails inside an assembler fast function, `L->top` may be stale and lie
+/// below `L->base`: pushing the error message then overwrites a frame, and the process dies.
+const UNMENDED: &str = "\n  setstrV(L, L->top++, lj_err_str(L, LJ_ERR_ERRMEM));\n  lj_err_throw(L, LUA_ERRMEM);";
+const MENDED: &str = "\n  else if (L->top < L->base)\n    L->top = L->base;\n  setstrV(L, L->top++, lj_err_str(L, LJ_ERR_ERRMEM));\n  lj_err_throw(L, LUA_ERRMEM);";
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let source = unpack(&out);
+    mend(&source);
+    make(&source);
+    println!("cargo:rustc-link-search=native={}", source.display());
+    // Whole: mlua-sys refers to these symbols and may come later on the linker's command line.
+    println!("cargo:rustc-link-lib=static:+whole-archive=luajit");
+    for library in ["m", "dl"] {
+        println!("cargo:rustc-link-lib={library}");
+    }
+}
+
+fn unpack(out: &Path) -> PathBuf {
+    // SAFETY: a build script's main has not started another thread.
+    unsafe { env::set_var("HOST_XCFLAGS", "--only-unpack-the-source") };
+    // Fails by design: everything is unpacked before the compiler is first called.
+    let _ = luajit_src::Build::new().out_dir(out).debug(false).try_build();
+    // SAFETY: as above.
+    unsafe { env::remove_var("HOST_XCFLAGS") };
+    let source = out.join("luajit-build/src");
+    assert!(source.join("lj_err.c").is_file(), "luajit-src did not unpack into {}", source.display());
+    source
+}
+
+fn mend(source: &Path) {
+    let file = source.join("lj_err.c");
+    let text = fs::read_to_string(&file).expect("lj_err.c is text");
+    assert_eq!(text.matches(UNMENDED).count(), 1, "lj_err_mem has changed: look at the patch in build.rs again");
+    fs::write(&file, text.replace(UNMENDED, MENDED)).expect("OUT_DIR can be written");
+}
+
+fn make(source: &Path) {
+    let mut make = Command::new("make");
+    make.current_dir(source).arg("libluajit.a").arg("BUILDMODE=static").arg(format!("XCFLAGS={XCFLAGS}"));
+    if let Some(jobs) = env::var_os("CARGO_MAKEFLAGS") {
+        make.env("MAKEFLAGS", jobs);
+    }
+    let status = make.status().expect("LuaJIT needs `make` (Debian: apt-get install make gcc)");
+    assert!(status.success(), "building LuaJIT failed: {status}");
+}

@@ -1,11 +1,49 @@
-//! Runs plugins in LuaJIT. (Signature agreed with the edge; the engine follows.)
+//! Runs plugins in LuaJIT.
+//!
+//! The parts:
+//!
+//! - [`load`]: reads and checks a plugin, by running its file once in a scratch sandbox;
+//! - [`source`]: the plugin's files, and the modules that can be required;
+//! - [`instance`]: contexts, and the coroutines in which their callbacks run and wait;
+//! - [`vm`]: one Lua state with its memory limit ([`vm::heap`]), its hardened library
+//!   ([`vm::sandbox`]) and its coroutines; [`watchdog`] ends what runs too long;
+//! - [`api`]: the hostcalls, as raw C functions (three times faster than closures of mlua);
+//! - [`text`]: pattern matching that can be interrupted; [`value`]: what crosses as what;
+//! - [`state`]: LuaJIT's C API, the calls that we use.
+//!
+//! **Unsafe:** this crate uses `unsafe`, because LuaJIT has a C API. Nearly all of it stands in
+//! `state.rs`; every block says why it holds. Three rules carry the rest:
+//!
+//! 1. A Lua error unwinds the C stack. So no value with a `Drop` lives across a call that can
+//!    throw, and inside a hostcall nothing can: the allocator does not fail there
+//!    ([`vm::heap`]), and errors are raised by the outermost frame ([`api::enter`]).
+//! 2. A panic never meets a Lua frame: [`api::enter`] catches it and turns it into a fault.
+//! 3. Only the watchdog touches a state from another thread, with the one call that LuaJIT
+//!    allows there (`lua_sethook`), under a lock that a VM's teardown takes too.
+
+mod api;
+mod instance;
+mod plugin;
+mod scratch;
+mod source;
+mod state;
+mod text;
+mod value;
+mod vm;
+mod watchdog;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use abi::{LoadError, Plugin};
+// Nothing to call: this makes our build of LuaJIT part of every binary that has this crate.
+use luajit_sys as _;
 
 /// Loads and checks the plugin whose main file is `path`; modules beside it can be required.
+///
+/// The file is run once in a scratch sandbox to learn its callbacks. Errors: the file (or a
+/// module) cannot be read or is over 64 KiB, does not compile, fails, runs longer than the start
+/// limit, or does not return a table of callbacks.
 pub fn load(path: &Path) -> Result<Arc<dyn Plugin>, LoadError> {
-    Err(LoadError::new(format!("{}: the Lua engine is not built yet", path.display())))
+    plugin::load(path)
 }

@@ -1,0 +1,225 @@
+//! The hostcalls, as raw C functions.
+//!
+//! Each is a Rust function `fn(Asked) -> Reply` and is entered through [`enter`], the only
+//! frame that Lua sees. What a plugin calls is built on them in `prelude/api.lua`, which turns
+//! tables into plain arguments (so that no metamethod ever runs under a Rust frame); the hot
+//! ones, headers, are called as they are.
+
+mod body;
+mod callout;
+mod context;
+mod dict;
+mod exchange;
+mod headers;
+mod lua;
+mod metric;
+
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use abi::{Refusal, Verdict};
+
+pub use callout::push_result;
+
+use crate::state::{Kind, Raw, State};
+use crate::vm::{Stop, Vm, Wait};
+
+/// How a hostcall ends, other than with values.
+pub enum Out {
+    /// The coroutine goes back to the host; [`Vm::stop`] says why.
+    Suspend,
+    /// The error on top is raised.
+    Raise,
+}
+
+/// The number of values on top that are the result.
+pub type Reply = Result<c_int, Out>;
+
+/// A hostcall that is being asked.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    pub state: State,
+    pub vm: &'static Vm,
+}
+
+/// Runs one hostcall. Nothing inside can throw: the allocator does not fail, panics are caught,
+/// and only here, with nothing left to drop, Lua is told to raise or to yield.
+#[inline(always)]
+pub fn enter(raw: *mut Raw, call: impl FnOnce(Asked) -> Reply) -> c_int {
+    // SAFETY: Lua gives the running state; this runs on the thread that owns it.
+    let state = unsafe { State::new(raw) };
+    let vm = Vm::of(state);
+    let before = vm.heap.infallible.replace(true);
+    let asked = Asked { state, vm };
+    let reply = catch_unwind(AssertUnwindSafe(|| call(asked))).unwrap_or_else(|panic| Err(asked.panicked(&*panic)));
+    vm.heap.infallible.set(before);
+    match reply {
+        Ok(values) => values,
+        // SAFETY: the outermost frame of a C function; what the call made has been dropped.
+        Err(Out::Suspend) if state.can_suspend() => unsafe { state.suspend() },
+        Err(out) => {
+            if let Out::Suspend = out {
+                match vm.stop.get() {
+                    Some(Stop::Killed(_)) => vm.arm(),
+                    _ => vm.stop.set(None),
+                }
+            }
+            // SAFETY: as above.
+            unsafe { state.raise() }
+        }
+    }
+}
+
+/// Names `$name` as the C function of `$call`.
+macro_rules! functions {
+    ($($lua:literal $call:expr;)*) => {
+        &[$(($lua, {
+            unsafe extern "C-unwind" fn entry(raw: *mut Raw) -> i32 {
+                enter(raw, $call)
+            }
+            entry as crate::state::Function
+        })),*]
+    };
+}
+use functions;
+
+/// Puts every C function into the table on top, by its name in the prelude.
+pub fn register(state: State) {
+    let groups = [
+        headers::FUNCTIONS,
+        body::FUNCTIONS,
+        exchange::FUNCTIONS,
+        callout::FUNCTIONS,
+        context::FUNCTIONS,
+        dict::FUNCTIONS,
+        metric::FUNCTIONS,
+        lua::FUNCTIONS,
+    ];
+    for (name, function) in groups.into_iter().flatten() {
+        state.push_function(*function);
+        state.raw_set_field(-2, name);
+    }
+}
+
+impl Asked {
+    pub fn nil(&self) -> Reply {
+        self.state.push_nil();
+        Ok(1)
+    }
+
+    pub fn yes(&self) -> Reply {
+        self.state.push_bool(true);
+        Ok(1)
+    }
+
+    /// `nil, {code = …, message = …}`
+    #[cold]
+    pub fn refuse(&self, refusal: &Refusal) -> Reply {
+        self.failure(refusal.status.name(), &refusal.message)
+    }
+
+    #[cold]
+    pub fn failure(&self, code: &str, message: &str) -> Reply {
+        self.state.push_nil();
+        push_failure(self.state, code, message);
+        Ok(2)
+    }
+
+    /// What a call that only says yes or no gives.
+    #[inline]
+    pub fn answer(&self, answer: abi::Answer<()>) -> Reply {
+        match answer {
+            Ok(()) => self.yes(),
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    /// A text argument: a string, or a number as Lua writes it.
+    #[inline]
+    pub fn text<'a>(&self, index: c_int, function: &str, name: &str) -> Result<&'a [u8], Out> {
+        match self.state.kind(index) {
+            Kind::String | Kind::Number => Ok(self.state.bytes(index).expect("a string or number has bytes")),
+            _ => Err(self.wrong(index, function, name, "a string")),
+        }
+    }
+
+    pub fn number(&self, index: c_int, function: &str, name: &str) -> Result<f64, Out> {
+        match self.state.kind(index) {
+            Kind::Number => Ok(self.state.number(index)),
+            _ => Err(self.wrong(index, function, name, "a number")),
+        }
+    }
+
+    /// A text argument that the host takes as a name.
+    pub fn name<'a>(&self, index: c_int, function: &str, name: &str) -> Result<&'a str, Out> {
+        let bytes = self.text(index, function, name)?;
+        std::str::from_utf8(bytes).map_err(|_| self.wrong(index, function, name, "a string in UTF-8"))
+    }
+
+    /// An argument of the wrong kind: names the function, the argument, what was found and what
+    /// is allowed.
+    #[cold]
+    pub fn wrong(&self, index: c_int, function: &str, name: &str, allowed: &str) -> Out {
+        let found = self.state.kind(index).name();
+        self.error(&format!("{function}: argument {index} ({name}) is {found}; allowed: {allowed}"))
+    }
+
+    /// An error at the place in the script that called.
+    #[cold]
+    pub fn error(&self, message: &str) -> Out {
+        self.state.reserve(4);
+        self.state.push_place();
+        self.state.push_bytes(message.as_bytes());
+        self.state.concat(2);
+        Out::Raise
+    }
+
+    /// The script is not returned to until what it waits for is there.
+    pub fn wait(&self, wait: Wait) -> Out {
+        self.stop(Stop::Wait(wait))
+    }
+
+    /// The script is not returned to.
+    pub fn answered(&self) -> Out {
+        self.stop(Stop::Answered)
+    }
+
+    #[cold]
+    pub fn killed(&self) -> Out {
+        self.stop(Stop::Killed(self.vm.kill().unwrap_or(Verdict::Cpu)))
+    }
+
+    /// The script asked for more than its memory limit in one piece.
+    #[cold]
+    pub fn out_of_memory(&self) -> Out {
+        self.vm.heap.exhaust();
+        self.killed()
+    }
+
+    fn stop(&self, stop: Stop) -> Out {
+        self.vm.stop.set(Some(stop));
+        // Raised only where a yield is impossible.
+        self.state.push_bytes(b"cannot wait here");
+        Out::Suspend
+    }
+
+    #[cold]
+    fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Out {
+        let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        *self.vm.panicked.borrow_mut() = Some(text.unwrap_or_else(|| "a panic without text".to_owned()));
+        self.killed()
+    }
+}
+
+/// Pushes `{code = …, message = …}`, which reads well when it is raised.
+pub fn push_failure(state: State, code: &str, message: &str) {
+    state.reserve(6);
+    state.new_table(0, 2);
+    state.push_bytes(code.as_bytes());
+    state.raw_set_field(-2, "code");
+    state.push_bytes(message.as_bytes());
+    state.raw_set_field(-2, "message");
+    state.push_kept(Vm::of(state).refusal.get());
+    state.set_metatable(-2);
+}

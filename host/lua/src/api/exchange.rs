@@ -1,0 +1,63 @@
+//! `forebay.respond` and `forebay.close`: they end the callback.
+
+use abi::{LocalAnswer, Status};
+use bytes::Bytes;
+
+use super::{Asked, Out, Raw, Reply, enter, functions};
+use crate::state::{Function, Kind};
+
+pub const FUNCTIONS: &[(&str, Function)] = functions! {
+    "respond" respond;
+    "close" close;
+};
+
+/// `respond(status, flat headers or nil, body or nil)`
+fn respond(asked: Asked) -> Reply {
+    let status = asked.number(1, "respond", "status")?;
+    if !(100.0..1000.0).contains(&status) || status.fract() != 0.0 {
+        return asked.failure(
+            Status::BadArgument.name(),
+            &format!("respond: status {status} is no HTTP status; allowed: a whole number from 100 to 999"),
+        );
+    }
+    let headers = headers(&asked, 2, "respond")?;
+    let body = match asked.state.kind(3) {
+        Kind::Nil | Kind::None => Bytes::new(),
+        _ => Bytes::copy_from_slice(asked.text(3, "respond", "body")?),
+    };
+    let answer = LocalAnswer { status: status as u16, headers, body, detail: String::new(), grpc_status: None };
+    match asked.vm.host().respond(answer) {
+        Ok(()) => Err(asked.answered()),
+        Err(refusal) => asked.refuse(&refusal),
+    }
+}
+
+fn close(asked: Asked) -> Reply {
+    match asked.vm.host().abort() {
+        Ok(()) => Err(asked.answered()),
+        Err(refusal) => asked.refuse(&refusal),
+    }
+}
+
+/// Names and values, in order.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Reads the flat array of names and values that the prelude made (it holds only strings).
+pub fn headers(asked: &Asked, index: i32, function: &str) -> Result<Pairs, Out> {
+    match asked.state.kind(index) {
+        Kind::Nil | Kind::None => return Ok(Vec::new()),
+        Kind::Table => {}
+        _ => return Err(asked.wrong(index, function, "headers", "a table")),
+    }
+    let pairs = asked.state.length(index) / 2;
+    let mut headers = Vec::with_capacity(pairs);
+    for pair in 0..pairs as i32 {
+        asked.state.raw_get_index(index, 2 * pair + 1);
+        asked.state.raw_get_index(index, 2 * pair + 2);
+        let name = asked.state.bytes(-2).unwrap_or_default().to_vec();
+        let value = asked.state.bytes(-1).unwrap_or_default().to_vec();
+        asked.state.pop(2);
+        headers.push((name, value));
+    }
+    Ok(headers)
+}

@@ -1,0 +1,369 @@
+//! A running plugin: its contexts, and the coroutines in which their callbacks run and wait.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use abi::{Action, ContextId, Event, Fault, Host, Instance, Limits, Side, Verdict};
+
+use crate::api;
+use crate::source::Source;
+use crate::state::{Kind, Ref, Resumed, State};
+use crate::value;
+use crate::vm::{Asking, Coroutine, Stage, Stop, Vm, Wait};
+
+/// The callbacks that a plugin's table may have, by the stage that they run in.
+pub const CALLBACKS: [(&str, Stage); 10] = [
+    ("on_vm_start", Stage::Start),
+    ("on_configure", Stage::Start),
+    ("on_request_headers", Stage::RequestHeaders),
+    ("on_request_body", Stage::RequestBody),
+    ("on_request_trailers", Stage::RequestTrailers),
+    ("on_response_headers", Stage::ResponseHeaders),
+    ("on_response_body", Stage::ResponseBody),
+    ("on_response_trailers", Stage::ResponseTrailers),
+    ("on_log", Stage::Log),
+    ("on_tick", Stage::Tick),
+];
+const ON_VM_START: usize = 0;
+const ON_CONFIGURE: usize = 1;
+
+pub struct LuaInstance {
+    vm: Box<Vm>,
+    /// In the order of [`CALLBACKS`].
+    callbacks: [Ref; CALLBACKS.len()],
+    contexts: HashMap<ContextId, Context, BuildHasherDefault<ContextHasher>>,
+    limits: Limits,
+    healthy: bool,
+}
+
+struct Context {
+    asking: Asking,
+    /// Waiting coroutines: at most one a side, and what the background started.
+    waiting: Vec<Task>,
+}
+
+/// A callback that has not ended.
+#[derive(Clone, Copy)]
+struct Task {
+    coroutine: Coroutine,
+    stage: Stage,
+    whole: bool,
+    wait: Wait,
+}
+
+/// Context numbers are ours and dense: no flood to guard against.
+#[derive(Default)]
+struct ContextHasher(u64);
+
+impl Hasher for ContextHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|b| self.write_u32((*b).into()));
+    }
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+/// What a failed start was about: [`crate::plugin`] reads the line from it.
+pub struct StartFailure {
+    pub fault: Fault,
+    /// The table that the file returned has this unknown callback, or is none.
+    pub shape: bool,
+}
+
+impl LuaInstance {
+    /// A VM in which the plugin's file has run. Its callbacks are known, none was called.
+    pub fn start(source: Arc<Source>, host: Rc<dyn Host>) -> Result<LuaInstance, StartFailure> {
+        let limits = host.settings().limits.clone();
+        let vm = Vm::new(source, limits.memory)
+            .map_err(|why| StartFailure { fault: Fault::new(Verdict::Panic, why), shape: false })?;
+        let asking = Asking { host, stage: Stage::Start, whole: true, locals: Cell::new(Ref::NONE) };
+        let mut instance = LuaInstance {
+            vm,
+            callbacks: [Ref::NONE; CALLBACKS.len()],
+            contexts: HashMap::default(),
+            limits,
+            healthy: true,
+        };
+        instance.contexts.insert(ContextId::PLUGIN, Context { asking, waiting: Vec::new() });
+        instance.run_file()?;
+        Ok(instance)
+    }
+
+    pub fn has(&self, callback: usize) -> bool {
+        self.callbacks[callback].is_some()
+    }
+
+    /// Calls `on_vm_start` and `on_configure`. After this globals are read-only.
+    pub fn configure(&mut self) -> Result<(), Fault> {
+        let settings = self.plugin_context().host.settings().clone();
+        for (callback, config) in [(ON_VM_START, &settings.vm_config), (ON_CONFIGURE, &settings.config)] {
+            if !self.has(callback) {
+                continue;
+            }
+            let coroutine = self.vm.take_coroutine();
+            coroutine.state.push_kept(self.callbacks[callback]);
+            value::push_config(coroutine.state, config);
+            let result = self.run_start(coroutine, 1).map_err(|mut fault| {
+                if fault.verdict == Verdict::Trap {
+                    fault.verdict = Verdict::Config;
+                }
+                fault
+            })?;
+            let state = result.state;
+            let refused = state.top() > 0 && state.kind(1) == Kind::Boolean && !state.truth(1);
+            let why = (state.top() > 1).then(|| value::error_text(state, 2));
+            self.vm.give_coroutine(result);
+            if refused {
+                let name = CALLBACKS[callback].0;
+                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                return Err(Fault::new(Verdict::Config, format!("{name} returned false{why}")));
+            }
+        }
+        self.vm.frozen.set(true);
+        Ok(())
+    }
+
+    fn plugin_context(&self) -> &Asking {
+        &self.contexts[&ContextId::PLUGIN].asking
+    }
+
+    fn run_file(&mut self) -> Result<(), StartFailure> {
+        let source = self.vm.source.clone();
+        let coroutine = self.vm.take_coroutine();
+        let name = std::ffi::CString::new(format!("={}", source.name)).unwrap_or_default();
+        if !coroutine.state.compile(&source.main, &name) {
+            let message = value::error_text(coroutine.state, -1);
+            return Err(StartFailure { fault: Fault::new(Verdict::Config, message), shape: false });
+        }
+        let done = self.run_start(coroutine, 0).map_err(|fault| StartFailure { fault, shape: false })?;
+        let shape = |message| StartFailure { fault: Fault::new(Verdict::Config, message), shape: true };
+        self.read_callbacks(done.state).map_err(shape)?;
+        self.vm.give_coroutine(done);
+        Ok(())
+    }
+
+    /// Runs what must not wait; the coroutine comes back with its results.
+    fn run_start(&mut self, coroutine: Coroutine, arguments: i32) -> Result<Coroutine, Fault> {
+        let asking = &self.contexts[&ContextId::PLUGIN].asking;
+        let resumed = self.vm.watched(self.limits.start_cpu, || self.vm.resume(asking, coroutine, arguments));
+        match resumed {
+            Resumed::Done => Ok(coroutine),
+            _ => Err(self.fault(coroutine, resumed)),
+        }
+    }
+
+    fn read_callbacks(&mut self, state: State) -> Result<(), String> {
+        if state.top() < 1 || state.kind(1) != Kind::Table {
+            let found = if state.top() < 1 { "nothing" } else { state.kind(1).name() };
+            return Err(format!("the file returned {found}; a plugin returns a table of callbacks (return {{ … }})"));
+        }
+        let names = || CALLBACKS.iter().map(|(name, _)| *name);
+        state.set_top(1);
+        state.push_nil();
+        while state.next(1) {
+            if state.kind(-2) == Kind::String {
+                let name = String::from_utf8_lossy(state.bytes(-2).unwrap_or_default()).into_owned();
+                match names().position(|known| known == name) {
+                    Some(i) if state.kind(-1) == Kind::Function => {
+                        state.push_copy(-1);
+                        self.callbacks[i] = state.keep();
+                    }
+                    Some(_) => return Err(format!("{name} is {}; a callback is a function", state.kind(-1).name())),
+                    None if name.starts_with("on_") => {
+                        let near = crate::source::nearest(&name, names());
+                        let hint = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+                        let known: Vec<_> = names().collect();
+                        return Err(format!("unknown callback {name}{hint}; there are: {}", known.join(", ")));
+                    }
+                    None => {}
+                }
+            }
+            state.pop(1);
+        }
+        Ok(())
+    }
+
+    /// Starts a callback of `context`, if the plugin has it.
+    fn begin(
+        &mut self,
+        context: ContextId,
+        callback: usize,
+        whole: bool,
+        arguments: impl FnOnce(State) -> i32,
+    ) -> Result<Action, Fault> {
+        let function = self.callbacks[callback];
+        if !function.is_some() {
+            return Ok(Action::Continue);
+        }
+        let coroutine = self.vm.take_coroutine();
+        coroutine.state.push_kept(function);
+        let arguments = arguments(coroutine.state);
+        self.run(context, coroutine, CALLBACKS[callback].1, whole, arguments)
+    }
+
+    /// Lets the callback go on that waited for `wait`; `None` if there is none.
+    fn go_on(
+        &mut self,
+        context: ContextId,
+        wait: Wait,
+        results: impl FnOnce(State) -> i32,
+    ) -> Option<Result<Action, Fault>> {
+        let waiting = &mut self.contexts.get_mut(&context)?.waiting;
+        let task = waiting.remove(waiting.iter().position(|task| task.wait == wait)?);
+        let results = results(task.coroutine.state);
+        let whole = task.whole || matches!(wait, Wait::Body(_));
+        Some(self.run(context, task.coroutine, task.stage, whole, results))
+    }
+
+    fn run(
+        &mut self,
+        context: ContextId,
+        coroutine: Coroutine,
+        stage: Stage,
+        whole: bool,
+        values: i32,
+    ) -> Result<Action, Fault> {
+        let Some(known) = self.contexts.get_mut(&context) else {
+            self.vm.drop_coroutine(coroutine);
+            return Err(Fault::new(Verdict::Panic, format!("context {} is not open", context.0)));
+        };
+        (known.asking.stage, known.asking.whole) = (stage, whole);
+        let vm = &*self.vm;
+        let resumed = vm.watched(self.limits.cpu, || vm.resume(&known.asking, coroutine, values));
+        match (resumed, vm.stop.get()) {
+            (Resumed::Done, _) => {
+                vm.give_coroutine(coroutine);
+                Ok(Action::Continue)
+            }
+            (Resumed::Yielded, Some(Stop::Wait(wait))) => {
+                known.waiting.push(Task { coroutine, stage, whole, wait });
+                Ok(match (wait, stage) {
+                    (Wait::Token(_), _) => Action::Pause,
+                    (Wait::Body(_), Stage::RequestBody | Stage::ResponseBody) => Action::BufferAll,
+                    (Wait::Body(_), _) => Action::Buffer,
+                })
+            }
+            (Resumed::Yielded, Some(Stop::Answered)) => {
+                vm.drop_coroutine(coroutine);
+                Ok(Action::Pause)
+            }
+            _ => Err(self.fault(coroutine, resumed)),
+        }
+    }
+
+    /// What a coroutine that did not end well means. It is dropped; the VM goes on.
+    fn fault(&mut self, coroutine: Coroutine, resumed: Resumed) -> Fault {
+        let vm = &*self.vm;
+        let state = coroutine.state;
+        state.reserve(8);
+        let killed = match vm.stop.get() {
+            Some(Stop::Killed(verdict)) => Some(verdict),
+            _ if resumed == Resumed::OutOfMemory => Some(Verdict::Memory),
+            // The error that stands for a kill where no yield was possible.
+            _ => vm.kill().filter(|_| resumed == Resumed::Failed && state.kind(-1) == Kind::Userdata),
+        };
+        let verdict = killed.unwrap_or(Verdict::Trap);
+        let limits = &self.limits;
+        let message = match verdict {
+            Verdict::Cpu => "ran longer than its CPU limit".to_owned(),
+            Verdict::Memory => format!("asked for more memory than its limit of {} bytes", limits.memory),
+            Verdict::Panic => vm.panicked.take().unwrap_or_default(),
+            _ if resumed == Resumed::Failed => value::error_text(state, -1),
+            _ => "waited or yielded where that is not possible".to_owned(),
+        };
+        vm.main().push_traceback(state);
+        let trace = value::error_text(vm.main(), -1);
+        vm.main().pop(1);
+        vm.drop_coroutine(coroutine);
+        if matches!(verdict, Verdict::Memory | Verdict::Panic) {
+            self.healthy = false;
+            vm.main().collect();
+        }
+        Fault::new(verdict, message).with_trace(trace)
+    }
+
+    /// The whole body of a side has come: whoever waits for it goes on, else it is a body event
+    /// like another, the last.
+    fn body_ready(&mut self, context: ContextId, side: Side) -> Result<Action, Fault> {
+        let body = match self.contexts.get(&context).map(|known| known.asking.host.body(side)) {
+            Some(Ok(body)) => body,
+            _ => bytes::Bytes::new(),
+        };
+        let resumed = self.go_on(context, Wait::Body(side), |state| {
+            state.push_bytes(&body);
+            1
+        });
+        resumed.unwrap_or_else(|| self.body(context, side, body.len(), true))
+    }
+
+    fn body(&mut self, context: ContextId, side: Side, size: usize, end: bool) -> Result<Action, Fault> {
+        let callback = if side == Side::Request { 3 } else { 6 };
+        self.begin(context, callback, end, |state| {
+            state.push_number(size as f64);
+            state.push_bool(end);
+            2
+        })
+    }
+
+    fn tick(&mut self) -> Result<Action, Fault> {
+        // A tick that still waits is not overtaken: ticks must not pile up.
+        let waits = |task: &Task| task.stage == Stage::Tick;
+        if self.contexts[&ContextId::PLUGIN].waiting.iter().any(waits) {
+            return Ok(Action::Continue);
+        }
+        self.begin(ContextId::PLUGIN, 9, true, |_| 0)
+    }
+}
+
+impl Instance for LuaInstance {
+    fn open(&mut self, context: ContextId, host: Rc<dyn Host>) -> Result<(), Fault> {
+        let asking = Asking { host, stage: Stage::RequestHeaders, whole: false, locals: Cell::new(Ref::NONE) };
+        self.contexts.insert(context, Context { asking, waiting: Vec::new() });
+        Ok(())
+    }
+
+    fn call(&mut self, context: ContextId, event: Event<'_>) -> Result<Action, Fault> {
+        let flag = |end| {
+            move |state: State| {
+                state.push_bool(end);
+                1
+            }
+        };
+        match event {
+            Event::RequestHeaders { end_of_stream: end } => self.begin(context, 2, end, flag(end)),
+            Event::RequestBody { size, end_of_stream } => self.body(context, Side::Request, size, end_of_stream),
+            Event::RequestTrailers => self.begin(context, 4, true, |_| 0),
+            Event::ResponseHeaders { end_of_stream: end } => self.begin(context, 5, end, flag(end)),
+            Event::ResponseBody { size, end_of_stream } => self.body(context, Side::Response, size, end_of_stream),
+            Event::ResponseTrailers => self.begin(context, 7, true, |_| 0),
+            Event::BodyReady(side) => self.body_ready(context, side),
+            // A token that nobody waits for (its callback has failed or answered) changes nothing.
+            Event::Callout { token, result } => self
+                .go_on(context, Wait::Token(token), |state| api::push_result(state, result))
+                .unwrap_or(Ok(Action::Pause)),
+            Event::Timer { token } => self.go_on(context, Wait::Token(token), flag(true)).unwrap_or(Ok(Action::Pause)),
+            Event::Tick => self.tick(),
+            Event::Log => self.begin(context, 8, true, |_| 0),
+        }
+    }
+
+    fn close(&mut self, context: ContextId) {
+        if let Some(known) = self.contexts.remove(&context) {
+            for task in known.waiting {
+                self.vm.drop_coroutine(task.coroutine);
+            }
+            self.vm.main().release(known.asking.locals.get());
+        }
+    }
+
+    fn healthy(&self) -> bool {
+        self.healthy
+    }
+}

@@ -1,0 +1,76 @@
+//! Loaded code: checked once in a scratch sandbox, then shared by all workers.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use abi::{Callbacks, Fault, Host, Instance, Limits, LoadError, Plugin, Verdict};
+
+use crate::instance::{CALLBACKS, LuaInstance};
+use crate::scratch::Scratch;
+use crate::source::Source;
+
+/// Scripts recurse on the C stack in places: the same as a worker's, or more.
+const STACK: usize = 16 << 20;
+
+struct LuaPlugin {
+    source: Arc<Source>,
+    callbacks: Callbacks,
+}
+
+pub fn load(path: &Path) -> Result<Arc<dyn Plugin>, LoadError> {
+    let source = Arc::new(Source::read(path)?);
+    let scratch = source.clone();
+    let callbacks = std::thread::Builder::new()
+        .name("lua-load".to_owned())
+        .stack_size(STACK)
+        .spawn(move || learn(scratch))
+        .map_err(|e| LoadError::new(format!("no thread to check the plugin in: {e}")))?
+        .join()
+        .unwrap_or_else(|_| Err(LoadError::new("the check of the plugin panicked: this is our bug")))?;
+    Ok(Arc::new(LuaPlugin { source, callbacks }))
+}
+
+/// Runs the file where nothing can happen, to see what it returns.
+fn learn(source: Arc<Source>) -> Result<Callbacks, LoadError> {
+    let host = Rc::new(Scratch::new(&source.name, Limits::default()));
+    let instance = LuaInstance::start(source.clone(), host).map_err(|failure| {
+        let fault = failure.fault;
+        let message = match fault.verdict {
+            Verdict::Cpu => format!("{}: ran longer than the start limit while it was loaded", source.name),
+            _ if failure.shape => format!("{}: {}", source.name, fault.message),
+            _ => fault.message.clone(),
+        };
+        match line_of(&source.name, &fault.message) {
+            Some(line) => LoadError::at(line, message),
+            None => LoadError::new(message),
+        }
+    })?;
+    // The two of the start are no events.
+    let events = CALLBACKS.iter().enumerate().skip(2).filter(|(i, _)| instance.has(*i));
+    Ok(events.map(|(i, _)| Callbacks::from_bits_truncate(1 << (i - 2))).collect())
+}
+
+/// The line that a message `main.lua:7: …` names; one of a module has its file in the message.
+fn line_of(name: &str, message: &str) -> Option<u32> {
+    let rest = message.strip_prefix(name)?.strip_prefix(':')?;
+    rest.split(':').next()?.parse().ok()
+}
+
+impl Plugin for LuaPlugin {
+    fn callbacks(&self) -> Callbacks {
+        self.callbacks
+    }
+
+    fn instantiate(&self, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault> {
+        let mut instance = LuaInstance::start(self.source.clone(), host).map_err(|failure| {
+            let mut fault = failure.fault;
+            if fault.verdict == Verdict::Trap {
+                fault.verdict = Verdict::Config;
+            }
+            fault
+        })?;
+        instance.configure()?;
+        Ok(Box::new(instance))
+    }
+}

@@ -1,0 +1,214 @@
+-- What a plugin calls: the global `forebay`. Here tables are turned into plain arguments, so that
+-- no metamethod of a plugin ever runs under a frame of the host; the C functions do the rest.
+local host = ...
+
+local error, ipairs, next, pairs, select, setmetatable, type =
+  error, ipairs, next, pairs, select, setmetatable, type
+local format, lower = string.format, string.lower
+local tostring = host.library.tostring
+local wrong = host.wrong
+
+local refusal = { __tostring = function(self) return tostring(self.code) .. ": " .. tostring(self.message) end }
+host.refusal(refusal)
+
+local forebay = {}
+host.forebay = forebay
+
+local function side(name)
+  local part = {
+    body = host[name .. ".body"],
+    chunk = host[name .. ".chunk"],
+    set_body = host[name .. ".set_body"],
+  }
+  for _, map in ipairs { "headers", "trailers" } do
+    local prefix = name .. "." .. map .. "."
+    local all = host[prefix .. "pairs"]
+    part[map] = {
+      get = host[prefix .. "get"],
+      get_all = host[prefix .. "get_all"],
+      set = host[prefix .. "set"],
+      add = host[prefix .. "add"],
+      remove = host[prefix .. "remove"],
+      pairs = function()
+        local list, why = all()
+        if not list then
+          return nil, why
+        end
+        local at = -1
+        return function()
+          at = at + 2
+          return list[at], list[at + 1]
+        end
+      end,
+    }
+  end
+  return part
+end
+
+forebay.request = side("request")
+forebay.response = side("response")
+
+-- Name -> value, or name -> array of values, as a flat array of strings.
+local function flat(headers, name, index, level)
+  if headers == nil then
+    return nil
+  end
+  if type(headers) ~= "table" then
+    wrong(level + 1, name, index, "headers", headers, "a table")
+  end
+  local list, count = {}, 0
+  local function put(key, value)
+    local kind = type(value)
+    if kind ~= "string" and kind ~= "number" then
+      error(format("%s: header '%s' is %s; allowed: a string, or an array of strings", name, key, kind), level + 3)
+    end
+    list[count + 1], list[count + 2] = key, value
+    count = count + 2
+  end
+  for key, value in next, headers do
+    if type(key) ~= "string" then
+      error(format("%s: a header's name is %s; allowed: a string", name, type(key)), level + 2)
+    end
+    if type(value) == "table" then
+      for _, one in ipairs(value) do
+        put(key, one)
+      end
+    else
+      put(key, value)
+    end
+  end
+  return list
+end
+
+local function optional_text(value, name, index, argument)
+  if value ~= nil and type(value) ~= "string" and type(value) ~= "number" then
+    wrong(3, name, index, argument, value, "a string or nil")
+  end
+  return value
+end
+
+local respond = host.respond
+function forebay.respond(status, headers, body)
+  if type(status) ~= "number" then
+    wrong(2, "respond", 1, "status", status, "a number")
+  end
+  return respond(status, flat(headers, "respond", 2, 2), optional_text(body, "respond", 3, "body"))
+end
+
+forebay.close = host.close
+
+local call = host["http.call"]
+forebay.http = {
+  call = function(target, request, options)
+    if type(target) ~= "string" then
+      wrong(2, "http.call", 1, "target", target, "a string")
+    end
+    if request == nil then
+      request = {}
+    elseif type(request) ~= "table" then
+      wrong(2, "http.call", 2, "request", request, "a table {method, path, authority, headers, body}")
+    end
+    if options ~= nil and type(options) ~= "table" then
+      wrong(2, "http.call", 3, "options", options, "a table {timeout}, or nil")
+    end
+    local timeout = options and options.timeout
+    if timeout ~= nil and type(timeout) ~= "number" then
+      wrong(2, "http.call", 3, "options.timeout", timeout, "a number of seconds, or nil")
+    end
+    return call(
+      target,
+      optional_text(request.method, "http.call", 2, "request.method") or "GET",
+      optional_text(request.path, "http.call", 2, "request.path") or "/",
+      optional_text(request.authority, "http.call", 2, "request.authority"),
+      flat(request.headers, "http.call", 2, 2),
+      optional_text(request.body, "http.call", 2, "request.body"),
+      timeout
+    )
+  end,
+}
+
+forebay.property = { get = host["property.get"] }
+
+local ctx_set = host["ctx.set"]
+forebay.ctx = {
+  get = host["ctx.get"],
+  set = function(key, value, options)
+    if options ~= nil and type(options) ~= "table" then
+      wrong(2, "ctx.set", 3, "options", options, "a table {shared}, or nil")
+    end
+    return ctx_set(key, value, (options and options.shared) == true)
+  end,
+}
+
+local dict_get, dict_set = host["dict.get"], host["dict.set"]
+local Dict = {}
+Dict.__index = Dict
+function Dict:get(key)
+  return dict_get(self.name, key)
+end
+function Dict:set(key, value, version)
+  return dict_set(self.name, key, value, version)
+end
+forebay.dict = function(name)
+  if type(name) ~= "string" then
+    wrong(2, "dict", 1, "name", name, "a string")
+  end
+  return setmetatable({ name = name }, Dict)
+end
+
+local increment, record, value = host["metric:increment"], host["metric:record"], host["metric:get"]
+
+local function metric(define, methods)
+  methods.__index = methods
+  return function(name)
+    local id, why = define(name)
+    if not id then
+      return nil, why
+    end
+    return setmetatable({ id = id }, methods)
+  end
+end
+
+forebay.metric = {
+  counter = metric(host["metric.counter"], {
+    increment = function(self, n)
+      return increment(self.id, n == nil and 1 or n, "counter:increment")
+    end,
+    get = function(self)
+      return value(self.id)
+    end,
+  }),
+  gauge = metric(host["metric.gauge"], {
+    set = function(self, n)
+      return record(self.id, n, "gauge:set")
+    end,
+    increment = function(self, n)
+      return increment(self.id, n == nil and 1 or n, "gauge:increment")
+    end,
+    get = function(self)
+      return value(self.id)
+    end,
+  }),
+  histogram = metric(host["metric.histogram"], {
+    record = function(self, n)
+      return record(self.id, n, "histogram:record")
+    end,
+  }),
+}
+
+local log, log_level = host.log, host["log:level"]
+forebay.log = {}
+for number, name in ipairs { "trace", "debug", "info", "warn", "error", "critical" } do
+  local level = number - 1
+  forebay.log[name] = function(message)
+    -- Nothing is made into text that nobody keeps.
+    if level >= log_level() then
+      log(level, tostring(message))
+    end
+  end
+end
+
+forebay.now = host.now
+forebay.sleep = host.sleep
+forebay.timer = { every = host["timer.every"] }
+forebay.abi = { version = host["abi.version"], has = host["abi.has"] }

@@ -1,0 +1,417 @@
+-- The library functions that are replaced, because LuaJIT's own cannot be interrupted, recurse
+-- on the C stack, or let a plugin's coroutine keep what the host must get. `host` holds the C
+-- functions; everything is kept in upvalues, so that nothing a plugin changes is used here.
+local host = ...
+
+local assert, error, getmetatable, ipairs, next, pairs, pcall, rawequal, rawget, rawset, select, setmetatable, type =
+  assert, error, getmetatable, ipairs, next, pairs, pcall, rawequal, rawget, rawset, select, setmetatable, type
+local tonumber, unpack = tonumber, unpack
+local raw_tostring, raw_format, raw_rep = tostring, string.format, string.rep
+local sub, byte = string.sub, string.byte
+local concat = table.concat
+local create, raw_resume, raw_yield, raw_running, status =
+  coroutine.create, coroutine.resume, coroutine.yield, coroutine.running, coroutine.status
+local floor = math.floor
+local entering, left, compile, step, tostring_of, afford = -- C functions
+  host.entering, host.left, host.compile, host.step, host.tostring_of, host.afford
+
+local library = {}
+host.library = library
+
+local function wrong(level, name, index, argument, value, allowed)
+  error(raw_format("%s: argument %d (%s) is %s; allowed: %s", name, index, argument,
+    value == nil and "nil" or type(value), allowed), level + 1)
+end
+host.wrong = wrong
+
+-- tostring: a `__tostring` runs as Lua calling Lua, never under a C frame.
+local function tostring(...)
+  local value = ...
+  local kind = type(value)
+  if kind == "table" or kind == "userdata" then
+    local convert = tostring_of(value)
+    if convert ~= nil then
+      return convert(value)
+    end
+  elseif kind == "nil" and select("#", ...) == 0 then
+    error("bad argument #1 to 'tostring' (value expected)", 2)
+  end
+  return raw_tostring(value)
+end
+library.tostring = tostring
+
+local function plain(first, ...)
+  if type(first) == "table" and tostring_of(first) ~= nil then
+    first = tostring(first)
+  end
+  if select("#", ...) == 0 then
+    return first
+  end
+  return first, plain(...)
+end
+
+function library.format(form, ...)
+  for i = 1, select("#", ...) do
+    if type((select(i, ...))) == "table" then
+      return raw_format(form, plain(...))
+    end
+  end
+  return raw_format(form, ...)
+end
+
+function library.rep(text, count, separator)
+  local kind = type(text)
+  if kind ~= "string" and kind ~= "number" then
+    wrong(2, "string.rep", 1, "s", text, "a string")
+  end
+  count = tonumber(count) or wrong(2, "string.rep", 2, "n", count, "a number")
+  local size = #raw_tostring(text)
+  if separator ~= nil then
+    if type(separator) ~= "string" and type(separator) ~= "number" then
+      wrong(2, "string.rep", 3, "separator", separator, "a string")
+    end
+    size = size + #raw_tostring(separator)
+  end
+  -- Nothing often is nothing; LuaJIT's own would count all the way.
+  if count < 1 or size == 0 then
+    return ""
+  end
+  afford(size * count)
+  if separator ~= nil then
+    return raw_rep(text, count, separator)
+  end
+  return raw_rep(text, count)
+end
+
+function library.gmatch(text, pattern)
+  if type(text) ~= "string" and type(text) ~= "number" then
+    wrong(2, "string.gmatch", 1, "s", text, "a string")
+  end
+  if type(pattern) ~= "string" and type(pattern) ~= "number" then
+    wrong(2, "string.gmatch", 2, "pattern", pattern, "a string")
+  end
+  local at = 1
+  local function caught(first, last, ...)
+    if first == nil then
+      at = #text + 2
+      return nil
+    end
+    -- After an empty match one character is passed over.
+    at = last < first and first + 1 or last + 1
+    return ...
+  end
+  text = raw_tostring(text)
+  return function()
+    return caught(step(text, pattern, at, false))
+  end
+end
+
+-- gsub with a function or a table; with a text it is all in the host.
+local gsub_text = host.gsub
+
+local function replaced(by, kind, first, last, ...)
+  if first == nil then
+    return nil
+  end
+  local value
+  if kind == "table" then
+    value = by[(...)]
+  else
+    value = by(...)
+  end
+  if value and type(value) ~= "string" and type(value) ~= "number" then
+    error(raw_format("invalid replacement value (a %s)", type(value)), 3)
+  end
+  return first, last, value
+end
+
+function library.gsub(text, pattern, by, most)
+  local kind = type(by)
+  if kind ~= "table" and kind ~= "function" then
+    if kind ~= "string" and kind ~= "number" then
+      wrong(2, "string.gsub", 3, "replacement", by, "a string, function or table")
+    end
+    return gsub_text(text, pattern, by, most)
+  end
+  if type(text) ~= "string" and type(text) ~= "number" then
+    wrong(2, "string.gsub", 1, "s", text, "a string")
+  end
+  if type(pattern) ~= "string" and type(pattern) ~= "number" then
+    wrong(2, "string.gsub", 2, "pattern", pattern, "a string")
+  end
+  text, pattern = raw_tostring(text), raw_tostring(pattern)
+  local size = #text
+  most = tonumber(most) or size + 1
+  local anchored = byte(pattern) == 94
+  local out, parts, at, count = {}, 0, 1, 0
+  while count < most do
+    local first, last, value = replaced(by, kind, step(text, pattern, at, true))
+    if first == nil then
+      break
+    end
+    count = count + 1
+    if first > at then
+      parts = parts + 1
+      out[parts] = sub(text, at, first - 1)
+    end
+    parts = parts + 1
+    out[parts] = value or sub(text, first, last)
+    if last >= first then
+      at = last + 1
+    else
+      -- An empty match: the character after it stands for itself.
+      if first <= size then
+        parts = parts + 1
+        out[parts] = sub(text, first, first)
+      end
+      at = first + 1
+    end
+    if anchored or at > size + 1 then
+      break
+    end
+  end
+  if at <= size then
+    parts = parts + 1
+    out[parts] = sub(text, at)
+  end
+  return concat(out), count
+end
+
+-- table.sort: merges, so that an order function which contradicts itself does no harm.
+local function less(a, b)
+  return a < b
+end
+
+local function insert_sorted(list, from, to, before)
+  for i = from + 1, to do
+    local value = rawget(list, i)
+    local j = i - 1
+    while j >= from and before(value, rawget(list, j)) do
+      rawset(list, j + 1, rawget(list, j))
+      j = j - 1
+    end
+    rawset(list, j + 1, value)
+  end
+end
+
+local function merge(list, other, from, middle, to, before)
+  local i, j = from, middle + 1
+  for k = from, to do
+    if j > to or (i <= middle and not before(list[j], list[i])) then
+      other[k] = list[i]
+      i = i + 1
+    else
+      other[k] = list[j]
+      j = j + 1
+    end
+  end
+end
+
+local RUN = 12
+
+function library.sort(list, before)
+  if type(list) ~= "table" then
+    wrong(2, "table.sort", 1, "table", list, "a table")
+  end
+  if before == nil then
+    before = less
+  elseif type(before) ~= "function" then
+    wrong(2, "table.sort", 2, "order", before, "a function or nil")
+  end
+  local size = #list
+  for from = 1, size, RUN do
+    insert_sorted(list, from, from + RUN - 1 < size and from + RUN - 1 or size, before)
+  end
+  if size <= RUN then
+    return
+  end
+  local here, there = {}, {}
+  for i = 1, size do
+    here[i] = rawget(list, i)
+  end
+  local width = RUN
+  while width < size do
+    for from = 1, size, 2 * width do
+      local middle = from + width - 1 < size and from + width - 1 or size
+      local to = from + 2 * width - 1 < size and from + 2 * width - 1 or size
+      merge(here, there, from, middle, to, before)
+    end
+    here, there = there, here
+    width = 2 * width
+  end
+  for i = 1, size do
+    rawset(list, i, here[i])
+  end
+end
+
+-- xpcall: hooks are off in a handler that LuaJIT runs, so it runs after a pcall.
+local function handled(handler, ok, ...)
+  if ok then
+    return true, ...
+  end
+  local _, message = pcall(handler, ...)
+  return false, message
+end
+
+function library.xpcall(body, handler, ...)
+  return handled(handler, pcall(body, ...))
+end
+
+-- Coroutines. A yield that the host made (a wait, an end) goes up through every coroutine of the
+-- plugin to the host. `FREE` marks the plugin's own coroutines; `HELD` those that wait for the
+-- host, which nobody else may resume. What is in neither state is the host's.
+local FREE, HELD = 1, 2
+local own = setmetatable({}, { __mode = "k" })
+
+function library.create(body)
+  if type(body) ~= "function" then
+    wrong(2, "coroutine.create", 1, "body", body, "a function")
+  end
+  local co = create(body)
+  own[co] = FREE
+  return co
+end
+
+local settle
+
+local function again(co, ...)
+  own[co] = FREE
+  entering()
+  return raw_resume(co, ...)
+end
+
+function settle(co, ok, ...)
+  if left() and ok then
+    own[co] = HELD
+    return settle(co, again(co, raw_yield()))
+  end
+  return ok, ...
+end
+
+local function resume(co, ...)
+  if own[co] ~= FREE then
+    if type(co) ~= "thread" then
+      wrong(2, "coroutine.resume", 1, "coroutine", co, "a coroutine")
+    end
+    return false, own[co] == HELD and "cannot resume a coroutine that waits for the host"
+      or "cannot resume a coroutine of the host"
+  end
+  if not entering() then
+    return false, "coroutines are nested too deep (100)"
+  end
+  return settle(co, raw_resume(co, ...))
+end
+library.resume = resume
+
+local function unwrap(ok, ...)
+  if ok then
+    return ...
+  end
+  error((...), 0)
+end
+
+function library.wrap(body)
+  if type(body) ~= "function" then
+    wrong(2, "coroutine.wrap", 1, "body", body, "a function")
+  end
+  local co = create(body)
+  own[co] = FREE
+  return function(...)
+    return unwrap(resume(co, ...))
+  end
+end
+
+function library.yield(...)
+  if own[raw_running()] == nil then
+    error("attempt to yield from outside a coroutine", 2)
+  end
+  return raw_yield(...)
+end
+
+function library.running()
+  local co = raw_running()
+  return own[co] and co or nil
+end
+
+function library.isyieldable()
+  return own[raw_running()] ~= nil
+end
+
+function library.status(co)
+  if type(co) ~= "thread" then
+    wrong(2, "coroutine.status", 1, "coroutine", co, "a coroutine")
+  end
+  return status(co)
+end
+
+-- load: text only, never bytecode.
+function library.load(chunk, name, mode, environment)
+  if type(chunk) == "function" then
+    local parts, count, size = {}, 0, 0
+    while true do
+      local part = chunk()
+      if part == nil or part == "" then
+        break
+      end
+      if type(part) ~= "string" then
+        return nil, "reader function must return a string"
+      end
+      count, size = count + 1, size + #part
+      parts[count] = part
+      if size > 65536 then
+        return nil, "load: the text is longer than 65536 bytes"
+      end
+    end
+    chunk = concat(parts)
+    name = name or "=(load)"
+  elseif type(chunk) ~= "string" then
+    wrong(2, "load", 1, "chunk", chunk, "a string or function")
+  end
+  if mode ~= nil and mode ~= "t" and mode ~= "bt" then
+    return nil, "attempt to load chunk with wrong mode: only text is loaded"
+  end
+  return compile(chunk, name or chunk, environment)
+end
+
+-- The tables that OpenResty's LuaJIT has and upstream's lacks.
+local nkeys, new_table, clear = host.nkeys, host.new_table, host.clear
+library.nkeys, library.clear = nkeys, clear
+
+function library.isempty(list)
+  if type(list) ~= "table" then
+    wrong(2, "table.isempty", 1, "table", list, "a table")
+  end
+  return next(list) == nil
+end
+
+function library.isarray(list)
+  if type(list) ~= "table" then
+    wrong(2, "table.isarray", 1, "table", list, "a table")
+  end
+  for key in next, list do
+    if type(key) ~= "number" or key < 1 or floor(key) ~= key then
+      return false
+    end
+  end
+  return true
+end
+
+function library.clone(list)
+  if type(list) ~= "table" then
+    wrong(2, "table.clone", 1, "table", list, "a table")
+  end
+  local copy = {}
+  for key, value in next, list do
+    copy[key] = value
+  end
+  return copy
+end
+
+function library.new(array, hash)
+  array, hash = tonumber(array) or 0, tonumber(hash) or 0
+  if not (array >= 0 and hash >= 0) then
+    error("table.new: sizes are 0 or more", 2)
+  end
+  afford(array * 8 + hash * 24)
+  return new_table(array, hash)
+end

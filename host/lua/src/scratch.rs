@@ -1,0 +1,115 @@
+//! The host of the scratch sandbox: a plugin's file is run once before there is any exchange,
+//! to learn its callbacks. It may ask what the start phase allows, and changes nothing.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::{
+    Answer, Call, CalloutRequest, Capabilities, Host, Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind, Phase,
+    Refusal, Settings, Side, Token, Value,
+};
+use bytes::Bytes;
+
+pub struct Scratch {
+    settings: Settings,
+}
+
+impl Scratch {
+    pub fn new(name: &str, limits: Limits) -> Scratch {
+        let (plugin, version) = (Arc::from(name), Arc::from("scratch"));
+        let capabilities = Capabilities::default();
+        Scratch {
+            settings: Settings { plugin, version, vm_config: Bytes::new(), config: Bytes::new(), limits, capabilities },
+        }
+    }
+
+    /// What is not allowed in the start phase is refused as it would be there.
+    fn check(&self, call: Call) -> Answer<()> {
+        call.check(Phase::Start, &self.settings.capabilities)
+    }
+
+    fn refuse<T>(&self, call: Call) -> Answer<T> {
+        self.check(call)?;
+        Err(Refusal::not_found())
+    }
+}
+
+impl Host for Scratch {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+    fn header(&self, map: Map, _: &[u8], _: &mut dyn FnMut(&[u8])) -> Answer<()> {
+        self.refuse(abi::hostcall::HeaderOp::Get.on(map))
+    }
+    fn headers(&self, map: Map, _: &mut dyn FnMut(&[u8], &[u8])) -> Answer<()> {
+        self.refuse(abi::hostcall::HeaderOp::Pairs.on(map))
+    }
+    fn set_header(&self, map: Map, _: &[u8], _: &[u8]) -> Answer<()> {
+        self.refuse(abi::hostcall::HeaderOp::Set.on(map))
+    }
+    fn add_header(&self, map: Map, _: &[u8], _: &[u8]) -> Answer<()> {
+        self.refuse(abi::hostcall::HeaderOp::Add.on(map))
+    }
+    fn remove_header(&self, map: Map, _: &[u8]) -> Answer<()> {
+        self.refuse(abi::hostcall::HeaderOp::Remove.on(map))
+    }
+    fn set_headers(&self, map: Map, _: &[(&[u8], &[u8])]) -> Answer<()> {
+        self.refuse(abi::hostcall::HeaderOp::Set.on(map))
+    }
+    fn body(&self, _: Side) -> Answer<Bytes> {
+        self.refuse(Call::RequestChunk)
+    }
+    fn set_body(&self, _: Side, _: Range<usize>, _: &[u8]) -> Answer<()> {
+        self.refuse(Call::RequestSetBody)
+    }
+    fn respond(&self, _: LocalAnswer) -> Answer<()> {
+        self.refuse(Call::Respond)
+    }
+    fn resume(&self, _: Side) -> Answer<()> {
+        self.refuse(Call::Respond)
+    }
+    fn abort(&self) -> Answer<()> {
+        self.refuse(Call::Close)
+    }
+    fn callout(&self, _: &str, _: CalloutRequest) -> Answer<Token> {
+        self.refuse(Call::HttpCall)
+    }
+    fn sleep(&self, _: Duration) -> Answer<Token> {
+        self.refuse(Call::Sleep)
+    }
+    fn set_tick(&self, _: Duration) -> Answer<()> {
+        self.check(Call::SetTick)
+    }
+    fn property(&self, _: &[&str]) -> Answer<Value> {
+        self.refuse(Call::PropertyGet)
+    }
+    fn set_property(&self, _: &[&str], _: &[u8]) -> Answer<()> {
+        self.refuse(Call::CtxSet)
+    }
+    fn dict_get(&self, _: &str, _: &[u8]) -> Answer<(Bytes, u32)> {
+        self.refuse(Call::DictGet)
+    }
+    fn dict_set(&self, _: &str, _: &[u8], _: Option<&[u8]>, _: Option<u32>) -> Answer<()> {
+        self.check(Call::DictSet)
+    }
+    fn define_metric(&self, _: MetricKind, _: &str) -> Answer<MetricId> {
+        Ok(MetricId(0))
+    }
+    fn increment_metric(&self, _: MetricId, _: i64) -> Answer<()> {
+        Ok(())
+    }
+    fn record_metric(&self, _: MetricId, _: u64) -> Answer<()> {
+        Ok(())
+    }
+    fn metric(&self, _: MetricId) -> Answer<u64> {
+        Ok(0)
+    }
+    fn log(&self, _: LogLevel, _: &str) {}
+    fn log_level(&self) -> LogLevel {
+        LogLevel::Critical
+    }
+    fn now(&self) -> Duration {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+    }
+}

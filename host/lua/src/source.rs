@@ -1,0 +1,117 @@
+//! The files of a plugin: its main file, the modules beside it, and those of sdk-lua.
+//!
+//! All of it is read once, when the plugin is loaded: no worker reads files, and every instance
+//! of a version runs the same code.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use abi::LoadError;
+
+/// Bytes of one file (and of the text that `load` takes): compiling cannot be interrupted.
+pub const MAX_FILE: usize = 64 << 10;
+/// Modules beside a plugin, and folders in each other: a plugin in a crowded folder must not
+/// make us read all of it.
+const MAX_MODULES: usize = 256;
+const MAX_DEPTH: usize = 4;
+
+/// Modules that every plugin can require.
+const SDK: [(&str, &str); 2] = [
+    ("forebay.cookie", include_str!("../../../sdk-lua/forebay/cookie.lua")),
+    ("forebay.url", include_str!("../../../sdk-lua/forebay/url.lua")),
+];
+
+pub struct Source {
+    /// The name that messages carry: the file's own, without its folder.
+    pub name: String,
+    pub main: Vec<u8>,
+    modules: BTreeMap<String, Module>,
+}
+
+struct Module {
+    /// Path beside the main file.
+    file: String,
+    text: Text,
+}
+
+enum Text {
+    Read(Vec<u8>),
+    /// Why not: told to whoever requires it.
+    Unread(String),
+}
+
+impl Source {
+    pub fn read(path: &Path) -> Result<Source, LoadError> {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let main = read(path).map_err(|why| LoadError::new(format!("{}: {why}", path.display())))?;
+        let mut modules = BTreeMap::new();
+        if let Some(folder) = path.parent() {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            collect(folder, "", "", 0, &mut modules);
+        }
+        Ok(Source { name, main, modules })
+    }
+
+    /// The chunk name and text of a module; the error is for the script.
+    pub fn module(&self, name: &str) -> Result<(String, &[u8]), String> {
+        if let Some((name, text)) = SDK.iter().find(|(known, _)| *known == name) {
+            return Ok((format!("[{name}]"), text.as_bytes()));
+        }
+        match self.modules.get(name) {
+            Some(Module { file, text: Text::Read(text) }) => Ok((file.clone(), text)),
+            Some(Module { file, text: Text::Unread(why) }) => Err(format!("module '{name}' ({file}): {why}")),
+            None => Err(self.unknown(name)),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let known = || self.modules.keys().map(String::as_str).chain(SDK.iter().map(|(name, _)| *name));
+        let near = nearest(name, known());
+        let hint = near.map(|near| format!(" (did you mean '{near}'?)")).unwrap_or_default();
+        let known: Vec<_> = known().collect();
+        format!("no module '{name}'{hint}; there are: {}", known.join(", "))
+    }
+}
+
+/// The word that `written` most likely stands for.
+pub fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = known.map(|word| (strsim::jaro_winkler(written, word), word));
+    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, word)| word)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let size = fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?.len();
+    if size > MAX_FILE as u64 {
+        return Err(format!("has {size} bytes, a Lua file may have {MAX_FILE}"));
+    }
+    let text = fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
+    if text.len() > MAX_FILE {
+        return Err(format!("has {} bytes, a Lua file may have {MAX_FILE}", text.len()));
+    }
+    Ok(text)
+}
+
+/// Reads the Lua files under `folder` whose names can be required. Links are not followed: a
+/// module lies beside its plugin.
+fn collect(folder: &Path, module: &str, file: &str, depth: usize, modules: &mut BTreeMap<String, Module>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        if kind.is_dir() && depth < MAX_DEPTH && is_segment(&name) {
+            let (module, file) = (format!("{module}{name}."), format!("{file}{name}/"));
+            collect(&entry.path(), &module, &file, depth + 1, modules);
+        }
+        let Some(stem) = name.strip_suffix(".lua").filter(|stem| is_segment(stem)) else { continue };
+        if !kind.is_file() || modules.len() >= MAX_MODULES {
+            continue;
+        }
+        let text = read(&entry.path()).map_or_else(Text::Unread, Text::Read);
+        modules.insert(format!("{module}{stem}"), Module { file: format!("{file}{name}"), text });
+    }
+}
+
+fn is_segment(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}

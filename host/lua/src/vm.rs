@@ -1,0 +1,262 @@
+//! One Lua state of one instance: who is asking now, why it stopped, and its coroutines.
+//!
+//! Lua code always runs in a coroutine, and the host ends or suspends it by a yield: `pcall`
+//! cannot catch one. [`Stop`] says why a coroutine yielded; a yield without one is never the
+//! host's. The prelude passes such yields up through the plugin's own coroutines.
+
+pub mod heap;
+pub mod sandbox;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::c_int;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::{Host, Phase, Side, Token, Verdict};
+use mlua_sys::lua_Debug;
+
+use crate::source::Source;
+use crate::state::{Raw, Ref, Resumed, State};
+use crate::watchdog::Watch;
+use heap::Heap;
+
+/// Coroutines kept for reuse.
+const POOL: usize = 64;
+/// Coroutines of a plugin nested in each other: each is a frame on the C stack.
+pub const NESTING: u32 = 100;
+
+/// Which callback runs: it gives the phase, and what waiting for a body means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Start,
+    RequestHeaders,
+    RequestBody,
+    RequestTrailers,
+    ResponseHeaders,
+    ResponseBody,
+    ResponseTrailers,
+    Log,
+    Tick,
+}
+
+impl Stage {
+    pub fn phase(self) -> Phase {
+        match self {
+            Stage::Start => Phase::Start,
+            Stage::RequestHeaders | Stage::RequestBody | Stage::RequestTrailers => Phase::Request,
+            Stage::ResponseHeaders | Stage::ResponseBody | Stage::ResponseTrailers => Phase::Response,
+            Stage::Log => Phase::Log,
+            Stage::Tick => Phase::Background,
+        }
+    }
+}
+
+/// What a coroutine waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    Body(Side),
+    Token(Token),
+}
+
+/// Why the host took a coroutine from the script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Wait(Wait),
+    /// The script answered or closed: it is not returned to.
+    Answered,
+    Killed(Verdict),
+}
+
+/// Who is asking: named before each resume, valid while it runs.
+pub struct Asking {
+    pub host: Rc<dyn Host>,
+    pub stage: Stage,
+    /// Nothing more of the side's body comes.
+    pub whole: bool,
+    /// The table behind `ctx`, made when first written.
+    pub locals: Cell<Ref>,
+}
+
+/// A coroutine of the host, kept alive by the registry.
+#[derive(Clone, Copy)]
+pub struct Coroutine {
+    pub state: State,
+    kept: Ref,
+}
+
+pub struct Vm {
+    pub heap: Heap,
+    main: Cell<Option<State>>,
+    watch: OnceCell<Arc<Watch>>,
+    runs: Cell<u64>,
+    asking: Cell<Option<NonNull<Asking>>>,
+    pub stop: Cell<Option<Stop>>,
+    /// Coroutines of the plugin in each other now.
+    pub nested: Cell<u32>,
+    /// Whether globals are read-only: from the end of the start on.
+    pub frozen: Cell<bool>,
+    /// A panic of ours in a hostcall.
+    pub panicked: RefCell<Option<String>>,
+    pub source: Arc<Source>,
+    /// The metatable of refusals.
+    pub refusal: Cell<Ref>,
+    pool: RefCell<Vec<Coroutine>>,
+}
+
+impl Vm {
+    /// A sandboxed state for the calling thread, with `memory` bytes as its soft limit.
+    pub fn new(source: Arc<Source>, memory: usize) -> Result<Box<Vm>, String> {
+        let vm = Box::new(Vm {
+            heap: Heap::new(memory),
+            main: Cell::new(None),
+            watch: OnceCell::new(),
+            runs: Cell::new(0),
+            asking: Cell::new(None),
+            stop: Cell::new(None),
+            nested: Cell::new(0),
+            frozen: Cell::new(false),
+            panicked: RefCell::new(None),
+            source,
+            refusal: Cell::new(Ref::NONE),
+            pool: RefCell::default(),
+        });
+        let data: *const Vm = &*vm;
+        // SAFETY: the box does not move its content, and drops only after closing the state.
+        let main = unsafe { State::open(heap::allocate, data.cast_mut().cast()) };
+        let main = main.ok_or("no memory for a Lua state")?;
+        vm.main.set(Some(main));
+        sandbox::furnish(&vm)?;
+        let _ = vm.watch.set(Watch::new(main, hook));
+        Ok(vm)
+    }
+
+    /// The VM that a state belongs to.
+    #[inline]
+    pub fn of<'a>(state: State) -> &'a Vm {
+        // SAFETY: the allocator's data is the VM (`Vm::new`), which outlives its state; it is
+        // only ever shared, its fields are cells.
+        unsafe { &*state.data().cast::<Vm>() }
+    }
+
+    pub fn main(&self) -> State {
+        self.main.get().expect("set by Vm::new, taken by drop")
+    }
+
+    /// Who asks now; inside hostcalls.
+    #[inline]
+    pub fn asking<'a>(&self) -> &'a Asking {
+        let asking = self.asking.get().expect("hostcalls run while somebody asks");
+        // SAFETY: `resume` names it and clears it; hostcalls run only in between.
+        unsafe { asking.as_ref() }
+    }
+
+    #[inline]
+    pub fn host<'a>(&self) -> &'a dyn Host {
+        &*self.asking().host
+    }
+
+    /// Runs `body`, in which coroutines may be resumed, under a limit of CPU time.
+    pub fn watched<T>(&self, limit: Duration, body: impl FnOnce() -> T) -> T {
+        self.runs.set(self.runs.get() + 1);
+        let watch = self.watch.get().expect("set by Vm::new");
+        watch.begin(self.runs.get(), limit);
+        let result = body();
+        watch.finish();
+        result
+    }
+
+    /// Resumes a coroutine for `asking`; within [`Vm::watched`].
+    pub fn resume(&self, asking: &Asking, coroutine: Coroutine, arguments: c_int) -> Resumed {
+        if self.heap.used() > self.heap.limit() {
+            self.main().collect();
+        }
+        self.asking.set(Some(NonNull::from(asking)));
+        self.stop.set(None);
+        self.nested.set(0);
+        self.heap.start();
+        let resumed = coroutine.state.resume(arguments);
+        self.heap.infallible.set(true);
+        self.asking.set(None);
+        resumed
+    }
+
+    /// Why the script must be taken from its coroutine now, if it must.
+    pub fn kill(&self) -> Option<Verdict> {
+        if self.panicked.borrow().is_some() {
+            return Some(Verdict::Panic);
+        }
+        if self.heap.exhausted() {
+            return Some(Verdict::Memory);
+        }
+        self.watch.get().is_some_and(|w| w.expired()).then_some(Verdict::Cpu)
+    }
+
+    /// The next instruction of the script will meet the hook.
+    #[cold]
+    pub fn arm(&self) {
+        // While the VM is furnished there is no watch, and nothing to stop.
+        if let Some(watch) = self.watch.get() {
+            watch.arm_now();
+        }
+    }
+
+    pub fn take_coroutine(&self) -> Coroutine {
+        if let Some(coroutine) = self.pool.borrow_mut().pop() {
+            return coroutine;
+        }
+        let main = self.main();
+        let state = main.new_coroutine();
+        Coroutine { state, kept: main.keep() }
+    }
+
+    /// Takes back a coroutine that has finished.
+    pub fn give_coroutine(&self, coroutine: Coroutine) {
+        coroutine.state.set_top(0);
+        if self.pool.borrow().len() < POOL {
+            self.pool.borrow_mut().push(coroutine);
+        } else {
+            self.drop_coroutine(coroutine);
+        }
+    }
+
+    /// Forgets a coroutine that is suspended or has failed: the collector takes it.
+    pub fn drop_coroutine(&self, coroutine: Coroutine) {
+        self.main().release(coroutine.kept);
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if let Some(watch) = self.watch.get() {
+            watch.end();
+        }
+        if let Some(main) = self.main.take() {
+            main.close();
+        }
+    }
+}
+
+/// Called by LuaJIT before an instruction, once armed.
+unsafe extern "C-unwind" fn hook(raw: *mut Raw, _: *mut lua_Debug) {
+    // SAFETY: LuaJIT gives the running state; this runs on the thread that owns it.
+    let state = unsafe { State::new(raw) };
+    let vm = Vm::of(state);
+    let Some(verdict) = vm.kill() else {
+        if let Some(watch) = vm.watch.get() {
+            watch.disarm();
+        }
+        return;
+    };
+    vm.stop.set(Some(Stop::Killed(verdict)));
+    if state.can_suspend() {
+        // SAFETY: the outermost frame, nothing with a Drop is alive; it unwinds from here.
+        unsafe { state.suspend() };
+    } else {
+        // The hook stays armed: whoever catches this meets it again.
+        state.push_mark(std::ptr::from_ref(vm).cast_mut().cast());
+        // SAFETY: as above.
+        unsafe { state.raise() };
+    }
+}

@@ -1,0 +1,359 @@
+//! An `abi::Host` that records what it is asked and answers from plain tables.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use abi::hostcall::HeaderOp;
+use abi::*;
+use bytes::Bytes;
+
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+/// Value and version by dictionary and key.
+type Dicts = BTreeMap<(String, Vec<u8>), (Bytes, u32)>;
+
+/// A folder of its own, gone in the end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("forebay-lua-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn with(self, name: &str, text: &str) -> Folder {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    pub fn load(&self) -> Result<Arc<dyn Plugin>, LoadError> {
+        forebay_lua::load(&self.0.join("main.lua"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs on a stack like a worker's.
+pub fn on_worker<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(body).unwrap();
+    match thread.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+pub fn load(code: &str) -> Arc<dyn Plugin> {
+    Folder::new().with("main.lua", code).load().unwrap_or_else(|e| panic!("{e}\n{code}"))
+}
+
+pub struct Fake {
+    pub settings: Settings,
+    pub phase: Cell<Phase>,
+    pub maps: RefCell<[Pairs; 4]>,
+    pub bodies: RefCell<[Bytes; 2]>,
+    pub answers: RefCell<Vec<LocalAnswer>>,
+    pub aborted: Cell<bool>,
+    pub callouts: RefCell<Vec<(String, CalloutRequest, Token)>>,
+    pub timers: RefCell<Vec<(Duration, Token)>>,
+    pub tick: Cell<Option<Duration>>,
+    pub properties: RefCell<BTreeMap<String, Value>>,
+    pub dicts: RefCell<Dicts>,
+    pub metrics: RefCell<Vec<(MetricKind, String, Vec<i64>)>>,
+    pub logs: RefCell<Vec<(LogLevel, String)>>,
+    pub level: Cell<LogLevel>,
+    pub panic_on_property: Cell<bool>,
+    next: Cell<u32>,
+}
+
+pub fn pairs(list: &[(&str, &str)]) -> Pairs {
+    list.iter().map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec())).collect()
+}
+
+impl Fake {
+    pub fn new() -> Fake {
+        Fake::with(Limits::default(), Capabilities::parse(["callout:authz", "dict:cache"]).unwrap(), "")
+    }
+
+    pub fn with(limits: Limits, capabilities: Capabilities, config: &str) -> Fake {
+        let settings = Settings {
+            plugin: Arc::from("test"),
+            version: Arc::from("1"),
+            vm_config: Bytes::from_static(b"vm text"),
+            config: Bytes::copy_from_slice(config.as_bytes()),
+            limits,
+            capabilities,
+        };
+        let request = pairs(&[
+            (":method", "GET"),
+            (":path", "/a?b=c"),
+            (":authority", "shop.test"),
+            ("host", "shop.test"),
+            ("user-agent", "some-bot/1"),
+            ("x-id", "17"),
+            ("accept", "a"),
+            ("accept", "b"),
+        ]);
+        let response = pairs(&[(":status", "200"), ("server", "origin"), ("content-type", "text/plain")]);
+        let maps = [request, pairs(&[("t", "1")]), response, pairs(&[("t", "2")])];
+        Fake {
+            settings,
+            phase: Cell::new(Phase::Start),
+            maps: RefCell::new(maps),
+            bodies: RefCell::new([Bytes::from_static(b"request body"), Bytes::from_static(b"response body")]),
+            answers: RefCell::default(),
+            aborted: Cell::new(false),
+            callouts: RefCell::default(),
+            timers: RefCell::default(),
+            tick: Cell::new(None),
+            properties: RefCell::default(),
+            dicts: RefCell::default(),
+            metrics: RefCell::default(),
+            logs: RefCell::default(),
+            level: Cell::new(LogLevel::Trace),
+            panic_on_property: Cell::new(false),
+            next: Cell::new(1),
+        }
+    }
+
+    pub fn texts(&self) -> Vec<String> {
+        self.logs.borrow().iter().map(|(_, text)| text.clone()).collect()
+    }
+
+    fn check(&self, call: Call) -> Answer<()> {
+        call.check(self.phase.get(), &self.settings.capabilities)
+    }
+
+    fn token(&self) -> Token {
+        self.next.set(self.next.get() + 1);
+        Token(self.next.get())
+    }
+}
+
+fn side_index(side: Side) -> usize {
+    if side == Side::Request { 0 } else { 1 }
+}
+
+impl Host for Fake {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+    fn header(&self, map: Map, name: &[u8], each: &mut dyn FnMut(&[u8])) -> Answer<()> {
+        self.check(HeaderOp::Get.on(map))?;
+        let maps = self.maps.borrow();
+        maps[map as usize].iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).for_each(|(_, v)| each(v));
+        Ok(())
+    }
+    fn headers(&self, map: Map, each: &mut dyn FnMut(&[u8], &[u8])) -> Answer<()> {
+        self.check(HeaderOp::Pairs.on(map))?;
+        self.maps.borrow()[map as usize].iter().for_each(|(n, v)| each(n, v));
+        Ok(())
+    }
+    fn set_header(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()> {
+        self.check(HeaderOp::Set.on(map))?;
+        let pairs = &mut self.maps.borrow_mut()[map as usize];
+        pairs.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        pairs.push((name.to_vec(), value.to_vec()));
+        Ok(())
+    }
+    fn add_header(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()> {
+        self.check(HeaderOp::Add.on(map))?;
+        self.maps.borrow_mut()[map as usize].push((name.to_vec(), value.to_vec()));
+        Ok(())
+    }
+    fn remove_header(&self, map: Map, name: &[u8]) -> Answer<()> {
+        self.check(HeaderOp::Remove.on(map))?;
+        self.maps.borrow_mut()[map as usize].retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        Ok(())
+    }
+    fn set_headers(&self, map: Map, pairs: &[(&[u8], &[u8])]) -> Answer<()> {
+        self.check(HeaderOp::Set.on(map))?;
+        self.maps.borrow_mut()[map as usize] = pairs.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+        Ok(())
+    }
+    fn body(&self, side: Side) -> Answer<Bytes> {
+        self.check(if side == Side::Request { Call::RequestChunk } else { Call::ResponseChunk })?;
+        Ok(self.bodies.borrow()[side_index(side)].clone())
+    }
+    fn set_body(&self, side: Side, range: Range<usize>, bytes: &[u8]) -> Answer<()> {
+        self.check(if side == Side::Request { Call::RequestSetBody } else { Call::ResponseSetBody })?;
+        let body = &mut self.bodies.borrow_mut()[side_index(side)];
+        let (start, end) = (range.start.min(body.len()), range.end.min(body.len()));
+        *body = [&body[..start], bytes, &body[end..]].concat().into();
+        Ok(())
+    }
+    fn respond(&self, answer: LocalAnswer) -> Answer<()> {
+        self.check(Call::Respond)?;
+        self.answers.borrow_mut().push(answer);
+        Ok(())
+    }
+    fn resume(&self, _: Side) -> Answer<()> {
+        Ok(())
+    }
+    fn abort(&self) -> Answer<()> {
+        self.check(Call::Close)?;
+        self.aborted.set(true);
+        Ok(())
+    }
+    fn callout(&self, target: &str, request: CalloutRequest) -> Answer<Token> {
+        self.check(Call::HttpCall)?;
+        Call::HttpCall.check_named(&self.settings.capabilities, target)?;
+        let token = self.token();
+        self.callouts.borrow_mut().push((target.to_owned(), request, token));
+        Ok(token)
+    }
+    fn sleep(&self, duration: Duration) -> Answer<Token> {
+        self.check(Call::Sleep)?;
+        let token = self.token();
+        self.timers.borrow_mut().push((duration, token));
+        Ok(token)
+    }
+    fn set_tick(&self, period: Duration) -> Answer<()> {
+        self.check(Call::SetTick)?;
+        self.tick.set(Some(period));
+        Ok(())
+    }
+    fn property(&self, path: &[&str]) -> Answer<Value> {
+        self.check(Call::PropertyGet)?;
+        assert!(!self.panic_on_property.get(), "the host has a bug");
+        self.properties.borrow().get(&path.join(".")).cloned().ok_or_else(Refusal::not_found)
+    }
+    fn set_property(&self, path: &[&str], value: &[u8]) -> Answer<()> {
+        self.check(Call::CtxSet)?;
+        self.properties.borrow_mut().insert(path.join("."), Value::Bytes(value.to_vec()));
+        Ok(())
+    }
+    fn dict_get(&self, dict: &str, key: &[u8]) -> Answer<(Bytes, u32)> {
+        self.check(Call::DictGet)?;
+        Call::DictGet.check_named(&self.settings.capabilities, dict)?;
+        self.dicts.borrow().get(&(dict.to_owned(), key.to_vec())).cloned().ok_or_else(Refusal::not_found)
+    }
+    fn dict_set(&self, dict: &str, key: &[u8], value: Option<&[u8]>, version: Option<u32>) -> Answer<()> {
+        self.check(Call::DictSet)?;
+        Call::DictSet.check_named(&self.settings.capabilities, dict)?;
+        let at = (dict.to_owned(), key.to_vec());
+        let mut dicts = self.dicts.borrow_mut();
+        let current = dicts.get(&at).map_or(0, |(_, version)| *version);
+        if version.is_some_and(|version| version != current) {
+            return Err(Refusal::new(Status::CasMismatch, "dict.set: the value has another version"));
+        }
+        match value {
+            Some(value) => drop(dicts.insert(at, (Bytes::copy_from_slice(value), current + 1))),
+            None => drop(dicts.remove(&at)),
+        }
+        Ok(())
+    }
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Answer<MetricId> {
+        self.check(Call::MetricCounter)?;
+        let mut metrics = self.metrics.borrow_mut();
+        if let Some(known) = metrics.iter().position(|(k, n, _)| *k == kind && n == name) {
+            return Ok(MetricId(known as u32));
+        }
+        metrics.push((kind, name.to_owned(), Vec::new()));
+        Ok(MetricId(metrics.len() as u32 - 1))
+    }
+    fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()> {
+        self.metrics.borrow_mut()[metric.0 as usize].2.push(by);
+        Ok(())
+    }
+    fn record_metric(&self, metric: MetricId, value: u64) -> Answer<()> {
+        self.metrics.borrow_mut()[metric.0 as usize].2.push(value as i64);
+        Ok(())
+    }
+    fn metric(&self, metric: MetricId) -> Answer<u64> {
+        Ok(self.metrics.borrow()[metric.0 as usize].2.iter().sum::<i64>() as u64)
+    }
+    fn log(&self, level: LogLevel, message: &str) {
+        self.logs.borrow_mut().push((level, message.to_owned()));
+    }
+    fn log_level(&self) -> LogLevel {
+        self.level.get()
+    }
+    fn now(&self) -> Duration {
+        Duration::from_millis(1_500)
+    }
+}
+
+/// One instance with one host for everything: the exchange's context is 2, others as asked.
+pub struct Run {
+    pub host: Rc<Fake>,
+    pub instance: Box<dyn Instance>,
+}
+
+pub const EXCHANGE: ContextId = ContextId(2);
+
+impl Run {
+    pub fn new(code: &str) -> Run {
+        Run::with(code, Fake::new()).unwrap()
+    }
+
+    pub fn with(code: &str, fake: Fake) -> Result<Run, Fault> {
+        let plugin = load(code);
+        let host = Rc::new(fake);
+        let mut instance = plugin.instantiate(host.clone())?;
+        instance.open(EXCHANGE, host.clone()).unwrap();
+        Ok(Run { host, instance })
+    }
+
+    pub fn call(&mut self, event: Event<'_>) -> Result<Action, Fault> {
+        self.call_on(EXCHANGE, event)
+    }
+
+    pub fn call_on(&mut self, context: ContextId, event: Event<'_>) -> Result<Action, Fault> {
+        match event {
+            Event::RequestHeaders { .. } | Event::RequestBody { .. } | Event::RequestTrailers => {
+                self.host.phase.set(Phase::Request);
+            }
+            Event::ResponseHeaders { .. } | Event::ResponseBody { .. } | Event::ResponseTrailers => {
+                self.host.phase.set(Phase::Response);
+            }
+            Event::Log => self.host.phase.set(Phase::Log),
+            Event::Tick => self.host.phase.set(Phase::Background),
+            _ => {}
+        }
+        self.instance.call(context, event)
+    }
+
+    pub fn headers(&mut self) -> Result<Action, Fault> {
+        self.call(Event::RequestHeaders { end_of_stream: false })
+    }
+
+    pub fn open(&mut self, context: u32) -> ContextId {
+        self.instance.open(ContextId(context), self.host.clone()).unwrap();
+        ContextId(context)
+    }
+}
+
+/// Runs `body` as `on_request_headers` and gives what it logged.
+pub fn eval(body: &str) -> Vec<String> {
+    let code = format!("local log = forebay.log.info\nreturn {{ on_request_headers = function()\n{body}\nend }}");
+    on_worker(move || {
+        let mut run = Run::new(&code);
+        if let Err(fault) = run.headers() {
+            panic!("{fault}\n{}\n{code}", fault.trace.clone().unwrap_or_default());
+        }
+        run.host.texts()
+    })
+}
+
+/// Runs `body` as `on_request_headers` and gives its fault.
+pub fn fault(body: &str) -> Fault {
+    let code = format!("local log = forebay.log.info\nreturn {{ on_request_headers = function()\n{body}\nend }}");
+    on_worker(move || match Run::new(&code).headers() {
+        Ok(action) => panic!("no fault but {action:?}\n{code}"),
+        Err(fault) => fault,
+    })
+}

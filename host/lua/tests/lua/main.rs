@@ -1,0 +1,17 @@
+//! The Lua engine from outside: a plugin file, an `abi::Host` that records, and what happened.
+//!
+//! - [`fake`]: the recording host, and plugins from a text;
+//! - [`calls`]: every hostcall; [`waits`]: what waits, and goes on;
+//! - [`loading`]: files that do not load; [`library`]: what a script finds of Lua;
+//! - [`bombs`]: scripts that misbehave, and their neighbours; [`matcher`]: patterns against LuaJIT's own;
+//! - [`sdk`]: documentation and editor types against the table of hostcalls; [`plugins`]: those we ship.
+
+mod bombs;
+mod calls;
+mod fake;
+mod library;
+mod loading;
+mod matcher;
+mod plugins;
+mod sdk;
+mod waits;
