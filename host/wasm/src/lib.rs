@@ -1,11 +1,46 @@
-//! Runs plugins in wasmtime as proxy-wasm. (Signature agreed with the edge; the engine follows.)
+//! Runs plugins in wasmtime as proxy-wasm (0.1.0, 0.2.0, 0.2.1). The only crate that knows
+//! wasmtime; proxy-wasm's own words are used here and nowhere else.
+//!
+//! The parts, in the order in which a module meets them:
+//!
+//! - [`engine`]: the one engine of the process, and the ticker that makes its epochs;
+//! - [`cache`]: compiled code on disk; [`plugin`]: a module checked, linked, ready to be run;
+//! - [`imports`]: what a module may import, and what is said when it wants more;
+//! - [`exports`]: the callbacks that it has;
+//! - [`instance`]: a running copy: events become callbacks, answers become actions;
+//! - [`state`]: what the host keeps beside an instance: hosts by context, limits, last words;
+//! - [`memory`]: every pointer and length that a guest gives is checked there and only there;
+//! - [`api`]: the hostcalls, a file for each noun; [`wasi`]: the little of WASI that SDKs need;
+//! - [`fault`]: what a failed call into the guest is called; [`clock`]: CPU time of a thread.
+//!
+//! `README.md` lists every import and callback, and where this differs from Envoy.
+
+mod api;
+mod cache;
+mod clock;
+mod engine;
+mod exports;
+mod fault;
+mod imports;
+mod instance;
+mod memory;
+mod plugin;
+mod state;
+mod wasi;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use abi::{LoadError, Plugin};
 
-/// Loads, checks and compiles the module at `path`.
+pub use exports::CALLBACKS;
+pub use imports::names as import_names;
+
+/// Loads, checks and compiles the module at `path`; the compiled code is kept in the user's
+/// cache folder. The error names everything that the module lacks or wants too much.
 pub fn load(path: &Path) -> Result<Arc<dyn Plugin>, LoadError> {
-    Err(LoadError::new(format!("{}: the Wasm engine is not built yet", path.display())))
+    let bytes = std::fs::read(path).map_err(|e| LoadError::new(format!("{}: {e}", path.display())))?;
+    let module = plugin::Module::new(&bytes, cache::folder().as_deref())
+        .map_err(|e| LoadError { line: e.line, message: format!("{}: {}", path.display(), e.message) })?;
+    Ok(Arc::new(module))
 }

@@ -1,0 +1,3 @@
+//! Commands about plugins.
+
+pub mod build;

@@ -1,0 +1,171 @@
+//! The callbacks that a module has. One that it lacks is not called.
+
+use abi::Callbacks;
+use wasmtime::{ExternType, FuncType, Instance, Module, Store, TypedFunc, ValType};
+
+use crate::state::{State, Version};
+
+/// What allocates in the guest, in the order in which it is looked for.
+pub const ALLOCATORS: [&str; 2] = ["proxy_on_memory_allocate", "malloc"];
+
+/// The exports that say which version a module speaks, newest first.
+pub const VERSIONS: [(&str, Version); 3] = [
+    ("proxy_abi_version_0_2_1", Version::V0_2_1),
+    ("proxy_abi_version_0_2_0", Version::V0_2_0),
+    ("proxy_abi_version_0_1_0", Version::V0_1_0),
+];
+
+/// Everything that is called if it is there: its name, how many `i32` it takes (the forms
+/// that exist) and how many it returns.
+pub const CALLBACKS: &[(&str, &[usize], usize)] = &[
+    ("proxy_on_context_create", &[2], 0),
+    ("proxy_on_vm_start", &[2], 1),
+    ("proxy_on_configure", &[2], 1),
+    ("proxy_on_tick", &[1], 0),
+    // Two in 0.1.0, three since 0.2.0. Which one it is, is told by the function's own type.
+    ("proxy_on_request_headers", &[2, 3], 1),
+    ("proxy_on_request_body", &[3], 1),
+    ("proxy_on_request_trailers", &[2], 1),
+    ("proxy_on_response_headers", &[2, 3], 1),
+    ("proxy_on_response_body", &[3], 1),
+    ("proxy_on_response_trailers", &[2], 1),
+    ("proxy_on_http_call_response", &[5], 0),
+    ("proxy_on_done", &[1], 1),
+    ("proxy_on_log", &[1], 0),
+    ("proxy_on_delete", &[1], 0),
+    ("proxy_on_foreign_function", &[3], 0),
+    ("forebay_on_timer", &[2], 0),
+];
+
+/// The callbacks of the exchange in [`abi`]'s words.
+pub fn callbacks(module: &Module) -> Callbacks {
+    let has = |name: &str| module.get_export(name).is_some();
+    let all = [
+        ("proxy_on_request_headers", Callbacks::REQUEST_HEADERS),
+        ("proxy_on_request_body", Callbacks::REQUEST_BODY),
+        ("proxy_on_request_trailers", Callbacks::REQUEST_TRAILERS),
+        ("proxy_on_response_headers", Callbacks::RESPONSE_HEADERS),
+        ("proxy_on_response_body", Callbacks::RESPONSE_BODY),
+        ("proxy_on_response_trailers", Callbacks::RESPONSE_TRAILERS),
+        ("proxy_on_log", Callbacks::LOG),
+        ("proxy_on_tick", Callbacks::TICK),
+    ];
+    all.into_iter().filter(|(name, _)| has(name)).map(|(_, callback)| callback).collect()
+}
+
+/// What is wrong with the exports of `module`, a line each.
+pub fn problems(module: &Module) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !VERSIONS.iter().any(|(name, _)| module.get_export(name).is_some()) {
+        let other = module.exports().find(|e| e.name().starts_with("proxy_abi_version_"));
+        let known = VERSIONS.map(|(name, _)| name).join(", ");
+        problems.push(match other {
+            Some(found) => {
+                format!("exports {}, a version of proxy-wasm that is not known here ({known} are)", found.name())
+            }
+            None => format!("exports no ABI version, so it is no proxy-wasm module (one of {known})"),
+        });
+    }
+    if !matches!(module.get_export("memory"), Some(ExternType::Memory(_))) {
+        problems.push("exports no memory named memory".to_owned());
+    }
+    match ALLOCATORS.iter().find_map(|name| Some((name, module.get_export(name)?))) {
+        None => problems.push(format!("exports neither {} nor {}", ALLOCATORS[0], ALLOCATORS[1])),
+        Some((name, found)) => problems.extend(mistyped(name, &found, &[1], 1)),
+    }
+    for (name, takes, returns) in CALLBACKS {
+        problems.extend(module.get_export(name).and_then(|found| mistyped(name, &found, takes, *returns)));
+    }
+    for name in ["_initialize", "_start"] {
+        problems.extend(module.get_export(name).and_then(|found| mistyped(name, &found, &[0], 0)));
+    }
+    problems
+}
+
+fn mistyped(name: &str, found: &ExternType, takes: &[usize], returns: usize) -> Option<String> {
+    let ExternType::Func(function) = found else { return Some(format!("exports {name}, but not as a function")) };
+    let only_i32 = |mut types: Box<dyn Iterator<Item = ValType> + '_>| types.all(|t| t.matches(&ValType::I32));
+    let right = only_i32(Box::new(function.params()))
+        && only_i32(Box::new(function.results()))
+        && takes.contains(&function.params().len())
+        && function.results().len() == returns;
+    let takes: Vec<_> = takes.iter().map(usize::to_string).collect();
+    (!right).then(|| {
+        format!("exports {name} as {}; it takes {} i32 and returns {returns}", signature(function), takes.join(" or "))
+    })
+}
+
+/// `(i32, i64) -> (i32)`.
+pub fn signature(function: &FuncType) -> String {
+    let list = |types: Vec<ValType>| types.iter().map(ValType::to_string).collect::<Vec<_>>().join(", ");
+    format!("({}) -> ({})", list(function.params().collect()), list(function.results().collect()))
+}
+
+type Call<Params, Results = u32> = Option<TypedFunc<Params, Results>>;
+
+/// The callbacks of one instance, ready to be called.
+pub struct Exports {
+    pub context_create: Call<(u32, u32), ()>,
+    pub vm_start: Call<(u32, u32)>,
+    pub configure: Call<(u32, u32)>,
+    pub tick: Call<u32, ()>,
+    pub request_headers: Option<OnHeaders>,
+    pub request_body: Call<(u32, u32, u32)>,
+    pub request_trailers: Call<(u32, u32)>,
+    pub response_headers: Option<OnHeaders>,
+    pub response_body: Call<(u32, u32, u32)>,
+    pub response_trailers: Call<(u32, u32)>,
+    pub http_call_response: Call<(u32, u32, u32, u32, u32), ()>,
+    pub done: Call<u32>,
+    pub log: Call<u32, ()>,
+    pub delete: Call<u32, ()>,
+    pub foreign_function: Call<(u32, u32, u32), ()>,
+    pub timer: Call<(u32, u32), ()>,
+}
+
+impl Exports {
+    /// The types were checked by [`problems`] when the module was loaded.
+    pub fn of(instance: Instance, store: &mut Store<State>) -> Exports {
+        let store = &mut *store;
+        Exports {
+            context_create: instance.get_typed_func(&mut *store, "proxy_on_context_create").ok(),
+            vm_start: instance.get_typed_func(&mut *store, "proxy_on_vm_start").ok(),
+            configure: instance.get_typed_func(&mut *store, "proxy_on_configure").ok(),
+            tick: instance.get_typed_func(&mut *store, "proxy_on_tick").ok(),
+            request_headers: OnHeaders::of(instance, store, "proxy_on_request_headers"),
+            request_body: instance.get_typed_func(&mut *store, "proxy_on_request_body").ok(),
+            request_trailers: instance.get_typed_func(&mut *store, "proxy_on_request_trailers").ok(),
+            response_headers: OnHeaders::of(instance, store, "proxy_on_response_headers"),
+            response_body: instance.get_typed_func(&mut *store, "proxy_on_response_body").ok(),
+            response_trailers: instance.get_typed_func(&mut *store, "proxy_on_response_trailers").ok(),
+            http_call_response: instance.get_typed_func(&mut *store, "proxy_on_http_call_response").ok(),
+            done: instance.get_typed_func(&mut *store, "proxy_on_done").ok(),
+            log: instance.get_typed_func(&mut *store, "proxy_on_log").ok(),
+            delete: instance.get_typed_func(&mut *store, "proxy_on_delete").ok(),
+            foreign_function: instance.get_typed_func(&mut *store, "proxy_on_foreign_function").ok(),
+            timer: instance.get_typed_func(&mut *store, "forebay_on_timer").ok(),
+        }
+    }
+}
+
+/// A header callback: 0.1.0 is not told whether the stream ends with the headers.
+pub enum OnHeaders {
+    Two(TypedFunc<(u32, u32), u32>),
+    Three(TypedFunc<(u32, u32, u32), u32>),
+}
+
+impl OnHeaders {
+    fn of(instance: Instance, store: &mut Store<State>, name: &str) -> Option<OnHeaders> {
+        match instance.get_typed_func(&mut *store, name) {
+            Ok(three) => Some(OnHeaders::Three(three)),
+            Err(_) => Some(OnHeaders::Two(instance.get_typed_func(store, name).ok()?)),
+        }
+    }
+
+    pub fn call(&self, store: &mut Store<State>, context: u32, count: u32, end: bool) -> wasmtime::Result<u32> {
+        match self {
+            OnHeaders::Two(function) => function.call(store, (context, count)),
+            OnHeaders::Three(function) => function.call(store, (context, count, end.into())),
+        }
+    }
+}

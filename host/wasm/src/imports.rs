@@ -1,0 +1,79 @@
+//! What a module may import, and what is said of a module that wants something else.
+
+use std::sync::OnceLock;
+
+use wasmtime::{Extern, ExternType, ImportType, Linker, Module, Store};
+
+use crate::engine::engine;
+use crate::exports::signature;
+use crate::state::State;
+use crate::{api, wasi};
+
+/// Everything that can be imported, by any version: a 0.1.0 module that asks for something of
+/// 0.2 gets it.
+fn linker() -> &'static Linker<State> {
+    static LINKER: OnceLock<Linker<State>> = OnceLock::new();
+    LINKER.get_or_init(|| {
+        let mut linker = Linker::new(engine());
+        api::define(&mut linker).and_then(|()| wasi::define(&mut linker)).expect("no import is defined twice");
+        linker
+    })
+}
+
+fn looking() -> Store<State> {
+    Store::new(engine(), State::unhosted())
+}
+
+/// The module and name of each import that exists, sorted.
+pub fn names() -> Vec<(String, String)> {
+    let mut names: Vec<_> =
+        linker().iter(&mut looking()).map(|(module, name, _)| (module.to_owned(), name.to_owned())).collect();
+    names.sort();
+    names
+}
+
+/// The linker for `module`, and what it imports that we do not have, a line each.
+pub fn resolve(module: &Module) -> (Linker<State>, Vec<String>) {
+    let mut linker = linker().clone();
+    let mut store = looking();
+    let mut problems = Vec::new();
+    for import in module.imports() {
+        let (from, name) = (import.module(), import.name());
+        let ExternType::Func(wanted) = import.ty() else {
+            problems.push(format!("{from}.{name}, which is {}: only functions can be imported", kind(&import)));
+            continue;
+        };
+        match linker.get(&mut store, from, name) {
+            Ok(Extern::Func(ours)) if wanted.matches(&ours.ty(&store)) => {}
+            Ok(Extern::Func(_)) if api::define_without_result(&mut linker, from, name, &wanted) => {}
+            Ok(Extern::Func(ours)) => {
+                let (wanted, ours) = (signature(&wanted), signature(&ours.ty(&store)));
+                problems.push(format!("{from}.{name} as {wanted}; it is {ours}"));
+            }
+            _ => problems.push(format!("{from}.{name}{}", near(&mut store, from, name))),
+        }
+    }
+    (linker, problems)
+}
+
+fn kind(import: &ImportType<'_>) -> &'static str {
+    match import.ty() {
+        ExternType::Func(_) => "a function",
+        ExternType::Global(_) => "a global",
+        ExternType::Table(_) => "a table",
+        ExternType::Memory(_) => "a memory",
+        ExternType::Tag(_) => "a tag",
+    }
+}
+
+/// The import that was perhaps meant: the same name in another module, or a name much like it.
+fn near(store: &mut Store<State>, from: &str, name: &str) -> String {
+    let all = linker().iter(store).map(|(module, known, _)| {
+        let likeness = strsim::jaro_winkler(name, known) + if module == from { 0.01 } else { 0.0 };
+        (likeness, module, known)
+    });
+    match all.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((likeness, module, known)) if likeness > 0.9 => format!(" (did you mean {module}.{known}?)"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,302 @@
+//! A running copy of a module: events become callbacks, answers become actions.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use abi::{Action, CalloutError, CalloutResponse, ContextId, Event, Fault, Host, LogLevel, Map, Side, Verdict};
+use wasmtime::{Extern, InstancePre, Store};
+
+use crate::exports::{ALLOCATORS, Exports, OnHeaders};
+use crate::fault;
+use crate::state::{self, Budget, State, Version};
+use crate::wasi::Exit;
+
+/// What goes over the wire as the root context.
+const ROOT: u32 = ContextId::PLUGIN.0;
+
+pub struct Running {
+    store: Store<State>,
+    exports: Exports,
+    /// After a fault the guest's memory is in doubt: it is not entered again.
+    dead: bool,
+}
+
+impl Running {
+    /// Instantiates and runs everything up to `on_configure`, all within `limits.start_cpu`.
+    pub fn start(pre: &InstancePre<State>, version: Version, host: Rc<dyn Host>) -> Result<Running, Fault> {
+        let settings = host.settings();
+        let sizes = (settings.vm_config.len() as u32, settings.config.len() as u32);
+        let mut store = Store::new(pre.module().engine(), State::new(host.clone(), version));
+        store.limiter(|state| &mut state.bounds);
+        store.epoch_deadline_callback(state::on_epoch);
+        store.set_epoch_deadline(1);
+        let instance = contain(&mut store, |store| {
+            let instance = pre.instantiate(&mut *store)?;
+            initialize(&instance, store)?;
+            Ok(instance)
+        })?;
+        let exports = Exports::of(instance, &mut store);
+        let mut running = Running { store, exports, dead: false };
+        let refused = contain(&mut running.store, |store| {
+            let exports = &running.exports;
+            if let Some(create) = &exports.context_create {
+                create.call(&mut *store, (ROOT, 0))?;
+            }
+            for (name, callback, size) in
+                [("on_vm_start", &exports.vm_start, sizes.0), ("on_configure", &exports.configure, sizes.1)]
+            {
+                if let Some(callback) = callback
+                    && callback.call(&mut *store, (ROOT, size))? == 0
+                {
+                    return Ok(Some(name));
+                }
+            }
+            Ok(None)
+        });
+        match refused {
+            Ok(None) => Ok(running),
+            Ok(Some(name)) => {
+                running.dead = true;
+                let said = &running.store.data().printed.last_words;
+                let said = if said.is_empty() { String::new() } else { format!("; the plugin said: {said}") };
+                Err(Fault::new(Verdict::Config, format!("{name} answered false{said}")))
+            }
+            Err(fault) => {
+                running.dead = true;
+                Err(fault)
+            }
+        }
+    }
+
+    /// Calls into the guest for `context` with a fresh budget; the instance is dead if it fails.
+    fn enter<T>(
+        &mut self,
+        context: u32,
+        body: impl FnOnce(&Exports, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
+        if self.dead {
+            return Err(Fault::new(Verdict::Trap, "the instance had a fault before; it is not called again"));
+        }
+        let state = self.store.data_mut();
+        if !state.switch(context) {
+            return Err(Fault::new(Verdict::Panic, format!("context {context} is not open")));
+        }
+        state.budget = Budget { since: None, limit: state.limits_cpu() };
+        state.bounds.refused = None;
+        state.printed.last_words.clear();
+        self.store.set_epoch_deadline(1);
+        let exports = &self.exports;
+        let result = contain(&mut self.store, |store| body(exports, store));
+        self.dead = result.is_err();
+        result
+    }
+
+    fn on_headers(&mut self, context: u32, map: Map, end: bool) -> Result<Action, Fault> {
+        self.enter(context, |exports, store| {
+            let Some(callback) = headers_callback(exports, map) else { return Ok(Action::Continue) };
+            let count = count(store.data(), map);
+            Ok(if callback.call(store, context, count, end)? == 0 { Action::Continue } else { Action::Pause })
+        })
+    }
+
+    fn on_body(&mut self, context: u32, side: Side, size: usize, end: bool) -> Result<Action, Fault> {
+        self.enter(context, |exports, store| {
+            let callback = match side {
+                Side::Request => &exports.request_body,
+                Side::Response => &exports.response_body,
+            };
+            let Some(callback) = callback else { return Ok(Action::Continue) };
+            let size = u32::try_from(size).unwrap_or(u32::MAX);
+            Ok(match callback.call(store, (context, size, end.into()))? {
+                0 => Action::Continue,
+                // StopIterationNoBuffer, from modules that were written against Envoy's own codes.
+                3 => Action::Pause,
+                _ => Action::Buffer,
+            })
+        })
+    }
+
+    fn on_trailers(&mut self, context: u32, map: Map) -> Result<Action, Fault> {
+        self.enter(context, |exports, store| {
+            let callback = match map.side() {
+                Side::Request => &exports.request_trailers,
+                Side::Response => &exports.response_trailers,
+            };
+            let Some(callback) = callback else { return Ok(Action::Continue) };
+            let count = count(store.data(), map);
+            Ok(if callback.call(store, (context, count))? == 0 { Action::Continue } else { Action::Pause })
+        })
+    }
+
+    fn on_callout(
+        &mut self,
+        context: u32,
+        token: u32,
+        result: &Result<CalloutResponse, CalloutError>,
+    ) -> Result<Action, Fault> {
+        let done = self.enter(context, |exports, store| {
+            let Some(callback) = &exports.http_call_response else { return Ok(()) };
+            // `:status` is one of the headers. A callout that failed has none of anything.
+            let (headers, body, trailers) = match result {
+                Ok(answer) => (answer.headers.len() + 1, answer.body.len(), answer.trailers.len()),
+                Err(_) => (0, 0, 0),
+            };
+            store.data_mut().answer = Some(result.clone());
+            callback.call(store, (context, token, headers as u32, body as u32, trailers as u32))
+        });
+        self.store.data_mut().answer = None;
+        // The guest itself says what goes on, by proxy_continue_stream.
+        done.map(|()| Action::Pause)
+    }
+
+    /// For the end of contexts, where nobody is left to hear of a fault but the log.
+    fn end(&mut self, context: u32, host: &dyn Host) {
+        let ended = self.enter(context, |exports, store| {
+            if let Some(done) = &exports.done {
+                done.call(&mut *store, context)?;
+            }
+            if let Some(delete) = &exports.delete {
+                delete.call(&mut *store, context)?;
+            }
+            Ok(())
+        });
+        if let Err(fault) = ended {
+            host.log(LogLevel::Error, &format!("closing its context: {fault}"));
+        }
+    }
+}
+
+impl abi::Instance for Running {
+    fn open(&mut self, context: ContextId, host: Rc<dyn Host>) -> Result<(), Fault> {
+        self.store.data_mut().open(context.0, host);
+        self.enter(context.0, |exports, store| match &exports.context_create {
+            Some(create) => create.call(store, (context.0, ROOT)),
+            None => Ok(()),
+        })
+    }
+
+    fn call(&mut self, context: ContextId, event: Event<'_>) -> Result<Action, Fault> {
+        let id = context.0;
+        match event {
+            Event::RequestHeaders { end_of_stream } => self.on_headers(id, Map::RequestHeaders, end_of_stream),
+            Event::ResponseHeaders { end_of_stream } => self.on_headers(id, Map::ResponseHeaders, end_of_stream),
+            Event::RequestBody { size, end_of_stream } => self.on_body(id, Side::Request, size, end_of_stream),
+            Event::ResponseBody { size, end_of_stream } => self.on_body(id, Side::Response, size, end_of_stream),
+            Event::RequestTrailers => self.on_trailers(id, Map::RequestTrailers),
+            Event::ResponseTrailers => self.on_trailers(id, Map::ResponseTrailers),
+            // Never asked for by this engine, and harmless: the last body event with all of it.
+            Event::BodyReady(side) => {
+                let size = self.store.data().host_of(id).and_then(|host| host.body(side).ok()).map_or(0, |b| b.len());
+                self.on_body(id, side, size, true)
+            }
+            Event::Callout { token, result } => self.on_callout(id, token.0, result),
+            Event::Timer { token } => self.enter(id, |exports, store| {
+                if let Some(timer) = &exports.timer {
+                    timer.call(store, (id, token.0))?;
+                } else if let Some(foreign) = &exports.foreign_function {
+                    // What a module has that was built with an SDK which knows nothing of us.
+                    foreign.call(store, (id, token.0, 0))?;
+                }
+                Ok(Action::Pause)
+            }),
+            Event::Tick => self.enter(id, |exports, store| {
+                if let Some(tick) = &exports.tick {
+                    tick.call(store, id)?;
+                }
+                Ok(Action::Continue)
+            }),
+            Event::Log => self.enter(id, |exports, store| {
+                if let Some(log) = &exports.log {
+                    log.call(store, id)?;
+                }
+                Ok(Action::Continue)
+            }),
+        }
+    }
+
+    fn close(&mut self, context: ContextId) {
+        let Some(host) = self.store.data().host_of(context.0) else { return };
+        if !self.dead {
+            self.end(context.0, &*host);
+        }
+        self.store.data_mut().close(context.0);
+    }
+
+    fn healthy(&self) -> bool {
+        !self.dead
+    }
+}
+
+impl Drop for Running {
+    /// The end of the plugin context, as Envoy tells it when a configuration is replaced.
+    fn drop(&mut self) {
+        if !self.dead
+            && let Some(host) = self.store.data().host_of(ROOT)
+        {
+            self.end(ROOT, &*host);
+        }
+    }
+}
+
+/// `_initialize` (and `main`, where an SDK has put its own start there), or `_start`.
+fn initialize(instance: &wasmtime::Instance, store: &mut Store<State>) -> wasmtime::Result<()> {
+    let memory = instance.get_memory(&mut *store, "memory");
+    let allocate = ALLOCATORS.iter().find_map(|name| instance.get_typed_func(&mut *store, name).ok());
+    let hears_timers = ["forebay_on_timer", "proxy_on_foreign_function"]
+        .iter()
+        .any(|name| instance.get_func(&mut *store, name).is_some());
+    let state = store.data_mut();
+    (state.memory, state.allocate, state.hears_timers) = (memory, allocate, hears_timers);
+    let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize") else {
+        let Ok(start) = instance.get_typed_func::<(), ()>(&mut *store, "_start") else { return Ok(()) };
+        return match start.call(store, ()) {
+            // A command's `main` has returned; its callbacks are called all the same.
+            Err(error) if matches!(error.downcast_ref(), Some(Exit(0))) => Ok(()),
+            other => other,
+        };
+    };
+    initialize.call(&mut *store, ())?;
+    for name in ["main", "__main_argc_argv", "__main_void"] {
+        let Some(Extern::Func(main)) = instance.get_export(&mut *store, name) else { continue };
+        if let Ok(main) = main.typed::<(i32, i32), i32>(&*store) {
+            main.call(&mut *store, (0, 0))?;
+        } else if let Ok(main) = main.typed::<(), i32>(&*store) {
+            main.call(&mut *store, ())?;
+        }
+        break;
+    }
+    Ok(())
+}
+
+/// Runs guest code: what it printed is flushed, what ended it becomes a fault, and a panic of
+/// this crate or of a `Host` stays within the call.
+fn contain<T>(
+    store: &mut Store<State>,
+    body: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+) -> Result<T, Fault> {
+    let result = catch_unwind(AssertUnwindSafe(|| body(&mut *store)));
+    store.data_mut().flush();
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(fault::of(&error, store.data())),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+            Err(Fault::new(Verdict::Panic, format!("the Wasm engine panicked: {text}")))
+        }
+    }
+}
+
+fn headers_callback(exports: &Exports, map: Map) -> Option<&OnHeaders> {
+    match map.side() {
+        Side::Request => exports.request_headers.as_ref(),
+        Side::Response => exports.response_headers.as_ref(),
+    }
+}
+
+/// How many headers there are; none for a plugin that may not read them.
+fn count(state: &State, map: Map) -> u32 {
+    let mut count = 0;
+    let counted = state.host().headers(map, &mut |_, _| count += 1);
+    counted.map_or(0, |()| count)
+}

@@ -1,0 +1,67 @@
+//! A module: checked, compiled, linked; shared by all workers.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use abi::{Callbacks, Fault, Host, Instance, LoadError, Plugin};
+use wasmtime::InstancePre;
+
+use crate::engine::engine;
+use crate::exports::VERSIONS;
+use crate::instance::Running;
+use crate::state::{State, Version};
+use crate::{cache, exports, imports};
+
+pub struct Module {
+    pre: InstancePre<State>,
+    version: Version,
+    callbacks: Callbacks,
+}
+
+impl Module {
+    /// Checks and compiles; compiled code is kept in `cache`. The error has every problem of
+    /// the module at once.
+    pub fn new(bytes: &[u8], cache: Option<&Path>) -> Result<Module, LoadError> {
+        recognize(bytes)?;
+        let module = cache::compile(engine(), bytes, cache)
+            .map_err(|e| LoadError::new(format!("no valid Wasm module: {}", e.root_cause())))?;
+        let mut problems = exports::problems(&module);
+        let (linker, missing) = imports::resolve(&module);
+        if !missing.is_empty() {
+            problems.push(format!("imports what this host does not have: {}", missing.join("; ")));
+        }
+        if !problems.is_empty() {
+            return Err(LoadError::new(format!("the module {}", problems.join("; it "))));
+        }
+        let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::new(format!("the module {e:#}")))?;
+        let version = VERSIONS.iter().find(|(name, _)| module.get_export(name).is_some());
+        let version = version.expect("a module without a version is a problem").1;
+        Ok(Module { pre, version, callbacks: exports::callbacks(&module) })
+    }
+}
+
+/// Tells what is no core module by its first bytes: the compiler would only say that the magic
+/// number is wrong.
+fn recognize(bytes: &[u8]) -> Result<(), LoadError> {
+    let what = match bytes {
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => return Ok(()),
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => "a Wasm component; proxy-wasm modules are core modules".to_owned(),
+        [0, b'a', b's', b'm', ..] => "a Wasm module of an unknown version".to_owned(),
+        [] => "empty, so no Wasm module".to_owned(),
+        _ if bytes.trim_ascii_start().starts_with(b"(module") => {
+            "Wasm in text form, and only the binary form is loaded (wat2wasm makes it)".to_owned()
+        }
+        _ => format!("no Wasm module: it begins with {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(8)])),
+    };
+    Err(LoadError::new(format!("the file is {what}")))
+}
+
+impl Plugin for Module {
+    fn callbacks(&self) -> Callbacks {
+        self.callbacks
+    }
+
+    fn instantiate(&self, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault> {
+        Ok(Box::new(Running::start(&self.pre, self.version, host)?))
+    }
+}

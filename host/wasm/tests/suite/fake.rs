@@ -1,0 +1,350 @@
+//! A host that remembers what it was asked, and modules written in text form.
+
+#![allow(dead_code)]
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use abi::hostcall::{Call, Capabilities, HeaderOp};
+use abi::{
+    Answer, CalloutRequest, ContextId, Fault, Host, Instance, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId,
+    MetricKind, Phase, Plugin, Refusal, Settings, Side, Status, Token, Value,
+};
+use bytes::Bytes;
+
+pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+pub struct Fake {
+    pub settings: Settings,
+    pub phase: Cell<Phase>,
+    pub maps: RefCell<[Pairs; 4]>,
+    pub bodies: RefCell<[Vec<u8>; 2]>,
+    pub answers: RefCell<Vec<LocalAnswer>>,
+    pub resumed: RefCell<Vec<Side>>,
+    pub aborted: Cell<bool>,
+    pub callouts: RefCell<Vec<(String, CalloutRequest)>>,
+    pub sleeps: RefCell<Vec<Duration>>,
+    pub tick: Cell<Option<Duration>>,
+    pub properties: RefCell<BTreeMap<String, Value>>,
+    pub dict: RefCell<BTreeMap<(String, Vec<u8>), (Vec<u8>, u32)>>,
+    pub metrics: RefCell<Vec<(MetricKind, String, i64)>>,
+    pub lines: RefCell<Vec<(LogLevel, String)>>,
+    pub lowest: Cell<LogLevel>,
+}
+
+impl Fake {
+    pub fn new() -> Rc<Fake> {
+        Fake::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Rc<Fake> {
+        let mut settings = Settings {
+            plugin: "tried".into(),
+            version: "1".into(),
+            vm_config: Bytes::from_static(b"vm"),
+            config: Bytes::from_static(b"{\"a\":1}"),
+            limits: Limits::default(),
+            capabilities: Capabilities::parse(["callout:authz"]).unwrap(),
+        };
+        change(&mut settings);
+        Rc::new(Fake {
+            settings,
+            phase: Cell::new(Phase::Request),
+            maps: RefCell::default(),
+            bodies: RefCell::default(),
+            answers: RefCell::default(),
+            resumed: RefCell::default(),
+            aborted: Cell::new(false),
+            callouts: RefCell::default(),
+            sleeps: RefCell::default(),
+            tick: Cell::new(None),
+            properties: RefCell::default(),
+            dict: RefCell::default(),
+            metrics: RefCell::default(),
+            lines: RefCell::default(),
+            lowest: Cell::new(LogLevel::Trace),
+        })
+    }
+
+    pub fn put(&self, map: Map, name: &str, value: &str) {
+        self.maps.borrow_mut()[map as usize].push((name.into(), value.into()));
+    }
+
+    pub fn map(&self, map: Map) -> Vec<(String, String)> {
+        let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
+        self.maps.borrow()[map as usize].iter().map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    /// All lines of the log, one string.
+    pub fn log_text(&self) -> String {
+        self.lines.borrow().iter().map(|(level, text)| format!("{level:?} {text}\n")).collect()
+    }
+
+    fn check(&self, call: Call) -> Answer<()> {
+        call.check(self.phase.get(), &self.settings.capabilities)
+    }
+
+    fn bytes_of(&self, side: Side) -> Vec<u8> {
+        self.bodies.borrow()[side as usize].clone()
+    }
+}
+
+impl Host for Fake {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn header(&self, map: Map, name: &[u8], each: &mut dyn FnMut(&[u8])) -> Answer<()> {
+        self.check(HeaderOp::Get.on(map))?;
+        for (known, value) in &self.maps.borrow()[map as usize] {
+            if known.eq_ignore_ascii_case(name) {
+                each(value);
+            }
+        }
+        Ok(())
+    }
+
+    fn headers(&self, map: Map, each: &mut dyn FnMut(&[u8], &[u8])) -> Answer<()> {
+        self.check(HeaderOp::Pairs.on(map))?;
+        for (name, value) in &self.maps.borrow()[map as usize] {
+            each(name, value);
+        }
+        Ok(())
+    }
+
+    fn set_header(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()> {
+        self.check(HeaderOp::Set.on(map))?;
+        let pairs = &mut self.maps.borrow_mut()[map as usize];
+        pairs.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        pairs.push((name.into(), value.into()));
+        Ok(())
+    }
+
+    fn add_header(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()> {
+        self.check(HeaderOp::Add.on(map))?;
+        self.maps.borrow_mut()[map as usize].push((name.into(), value.into()));
+        Ok(())
+    }
+
+    fn remove_header(&self, map: Map, name: &[u8]) -> Answer<()> {
+        self.check(HeaderOp::Remove.on(map))?;
+        self.maps.borrow_mut()[map as usize].retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        Ok(())
+    }
+
+    fn set_headers(&self, map: Map, pairs: &[(&[u8], &[u8])]) -> Answer<()> {
+        self.check(HeaderOp::Set.on(map))?;
+        self.maps.borrow_mut()[map as usize] = pairs.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+        Ok(())
+    }
+
+    fn body(&self, side: Side) -> Answer<Bytes> {
+        self.check(if side == Side::Request { Call::RequestBody } else { Call::ResponseBody })?;
+        Ok(self.bytes_of(side).into())
+    }
+
+    fn set_body(&self, side: Side, range: Range<usize>, bytes: &[u8]) -> Answer<()> {
+        self.check(if side == Side::Request { Call::RequestSetBody } else { Call::ResponseSetBody })?;
+        let body = &mut self.bodies.borrow_mut()[side as usize];
+        let start = range.start.min(body.len());
+        let end = range.end.clamp(start, body.len());
+        body.splice(start..end, bytes.iter().copied());
+        Ok(())
+    }
+
+    fn respond(&self, answer: LocalAnswer) -> Answer<()> {
+        self.check(Call::Respond)?;
+        self.answers.borrow_mut().push(answer);
+        Ok(())
+    }
+
+    fn resume(&self, side: Side) -> Answer<()> {
+        self.resumed.borrow_mut().push(side);
+        Ok(())
+    }
+
+    fn abort(&self) -> Answer<()> {
+        self.check(Call::Close)?;
+        self.aborted.set(true);
+        Ok(())
+    }
+
+    fn callout(&self, target: &str, request: CalloutRequest) -> Answer<Token> {
+        self.check(Call::HttpCall)?;
+        Call::HttpCall.check_named(&self.settings.capabilities, target)?;
+        self.callouts.borrow_mut().push((target.to_owned(), request));
+        Ok(Token(40 + self.callouts.borrow().len() as u32))
+    }
+
+    fn sleep(&self, duration: Duration) -> Answer<Token> {
+        self.check(Call::Sleep)?;
+        self.sleeps.borrow_mut().push(duration);
+        Ok(Token(90))
+    }
+
+    fn set_tick(&self, period: Duration) -> Answer<()> {
+        self.check(Call::SetTick)?;
+        self.tick.set(Some(period));
+        Ok(())
+    }
+
+    fn property(&self, path: &[&str]) -> Answer<Value> {
+        self.check(Call::PropertyGet)?;
+        self.properties.borrow().get(&path.join(".")).cloned().ok_or_else(Refusal::not_found)
+    }
+
+    fn set_property(&self, path: &[&str], value: &[u8]) -> Answer<()> {
+        self.check(Call::CtxSet)?;
+        self.properties.borrow_mut().insert(path.join("."), Value::Bytes(value.to_vec()));
+        Ok(())
+    }
+
+    fn dict_get(&self, dict: &str, key: &[u8]) -> Answer<(Bytes, u32)> {
+        let found = self.dict.borrow().get(&(dict.to_owned(), key.to_vec())).cloned();
+        found.map(|(value, version)| (value.into(), version)).ok_or_else(Refusal::not_found)
+    }
+
+    fn dict_set(&self, dict: &str, key: &[u8], value: Option<&[u8]>, version: Option<u32>) -> Answer<()> {
+        let place = (dict.to_owned(), key.to_vec());
+        let mut all = self.dict.borrow_mut();
+        let now = all.get(&place).map_or(0, |(_, version)| *version);
+        if version.is_some_and(|wanted| wanted != now) {
+            return Err(Refusal::new(Status::CasMismatch, "changed meanwhile"));
+        }
+        all.insert(place, (value.expect("proxy-wasm never deletes").to_vec(), now + 1));
+        Ok(())
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Answer<MetricId> {
+        let mut metrics = self.metrics.borrow_mut();
+        metrics.push((kind, name.to_owned(), 0));
+        Ok(MetricId(metrics.len() as u32))
+    }
+
+    fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()> {
+        let mut metrics = self.metrics.borrow_mut();
+        metrics.get_mut(metric.0 as usize - 1).ok_or_else(Refusal::not_found)?.2 += by;
+        Ok(())
+    }
+
+    fn record_metric(&self, metric: MetricId, value: u64) -> Answer<()> {
+        let mut metrics = self.metrics.borrow_mut();
+        metrics.get_mut(metric.0 as usize - 1).ok_or_else(Refusal::not_found)?.2 = value as i64;
+        Ok(())
+    }
+
+    fn metric(&self, metric: MetricId) -> Answer<u64> {
+        let metrics = self.metrics.borrow();
+        Ok(metrics.get(metric.0 as usize - 1).ok_or_else(Refusal::not_found)?.2 as u64)
+    }
+
+    fn log(&self, level: LogLevel, message: &str) {
+        self.lines.borrow_mut().push((level, message.to_owned()));
+    }
+
+    fn log_level(&self) -> LogLevel {
+        self.lowest.get()
+    }
+
+    fn now(&self) -> Duration {
+        Duration::new(1_700_000_000, 5)
+    }
+}
+
+/// A file of its own for each module; gone when dropped.
+struct File(PathBuf);
+
+impl File {
+    fn new(bytes: &[u8]) -> File {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("forebay-module-{}-{}.wasm", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        File(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+pub fn load_bytes(bytes: &[u8]) -> Result<Arc<dyn Plugin>, LoadError> {
+    forebay_wasm::load(&File::new(bytes).0)
+}
+
+/// Loads a whole module in text form.
+pub fn load_text(text: &str) -> Result<Arc<dyn Plugin>, LoadError> {
+    load_bytes(&wat::parse_str(text).unwrap())
+}
+
+/// A 0.2.1 module with a page of memory and an allocator; `imports` come first, as they must.
+/// The allocator gives blocks from 32768 on.
+pub fn module(imports: &str, body: &str) -> String {
+    module_of("0_2_1", imports, body)
+}
+
+pub fn module_of(version: &str, imports: &str, body: &str) -> String {
+    format!(
+        r#"(module
+        {imports}
+        (memory (export "memory") 1)
+        (global $next (mut i32) (i32.const 32768))
+        (func (export "proxy_abi_version_{version}"))
+        (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+            (local $at i32)
+            (local.set $at (global.get $next))
+            (global.set $next (i32.add (global.get $next) (local.get $size)))
+            (local.get $at))
+        {body})"#
+    )
+}
+
+/// An instance with one exchange open, as context 2.
+pub struct Tried {
+    pub host: Rc<Fake>,
+    pub instance: Box<dyn Instance>,
+}
+
+pub const EXCHANGE: ContextId = ContextId(2);
+
+impl Tried {
+    pub fn start(plugin: &dyn Plugin, host: Rc<Fake>) -> Result<Tried, Fault> {
+        let phase = host.phase.replace(Phase::Start);
+        let mut instance = plugin.instantiate(host.clone())?;
+        host.phase.set(phase);
+        instance.open(EXCHANGE, host.clone())?;
+        Ok(Tried { host, instance })
+    }
+
+    pub fn text(text: &str) -> Tried {
+        Tried::text_with(text, Fake::new())
+    }
+
+    pub fn text_with(text: &str, host: Rc<Fake>) -> Tried {
+        let plugin = load_text(text).unwrap();
+        Tried::start(&*plugin, host).unwrap()
+    }
+
+    pub fn call(&mut self, event: abi::Event<'_>) -> Result<abi::Action, Fault> {
+        self.instance.call(EXCHANGE, event)
+    }
+
+    pub fn request(&mut self) -> Result<abi::Action, Fault> {
+        self.call(abi::Event::RequestHeaders { end_of_stream: true })
+    }
+}
+
+/// The fault of an instance that must not start.
+pub fn start_fault(text: &str, host: Rc<Fake>) -> Fault {
+    match Tried::start(&*load_text(text).unwrap(), host) {
+        Ok(_) => panic!("it started"),
+        Err(fault) => fault,
+    }
+}

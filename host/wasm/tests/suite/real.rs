@@ -1,0 +1,81 @@
+//! A module that the Rust SDK made, driven like an exchange.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use abi::{Action, Callbacks, Event, Map, MetricKind, Phase, Verdict};
+use bytes::Bytes;
+
+use super::fake::{EXCHANGE, Fake, Tried};
+
+/// The plugin of the repository, built with the same script that `forebay plugin build` runs.
+/// The first time on a machine that sets the target up, which takes a minute.
+fn build(plugin: &str) -> PathBuf {
+    static TOOLCHAIN: OnceLock<PathBuf> = OnceLock::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let toolchain = TOOLCHAIN.get_or_init(|| {
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));
+        let toolchain = cache.join("forebay/wasm-toolchain");
+        let script = root.join("sdk-wasm/setup-wasm-target");
+        assert!(Command::new("bash").arg(script).arg(&toolchain).status().unwrap().success());
+        toolchain
+    });
+    let dir = root.join("plugins/wasm").join(plugin);
+    let mut cargo = Command::new(toolchain.join("bin/cargo"));
+    cargo.args(["build", "--release", "--locked", "--target", "wasm32-wasip1"]).current_dir(&dir);
+    for name in ["RUSTC", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR"] {
+        cargo.env_remove(name);
+    }
+    assert!(cargo.status().unwrap().success());
+    dir.join(format!("target/wasm32-wasip1/release/{}.wasm", plugin.replace('-', "_")))
+}
+
+#[test]
+fn the_header_filter_does_its_work_in_rust() {
+    let plugin = forebay_wasm::load(&build("header-filter")).unwrap();
+    assert!(plugin.callbacks().contains(Callbacks::REQUEST_HEADERS | Callbacks::RESPONSE_HEADERS));
+    let host = Fake::new();
+    for (name, value) in [(":authority", "shop.test"), ("user-agent", "a bot"), ("x-id", "7")] {
+        host.put(Map::RequestHeaders, name, value);
+    }
+    let mut tried = Tried::start(&*plugin, host.clone()).unwrap();
+    assert_eq!(tried.request().unwrap(), Action::Continue);
+    let headers = host.map(Map::RequestHeaders);
+    assert_eq!(headers[3..], [("x-edge".into(), "shop.test/7".into()), ("x-seen".into(), "bot".into())]);
+    host.phase.set(Phase::Response);
+    host.put(Map::ResponseHeaders, "server", "origin");
+    assert_eq!(tried.call(Event::ResponseHeaders { end_of_stream: true }).unwrap(), Action::Continue);
+    assert_eq!(host.map(Map::ResponseHeaders), [("x-served-by".to_owned(), "forebay".to_owned())]);
+    host.phase.set(Phase::Log);
+    tried.call(Event::Log).unwrap();
+    tried.instance.close(EXCHANGE);
+    assert!(tried.instance.healthy());
+    assert_eq!(host.log_text(), "");
+}
+
+#[test]
+fn shop_headers_sets_what_its_configuration_says_and_counts() {
+    let plugin = forebay_wasm::load(&build("shop-headers")).unwrap();
+    let host = Fake::with(|settings| {
+        settings.config = Bytes::from_static(br#"{"request":{"x-shop":"1"},"response":{"x-by":"edge"}}"#);
+    });
+    let mut tried = Tried::start(&*plugin, host.clone()).unwrap();
+    tried.request().unwrap();
+    assert_eq!(host.map(Map::RequestHeaders), [("x-shop".to_owned(), "1".to_owned())]);
+    host.phase.set(Phase::Response);
+    tried.call(Event::ResponseHeaders { end_of_stream: true }).unwrap();
+    assert_eq!(host.map(Map::ResponseHeaders), [("x-by".to_owned(), "edge".to_owned())]);
+    assert_eq!(*host.metrics.borrow(), [(MetricKind::Counter, "requests_total".to_owned(), 1)]);
+    assert_eq!(host.log_text(), "");
+}
+
+#[test]
+fn a_configuration_that_a_plugin_refuses_is_a_fault_with_its_reason() {
+    let plugin = forebay_wasm::load(&build("shop-headers")).unwrap();
+    let host = Fake::with(|settings| settings.config = Bytes::from_static(br#"{"requset":{}}"#));
+    let fault = Tried::start(&*plugin, host).map(|_| ()).unwrap_err();
+    assert_eq!(fault.verdict, Verdict::Config);
+    assert!(fault.message.contains("unknown field `requset`"), "{fault}");
+}
