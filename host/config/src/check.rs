@@ -36,6 +36,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     let plugin_names = Names::collect("plugin", &raw.plugins, |plugin| plugin.name.as_ref(), errors);
     Names::collect("route", &raw.routes, |route| route.name.as_ref(), errors);
 
+    edge::refuse_unheard_pools(raw, errors);
     let edge = raw.edge.as_ref().map(|edge| edge::edge(edge, &folder, errors));
     let aggregator = raw.aggregator.as_ref().map(|aggregator| edge::aggregator(aggregator, &folder, errors));
     edge::refuse_shared_addresses(raw, errors);

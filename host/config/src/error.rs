@@ -39,6 +39,9 @@ pub struct Errors {
     list: Vec<Error>,
 }
 
+/// How many words a message lists.
+const LISTED: usize = 20;
+
 impl Place {
     pub(crate) fn root() -> Place {
         Place { line: 0, column: 0, path: Arc::from("") }
@@ -81,8 +84,14 @@ impl Problem {
         word: &str,
         words: impl IntoIterator<Item = &'a str> + Clone,
     ) -> Problem {
-        let list: Vec<&str> = words.clone().into_iter().collect();
-        let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+        let mut list: Vec<&str> = words.clone().into_iter().collect();
+        // A region may have hundreds of pools, and as many errors that would list them all.
+        let more = list.len().saturating_sub(LISTED);
+        list.truncate(LISTED);
+        let mut list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+        if more > 0 {
+            list += &format!(" and {more} more");
+        }
         Problem::found(found).allowed(format!("{all}: {list}")).near(near_miss(word, words))
     }
 }

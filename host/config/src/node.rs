@@ -61,8 +61,7 @@ impl Node {
             Ok(None) => Ok(Node { place: Place::root().at(1, 1), kind: Kind::Null }),
             Err(error) => {
                 let (line, column) = error.location().map_or((1, 1), position);
-                let text = error.without_snippet().to_string();
-                Err((Place::root().at(line, column), Problem::found(format!("not YAML: {}", without_place(&text)))))
+                Err((Place::root().at(line, column), refusal(error.without_snippet())))
             }
         }
     }
@@ -86,6 +85,21 @@ pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end].escape_debug()),
         None => text.escape_debug().to_string(),
+    }
+}
+
+fn refusal(error: &serde_saphyr::Error) -> Problem {
+    let text = error.to_string();
+    match error {
+        // Depth, size, or aliases of aliases that would grow to it; known by its text, as it comes
+        // wrapped where it is found within an alias.
+        _ if text.contains("budget breached") => {
+            Problem::found("more values, or deeper ones, than a region file may hold")
+        }
+        serde_saphyr::Error::MultipleDocuments { .. } => {
+            Problem::found("a second document after \"---\"").allowed("allowed: one document")
+        }
+        _ => Problem::found(format!("not YAML: {}", without_place(&text))),
     }
 }
 

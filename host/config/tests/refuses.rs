@@ -40,7 +40,8 @@ fn edge(keys: &str) -> String {
 
 /// A pool with these keys, from line 4 on.
 fn pool(keys: &str) -> String {
-    format!("edge: {{listeners: [{{address: '127.0.0.1:0'}}]}}\npools:\n  - name: shop\n{keys}")
+    let edge = "edge: {listeners: [{address: '127.0.0.1:0'}], aggregators: ['http://a:1']}";
+    format!("{edge}\npools:\n  - name: shop\n{keys}")
 }
 
 /// A scaling that is right but for these keys, from line 6 on.
@@ -146,6 +147,45 @@ fn what_is_no_yaml_is_one_error_with_its_line() {
     let found = errors("edge:\n\tdrain: 1s\n");
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("region.yaml:2: not YAML: "), "{found:?}");
+}
+
+#[test]
+fn a_file_is_one_document_of_a_bounded_size() {
+    refused(
+        &format!("{RIGHT}---\nedge: {{}}\n"),
+        &["region.yaml:5: a second document after \"---\"; allowed: one document"],
+    );
+    let aliases: String = ('b'..='j')
+        .zip('a'..='i')
+        .map(|(name, of)| format!("{name}: &{name} [{}]\n", vec![format!("*{of}"); 10].join(",")))
+        .collect();
+    let found = errors(&format!("a: &a [x,x,x,x,x,x,x,x,x,x]\n{aliases}"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].ends_with(": more values, or deeper ones, than a region file may hold"), "{found:?}");
+    let found = errors(&format!("edge: {}", "[".repeat(5000)));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("region.yaml:1: "), "{found:?}");
+}
+
+#[test]
+fn lines_are_counted_whatever_ends_them() {
+    refused(
+        &format!("\u{feff}{}log:\r\n  # größer\r\n  formt: json\r\n", RIGHT.replace('\n', "\r\n")),
+        &[
+            "region.yaml:6: log.formt: unknown key \"formt\"; keys are: format, filter, access; did you mean \"format\"?",
+        ],
+    );
+}
+
+#[test]
+fn a_long_list_is_cut() {
+    let pools: Vec<String> = (0..30).map(|i| format!("{{name: pool-{i}, origins: ['127.0.0.1:80']}}")).collect();
+    let found = errors(&format!(
+        "edge: {{listeners: [{{address: '127.0.0.1:0'}}]}}\nroutes: [{{name: a, pool: pool-30}}]\npools: [{}]\n",
+        pools.join(", ")
+    ));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("pool-18, pool-19 and 10 more; did you mean \"pool-"), "{found:?}");
 }
 
 #[test]
@@ -379,6 +419,23 @@ fn a_pool_has_origins_or_scaling() {
             "region.yaml:4: pools[0].origins[1]: found port 0; allowed: a port from 1 to 65535",
             "region.yaml:4: pools[0].origins[2]: 127.0.0.1:80 is given twice",
         ],
+    );
+}
+
+#[test]
+fn an_edge_hears_of_the_origins_that_scaling_starts() {
+    let heard = scaling("      actuator: dry_run\n");
+    refused(&heard, &[]);
+    let unheard = heard.replace(", aggregators: ['http://a:1']", "");
+    refused(
+        &unheard,
+        &["region.yaml:3: pools[0]: this edge would never hear of its origins: \"edge.aggregators\" is empty; \
+           needed: an aggregator to report to, or \"origins\""],
+    );
+    refused(&unheard.replace("- name: shop", "- name: shop\n    origins: ['127.0.0.1:80']"), &[]);
+    refused(
+        &unheard.replace("edge: {listeners: [{address: '127.0.0.1:0'}]}", "aggregator: {address: '127.0.0.1:0'}"),
+        &[],
     );
 }
 

@@ -131,3 +131,16 @@ pub fn refuse_shared_addresses(raw: &File, errors: &mut Errors) {
         taken.push((socket, &address.place));
     }
 }
+
+/// An edge that asks no aggregator hears of no origins but those that are listed.
+pub fn refuse_unheard_pools(raw: &File, errors: &mut Errors) {
+    let Some(edge) = raw.edge.as_ref().filter(|edge| edge.aggregators.is_empty() && edge.aggregators.complete) else {
+        return;
+    };
+    for pool in raw.pools.iter().filter(|pool| pool.scaling.is_some() && pool.origins.is_empty()) {
+        if !errors.has_under(&pool.place) && !errors.has_under(&edge.place.key("aggregators")) {
+            let problem = Problem::found("this edge would never hear of its origins: \"edge.aggregators\" is empty");
+            errors.add(&pool.place, problem.allowed("needed: an aggregator to report to, or \"origins\""));
+        }
+    }
+}
