@@ -8,7 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use wire::Stage;
 
 use crate::membership::{Member, Memberships};
 use crate::origin::{health, warm};
+use crate::report::Counts;
 use crate::report::reporter::{self, Answering};
 use crate::worker::Shared;
 use crate::{admin, membership};
@@ -41,12 +42,13 @@ pub fn start(shared: Arc<Shared>, metrics: PrometheusHandle, admin: Option<TcpLi
     }
     let address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let base = Counts::none(Instant::now());
     let (stop, mut stopped) = watch::channel(false);
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
             tokio::select! {
-                () = run(shared, metrics, admin) => {}
+                () = run(shared, metrics, admin, base) => {}
                 _ = stopped.wait_for(|stop| *stop) => {}
             }
         });
@@ -75,14 +77,14 @@ impl Drop for Control {
     }
 }
 
-async fn run(shared: Arc<Shared>, metrics: PrometheusHandle, admin: Option<TcpListener>) {
+async fn run(shared: Arc<Shared>, metrics: PrometheusHandle, admin: Option<TcpListener>, base: Counts) {
     if let Some(listener) = admin {
         tokio::task::spawn_local(admin::serve(shared.clone(), metrics.clone(), listener));
     }
     tokio::task::spawn_local(publish(shared.clone(), metrics));
     let boot = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let boot = u64::try_from(boot.as_millis()).unwrap_or(u64::MAX);
-    let mut watched = Watched { boot, ..Watched::default() };
+    let mut watched = Watched { boot, base: Some(base), ..Watched::default() };
     let mut changes = shared.membership.changes();
     loop {
         changes.borrow_and_update();
@@ -106,6 +108,8 @@ async fn publish(shared: Arc<Shared>, metrics: PrometheusHandle) {
 #[derive(Default)]
 struct Watched {
     boot: u64,
+    /// For the aggregators that the edge starts with: they are told of all that was counted.
+    base: Option<Counts>,
     answering: Answering,
     reporters: Tasks<String>,
     checks: Tasks<OriginKey>,
@@ -127,8 +131,11 @@ impl Watched {
         let snapshot = shared.snapshot.load_full();
         let aggregators = snapshot.region.edge.iter().flat_map(|edge| edge.aggregators.iter().cloned());
         let (boot, answering) = (self.boot, &self.answering);
+        let first = self.base.take();
         self.reporters.set(aggregators.map(|one| (one, ())), |aggregator, ()| {
-            tokio::task::spawn_local(reporter::run(shared.clone(), aggregator.clone(), boot, answering.clone()))
+            let base = first.clone().unwrap_or_else(|| Counts::take(&shared.membership, Instant::now()));
+            let (shared, aggregator) = (shared.clone(), aggregator.clone());
+            tokio::task::spawn_local(reporter::run(shared, aggregator, boot, base, answering.clone()))
         });
         let (checked, warmed) = wanted(&shared.membership);
         self.checks.set(checked, |_, (pool, member)| tokio::task::spawn_local(health::watch(pool, member)));

@@ -41,6 +41,11 @@ impl Counts {
         Counts { at, pools }
     }
 
+    /// Nothing counted yet.
+    pub fn none(at: Instant) -> Counts {
+        Counts { at, pools: BTreeMap::new() }
+    }
+
     /// Leaves rejects that outnumber the requests since `earlier` to a later report: a slow answer
     /// is shed in another period than it was asked for, and aggregators rightly call more rejects
     /// than requests impossible.

@@ -41,15 +41,15 @@ impl Answering {
 }
 
 /// Reports to one aggregator until it is dropped. `aggregator` is `http://host:port` as the file
-/// has it; `boot` is when this run of the edge began.
-pub async fn run(shared: Arc<Shared>, aggregator: String, boot: u64, answering: Answering) {
+/// has it; `boot` is when this run of the edge began, `base` what it need not be told.
+pub async fn run(shared: Arc<Shared>, aggregator: String, boot: u64, base: Counts, answering: Answering) {
     let Some(authority) = authority(&aggregator) else {
         tracing::error!(target: "forebay::report", aggregator, "no reports: the address is not http://host:port");
         return;
     };
     let mut reporter = Reporter {
         link: Link::new(authority, false, MOST_BODY),
-        outbox: Outbox::new(edge_of(&shared).name, boot, Counts::take(&shared.membership, Instant::now())),
+        outbox: Outbox::new(edge_of(&shared).name, boot, base),
         target: format!("{}/v1/reports", aggregator.trim_end_matches('/')),
         failing: false,
         refusing: false,
