@@ -89,13 +89,13 @@ impl Series {
         share.errors += report.errors as f64 * part;
     }
 
-    /// The mean over the `window` before `now` of the edges that `counts` lets count; `None` if
-    /// none of them reported in it.
+    /// The mean over the seconds that the `window` before `now` touches, of the edges that `counts`
+    /// lets count; `None` if none of them reported in it.
     pub fn level(&self, window: Duration, now: Timestamp, counts: impl Fn(EdgeId) -> bool) -> Option<Level> {
         let first = stamp::earlier(now, window).as_millisecond().div_euclid(1000);
         let last = now.as_millisecond().div_euclid(1000);
         let mut sums: BTreeMap<EdgeId, Share> = BTreeMap::new();
-        let from = self.buckets.partition_point(|bucket| bucket.second <= first);
+        let from = self.buckets.partition_point(|bucket| bucket.second < first);
         for share in self.buckets.range(from..).take_while(|b| b.second <= last).flat_map(|b| &b.shares) {
             if !counts(share.edge) {
                 continue;

@@ -1,0 +1,207 @@
+//! Scripts with explicit times: a region in code, edges that are only their reports, and origins
+//! that boot when the script says so.
+#![allow(dead_code)] // Each test file uses its part.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::region::*;
+use forebay_scaler as scaler;
+use jiff::Timestamp;
+use scaler::region::Applied;
+use scaler::{Actions, Decision, Event, Limit, Observed};
+use wire::{OriginReport, PoolReport, Report, Stage};
+
+pub fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// 1 to 8 origins, 10 requests a second each over 10 s, no limits on steps, no stabilisation.
+pub fn scaling() -> Scaling {
+    Scaling {
+        floor: 1,
+        ceiling: 8,
+        reactive: Some(Reactive { requests_per_origin: 10.0, window: secs(10), headroom: 1.0 }),
+        schedules: Vec::new(),
+        lead: secs(60),
+        step_up: 100,
+        step_down: 100,
+        stabilisation: Duration::ZERO,
+        actuator: Actuator::DryRun,
+    }
+}
+
+pub fn evening() -> Schedule {
+    Schedule {
+        name: "evening".into(),
+        cron: "0 18 * * *".into(),
+        zone: "Europe/Berlin".into(),
+        duration: secs(2 * 3600),
+        floor: 5,
+        lead: secs(60),
+    }
+}
+
+pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
+    let pool = Pool {
+        name: "shop".into(),
+        origins: listed.to_vec(),
+        balance: Balance::RoundRobin,
+        http2: false,
+        timeouts: PoolTimeouts { response: secs(30), body: secs(60), ..PoolTimeouts::default() },
+        idle_connections: 8,
+        health: None,
+        warmup: Some(Warmup { path: "/".into(), requests: 1, timeout: secs(20) }),
+        slow_start: Duration::ZERO,
+        scaling: Some(scaling),
+    };
+    Arc::new(Region {
+        edge: None,
+        aggregator: Some(Aggregator {
+            address: "127.0.0.1:0".parse().unwrap(),
+            region: "test".into(),
+            journal: None,
+            tick: secs(1),
+            stale_after: secs(5),
+        }),
+        log: Log { format: LogFormat::Json, filter: "info".into(), access: false },
+        plugins: BTreeMap::new(),
+        routes: Vec::new(),
+        pools: [("shop".to_string(), Arc::new(pool))].into(),
+    })
+}
+
+/// The script: what happens, in order, at a time that only it moves.
+pub struct Script {
+    pub now: Timestamp,
+    pub region: scaler::Region,
+    pub decisions: Vec<Decision>,
+    /// What runs, as an actuator would see it.
+    pub origins: Vec<Observed>,
+    seq: u64,
+    port: u16,
+}
+
+impl Script {
+    pub fn new(scaling: Scaling, now: &str) -> Script {
+        Script::with(region(scaling, &[]), now)
+    }
+
+    pub fn with(config: Arc<Region>, now: &str) -> Script {
+        let now = at(now);
+        let region = scaler::Region::new(&config, now);
+        let mut script = Script { now, region, decisions: Vec::new(), origins: Vec::new(), seq: 0, port: 9000 };
+        script.observe();
+        script
+    }
+
+    pub fn observe(&mut self) {
+        let origins = self.origins.clone();
+        self.apply(Event::Observed { pool: "shop".into(), origins });
+    }
+
+    pub fn apply(&mut self, event: Event) -> Applied {
+        self.region.apply(event, self.now).unwrap()
+    }
+
+    /// A report of `edge` of so many requests in the last second.
+    pub fn report(&mut self, edge: &str, requests: u64) -> Applied {
+        let report = self.make_report(edge, PoolReport { requests, ..PoolReport::default() });
+        self.apply(Event::Report(report))
+    }
+
+    pub fn make_report(&mut self, edge: &str, pool: PoolReport) -> Report {
+        self.seq += 1;
+        Report {
+            version: 1,
+            edge: edge.into(),
+            boot: 1,
+            seq: self.seq,
+            period_ms: 1000,
+            pools: [("shop".to_string(), pool)].into(),
+        }
+    }
+
+    /// Asks, and lets every decision stand.
+    pub fn step(&mut self) -> Actions {
+        let actions = self.region.next(self.now);
+        for decision in &actions.decisions {
+            self.apply(Event::Decided(Box::new(decision.clone())));
+            self.decisions.push(decision.clone());
+        }
+        if actions.decisions.is_empty() { actions } else { self.region.next(self.now) }
+    }
+
+    /// One second later.
+    pub fn pass(&mut self) {
+        self.now += secs(1);
+    }
+
+    /// So many seconds in which each of `edges` reports the load given for it and pools are decided.
+    pub fn run(&mut self, seconds: u64, edges: &[(&str, u64)]) {
+        for _ in 0..seconds {
+            self.pass();
+            for (edge, load) in edges {
+                self.report(edge, *load);
+            }
+            self.step();
+        }
+    }
+
+    pub fn last(&self) -> &Decision {
+        self.decisions.last().expect("something was decided")
+    }
+
+    pub fn count(&self) -> u32 {
+        self.last().to
+    }
+
+    /// A process starts, as an actuator would see it.
+    pub fn launch(&mut self) -> SocketAddr {
+        self.port += 1;
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let launched_at = self.now;
+        self.origins.push(Observed { address, launched_at, ready_at: None, serving_at: None });
+        self.observe();
+        address
+    }
+
+    pub fn ready(&mut self, address: SocketAddr) {
+        let now = self.now;
+        self.origins.iter_mut().find(|origin| origin.address == address).unwrap().ready_at = Some(now);
+        self.observe();
+    }
+
+    pub fn ends(&mut self, address: SocketAddr) {
+        self.origins.retain(|origin| origin.address != address);
+        self.observe();
+    }
+
+    /// A report that says what the edge knows of origins; answered, so that it knows who drains.
+    pub fn report_origins(&mut self, edge: &str, requests: u64, origins: &[(SocketAddr, bool, u64)]) {
+        let origins = origins.iter().map(|(address, warmed, in_flight)| {
+            let report = OriginReport { requests: 0, in_flight: *in_flight, healthy: true, warmed: *warmed };
+            (*address, report)
+        });
+        let pool = PoolReport { requests, origins: origins.collect(), ..PoolReport::default() };
+        let report = self.make_report(edge, pool);
+        self.apply(Event::Report(report));
+        self.step();
+        self.region.answer(edge, self.now);
+    }
+
+    pub fn stage(&mut self, address: SocketAddr) -> Option<Stage> {
+        let members = self.region.membership(self.now).pools.remove("shop")?;
+        members.iter().find(|member| member.address == address).map(|member| member.stage)
+    }
+}
+
+pub fn limits(decision: &Decision) -> Vec<Limit> {
+    decision.clamps.iter().map(|clamp| clamp.limit).collect()
+}
