@@ -21,12 +21,12 @@ pub enum Actuator {
 }
 
 impl Actuator {
-    /// Finds what an earlier run left. `wake` is told when something becomes ready.
-    pub fn new(pool: &str, config: &Config, wake: Arc<Notify>, now: Timestamp) -> Actuator {
+    /// `wake` is told when something becomes ready.
+    pub fn new(pool: &str, config: &Config, wake: Arc<Notify>) -> Actuator {
         match config {
             Config::DryRun => Actuator::DryRun(dry_run::DryRun),
             Config::Process(config) => {
-                let process = process::Process::adopt(pool.to_string(), config.clone(), wake, now);
+                let process = process::Process::new(pool.to_string(), config.clone(), wake);
                 Actuator::Process(Box::new(process))
             }
         }
@@ -48,10 +48,11 @@ impl Actuator {
         }
     }
 
-    /// All that run, those that were told to stop included until they are gone.
-    pub fn observe(&mut self, now: Timestamp) -> Vec<Observed> {
+    /// All that run, those that were told to stop included until they are gone, and those that an
+    /// earlier run left. `None`: it cannot be known now.
+    pub fn observe(&mut self, now: Timestamp) -> Option<Vec<Observed>> {
         match self {
-            Actuator::DryRun(dry) => dry.observe(),
+            Actuator::DryRun(dry) => Some(dry.observe()),
             Actuator::Process(process) => process.observe(now),
         }
     }

@@ -31,6 +31,8 @@ pub struct Steer {
     /// Of pools that left the file: watched until what they ran is gone.
     leaving: Vec<Actuator>,
     wake: Arc<Notify>,
+    /// When the gauges were set.
+    measured_at: Option<Timestamp>,
 }
 
 impl Steer {
@@ -42,17 +44,18 @@ impl Steer {
             // A pool that left the file since is unknown, and needs nothing.
             let _ = region.apply(Event::Adopted { pool, origins }, now);
         }
-        let mut steer = Steer { config, region, journal, actuators: BTreeMap::new(), leaving: Vec::new(), wake };
-        steer.make_actuators(now);
+        let mut steer =
+            Steer { config, region, journal, actuators: BTreeMap::new(), leaving: Vec::new(), wake, measured_at: None };
+        steer.make_actuators();
         steer
     }
 
-    fn make_actuators(&mut self, now: Timestamp) {
+    fn make_actuators(&mut self) {
         for (name, pool) in &self.config.pools {
             if let Some(scaling) = &pool.scaling
                 && !self.actuators.contains_key(name)
             {
-                let actuator = Actuator::new(name, &scaling.actuator, self.wake.clone(), now);
+                let actuator = Actuator::new(name, &scaling.actuator, self.wake.clone());
                 self.actuators.insert(name.clone(), actuator);
             }
         }
@@ -67,25 +70,21 @@ impl Steer {
                 metrics::counter!("forebay_aggregator_reports_total").increment(1);
             }
         }
-        // What the report brought about belongs into its answer; the loop looks again after.
-        self.step(now);
-        self.wake.notify_one();
+        // What the report brought about belongs into its answer. Acting on it is the loop's:
+        // looking at every process for every report of every edge would cost too much.
+        if self.decide(now).1 {
+            self.wake.notify_one();
+        }
         Ok(publish::answer(&mut self.region, &edge, now))
     }
 
     /// Observes, decides, writes down, acts. Returns when to step again at the latest.
     pub fn step(&mut self, now: Timestamp) -> Timestamp {
-        self.leaving.retain_mut(|actuator| !actuator.observe(now).is_empty());
+        self.leaving.retain_mut(|actuator| runs(actuator, now) > 0);
         let mut wake_at = now;
         for _ in 0..ROUNDS {
             self.observe(now);
-            let mut actions = self.region.next(now);
-            self.note(&actions, now);
-            if self.record(&actions.decisions, now) {
-                // The decisions stand now: what follows from them.
-                actions = self.region.next(now);
-                self.note(&actions, now);
-            }
+            let actions = self.decide(now).0;
             wake_at = actions.wake_at;
             if !self.act(&actions, now) {
                 break;
@@ -95,9 +94,22 @@ impl Steer {
         wake_at
     }
 
+    /// Moves stages, and lets decisions stand that are written down. What follows from them, and
+    /// whether anything changed.
+    fn decide(&mut self, now: Timestamp) -> (Actions, bool) {
+        let mut actions = self.region.next(now);
+        let mut changed = self.note(&actions, now);
+        if self.record(&actions.decisions, now) {
+            changed |= actions.decisions.iter().any(|decision| decision.from != decision.to);
+            actions = self.region.next(now);
+            changed |= self.note(&actions, now);
+        }
+        (actions, changed)
+    }
+
     fn observe(&mut self, now: Timestamp) {
         for (pool, actuator) in &mut self.actuators {
-            let origins = actuator.observe(now);
+            let Some(origins) = actuator.observe(now) else { continue };
             // Infallible: only reports are refused.
             let _ = self.region.apply(Event::Observed { pool: pool.clone(), origins }, now);
         }
@@ -136,8 +148,8 @@ impl Steer {
         stands
     }
 
-    /// Tells what moved, and lets a later run know who served.
-    fn note(&mut self, actions: &Actions, now: Timestamp) {
+    /// Tells what moved, and lets a later run know who served. Whether anything did.
+    fn note(&mut self, actions: &Actions, now: Timestamp) -> bool {
         for (pool, actions) in &actions.pools {
             for StageChange { address, from, to, because } in &actions.changes {
                 let to_name = to.map_or("stopped", Stage::name);
@@ -149,6 +161,7 @@ impl Steer {
                 }
             }
         }
+        actions.pools.values().any(|actions| !actions.changes.is_empty())
     }
 
     /// Carries out what stands. Whether there is something new to see.
@@ -157,15 +170,20 @@ impl Steer {
         for (pool, actions) in &actions.pools {
             let Some(actuator) = self.actuators.get_mut(pool) else { continue };
             if let Some(run) = actions.run {
-                let before = actuator.observe(now).len();
+                let before = runs(actuator, now);
                 actuator.set(run, &actions.stop, now);
-                news |= actuator.observe(now).len() != before;
+                news |= runs(actuator, now) != before;
             }
         }
         news
     }
 
+    /// Once a second: nobody asks for metrics more often.
     fn measure(&mut self, now: Timestamp) {
+        if self.measured_at.is_some_and(|at| at <= now && stamp::age(now, at) < Duration::from_secs(1)) {
+            return;
+        }
+        self.measured_at = Some(now);
         for pool in self.region.pools() {
             if let Some(view) = self.region.pool(&pool, now) {
                 publish::measure(&pool, &view);
@@ -198,7 +216,7 @@ impl Steer {
         self.config = config.clone();
         // Infallible: only reports are refused.
         let _ = self.region.apply(Event::Configured(config), now);
-        self.make_actuators(now);
+        self.make_actuators();
         Ok(())
     }
 
@@ -217,7 +235,7 @@ impl Steer {
     /// Whether all that were told to stop are gone.
     pub fn released(&mut self, now: Timestamp) -> bool {
         let actuators = self.actuators.values_mut().chain(&mut self.leaving);
-        actuators.map(|actuator| actuator.observe(now).len()).sum::<usize>() == 0
+        actuators.map(|actuator| runs(actuator, now)).sum::<usize>() == 0
     }
 
     /// The latest decisions, oldest first.
@@ -246,6 +264,10 @@ impl Steer {
     pub fn epoch(&self) -> u64 {
         self.region.epoch()
     }
+}
+
+fn runs(actuator: &mut Actuator, now: Timestamp) -> usize {
+    actuator.observe(now).map_or(0, |origins| origins.len())
 }
 
 fn open_journal(config: &config::Region) -> Journal {

@@ -242,3 +242,68 @@ fn a_reload_changes_bounds_and_keeps_origins_and_refuses_another_address() {
     wait_for("the origins of the pool that left to stop", || after.values().all(|pid| !is_alive(*pid)));
     aggregator.stop();
 }
+
+#[test]
+fn a_process_that_is_not_ours_is_neither_adopted_nor_signalled() {
+    let folder = Folder::new("foreign");
+    let setup = Setup::new(&folder.0);
+    // Its number stands in a state file, as it would if the origin had ended and the number had
+    // been given to someone else.
+    let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    std::fs::create_dir_all(folder.0.join("state")).unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let record = serde_json::json!({
+        "pool": "shop", "address": "127.0.0.1:9", "launched_at": "2026-01-01T00:00:00Z",
+        "ready_at": "2026-01-01T00:00:00Z", "serving_at": null,
+        "identity": { "pid": stranger.id(), "start_ticks": 1, "boot": boot.trim() }
+    });
+    std::fs::write(folder.0.join("state/shop-9.json"), record.to_string()).unwrap();
+    std::fs::write(folder.0.join("state/shop-10.json"), "{ torn").unwrap();
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let mut edge = Edge::new("e1", aggregator.address());
+    let members = edge.report_until("the floor", |members| count(members, Stage::Serving) == 2);
+    assert!(members.iter().all(|member| member.address.port() > 10), "{members:?}");
+    aggregator.stop_and_release();
+    assert!(stranger.try_wait().unwrap().is_none(), "it lives");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[test]
+fn an_origin_that_ignores_the_first_signal_is_killed_after_the_stop_timeout() {
+    let folder = Folder::new("stubborn");
+    let mut setup = Setup::new(&folder.0);
+    let script = format!("trap '' TERM; exec {} $0 50", setup.process().command[0]);
+    setup.process().command = vec!["sh".into(), "-c".into(), script, "{port}".into()];
+    setup.process().stop_timeout = Duration::from_millis(500);
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let mut edge = Edge::new("e1", aggregator.address());
+    edge.report_until("two serving", |members| count(members, Stage::Serving) == 2);
+    let before = pids(&folder);
+    let begin = std::time::Instant::now();
+    aggregator.stop_and_release();
+    assert!(begin.elapsed() >= Duration::from_millis(500), "it was asked first: {:?}", begin.elapsed());
+    assert!(before.values().all(|pid| !is_alive(*pid)));
+}
+
+#[test]
+fn two_aggregators_never_run_the_same_origins() {
+    let folder = Folder::new("two");
+    let mut setup = Setup::new(&folder.0);
+    let first = aggregator::start(setup.region()).unwrap();
+    let mut edge = Edge::new("e1", first.address());
+    edge.report_until("two serving", |members| count(members, Stage::Serving) == 2);
+    let before = pids(&folder);
+
+    setup.scaling.floor = 5;
+    let second = aggregator::start(setup.region()).unwrap();
+    let mut other = Edge::new("e2", second.address());
+    for _ in 0..10 {
+        assert!(!other.report().pools.contains_key("shop"), "it says nothing of a pool that it cannot know");
+    }
+    assert_eq!(pids(&folder), before);
+    first.stop();
+    other.report_until("five, once the first has ended", |members| members.len() == 5);
+    assert!(before.iter().all(|(address, pid)| pids(&folder).get(address) == Some(pid)), "and it adopted the two");
+    second.stop_and_release();
+}

@@ -111,3 +111,28 @@ fn questions_that_cannot_be_answered_say_what_can() {
     let error = aggregator::start(std::sync::Arc::new(taken)).err().unwrap();
     assert!(error.to_string().starts_with("aggregator.address 127.0.0.1:"), "{error}");
 }
+
+#[test]
+fn a_report_over_http2_is_taken_as_well() {
+    use http_body_util::{BodyExt, Full};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let folder = Folder::new("http2");
+    let mut setup = Setup::new(&folder.0);
+    setup.scaling.actuator = config::region::Actuator::DryRun;
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (status, body) = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(aggregator.address()).await.unwrap();
+        let io = TokioIo::new(stream);
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        let body = Full::new(bytes::Bytes::from(report(|_| ())));
+        let request = http::Request::post(format!("http://{}/v1/reports", aggregator.address())).body(body).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.into_body().collect().await.unwrap().to_bytes())
+    });
+    let membership: wire::Membership = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, membership.version), (200, 1));
+    aggregator.stop();
+}

@@ -9,7 +9,7 @@ mod ready;
 mod record;
 mod signal;
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -36,6 +36,10 @@ pub struct Process {
     pool: String,
     config: ProcessActuator,
     records: Records,
+    /// Nothing is known or done without it.
+    lock: Option<File>,
+    /// That the lock is not to be had has been logged.
+    told: bool,
     origins: Vec<Origin>,
     wake: Arc<Notify>,
     /// Starts in a row that came to nothing.
@@ -60,21 +64,42 @@ struct Stopping {
 }
 
 impl Process {
-    /// Takes over what an earlier run left running.
-    pub fn adopt(pool: String, config: ProcessActuator, wake: Arc<Notify>, now: Timestamp) -> Process {
+    pub fn new(pool: String, config: ProcessActuator, wake: Arc<Notify>) -> Process {
         let records = Records::new(&config.state_dir, &pool);
-        let mut process = Process { pool, config, records, origins: Vec::new(), wake, failures: 0, not_before: None };
-        for record in process.records.read() {
-            if !record.identity.is_alive() {
-                process.records.remove(&record);
-                continue;
+        let origins = Vec::new();
+        Process { pool, config, records, lock: None, origins, wake, failures: 0, not_before: None, told: false }
+    }
+
+    /// Takes over what an earlier run left running, once no other aggregator runs it: a restart
+    /// may overlap, and two that each keep a pool at its count would fight.
+    fn adopt(&mut self, now: Timestamp) -> bool {
+        let why = match self.records.lock() {
+            Ok(Some(lock)) => {
+                self.lock = Some(lock);
+                self.told = false;
+                for record in self.records.read() {
+                    self.adopt_one(record, now);
+                }
+                return true;
             }
-            let ran = stamp::age(now, record.launched_at);
-            tracing::info!(pool = process.pool, address = %record.address, pid = record.identity.pid, ?ran, "adopted");
-            let probe = record.ready_at.is_none().then(|| process.probe(record.address));
-            process.origins.push(Origin { record, child: None, probe, ordered: false, stopping: None });
+            Ok(None) => "another aggregator runs its origins".to_string(),
+            Err(error) => error.to_string(),
+        };
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::error!(pool = self.pool, state_dir = %self.config.state_dir.display(), why, "the pool waits");
         }
-        process
+        false
+    }
+
+    fn adopt_one(&mut self, record: Record, now: Timestamp) {
+        if !record.identity.is_alive() {
+            self.records.remove(&record);
+            return;
+        }
+        let ran = stamp::age(now, record.launched_at);
+        tracing::info!(pool = self.pool, address = %record.address, pid = record.identity.pid, ?ran, "adopted");
+        let probe = record.ready_at.is_none().then(|| self.probe(record.address));
+        self.origins.push(Origin { record, child: None, probe, ordered: false, stopping: None });
     }
 
     /// What changed holds for origins started from now on. Another state folder is another set
@@ -87,7 +112,11 @@ impl Process {
         true
     }
 
-    pub fn observe(&mut self, now: Timestamp) -> Vec<Observed> {
+    /// `None` while another aggregator runs the pool's origins.
+    pub fn observe(&mut self, now: Timestamp) -> Option<Vec<Observed>> {
+        if self.lock.is_none() && !self.adopt(now) {
+            return None;
+        }
         for mut origin in std::mem::take(&mut self.origins) {
             if origin.is_alive() {
                 self.watch(&mut origin, now);
@@ -102,7 +131,7 @@ impl Process {
             ready_at: origin.record.ready_at,
             serving_at: origin.record.serving_at,
         };
-        self.origins.iter().map(observed).collect()
+        Some(self.origins.iter().map(observed).collect())
     }
 
     /// Readiness, the boot's time-out, and the step from SIGTERM to SIGKILL.
@@ -150,6 +179,9 @@ impl Process {
     }
 
     pub fn set(&mut self, run: u32, stop: &[SocketAddr], now: Timestamp) {
+        if self.lock.is_none() {
+            return;
+        }
         let mut origins = std::mem::take(&mut self.origins);
         for origin in origins.iter_mut().filter(|origin| stop.contains(&origin.record.address)) {
             origin.ordered = true;

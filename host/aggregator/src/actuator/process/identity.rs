@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,15 +20,24 @@ impl Identity {
     /// Of a process that runs.
     pub fn of(pid: u32) -> io::Result<Identity> {
         let (_, start_ticks) = stat(pid)?;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_string();
-        Ok(Identity { pid, start_ticks, boot })
+        Ok(Identity { pid, start_ticks, boot: boot()?.to_string() })
     }
 
     /// It runs, and is the same. A zombie does not run.
     pub fn is_alive(&self) -> bool {
-        let state = stat(self.pid).map(|(state, _)| state);
-        !matches!(state, Ok('Z' | 'X') | Err(_)) && Identity::of(self.pid).is_ok_and(|now| now == *self)
+        let same = |(state, start)| start == self.start_ticks && !matches!(state, 'Z' | 'X');
+        stat(self.pid).is_ok_and(same) && boot().is_ok_and(|boot| boot == self.boot)
     }
+}
+
+/// The machine's, which does not change while we run.
+fn boot() -> io::Result<&'static str> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(boot) = BOOT.get() {
+        return Ok(boot);
+    }
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_string();
+    Ok(BOOT.get_or_init(|| boot))
 }
 
 /// State and start time from `/proc/PID/stat`.

@@ -1,7 +1,7 @@
 //! The small files by which a restarted aggregator finds the origins that run: one per origin,
 //! `POOL-PORT.json`, beside the origin's output in `POOL-PORT.log`.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,25 @@ impl Records {
         Ok(self.path(port, "log"))
     }
 
+    /// The right to run this pool's origins, for as long as the file is open. `None`: another
+    /// aggregator has it.
+    pub fn lock(&self) -> io::Result<Option<File>> {
+        fs::create_dir_all(&self.folder)?;
+        let file = File::create(self.folder.join(format!("{}.lock", self.stem())))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     fn path(&self, port: u16, kind: &str) -> PathBuf {
-        self.folder.join(format!("{}-{port}.{kind}", self.pool))
+        self.folder.join(format!("{}-{port}.{kind}", self.stem()))
+    }
+
+    /// The pool's name where a file's name may hold it. The record inside names the pool exactly.
+    fn stem(&self) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        self.pool.chars().map(plain).collect()
     }
 }
