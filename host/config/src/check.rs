@@ -73,7 +73,7 @@ fn one_of(place: &Place, keys: &[(&str, Option<&Place>)], needed: bool, errors: 
     let given: Vec<_> = keys.iter().filter_map(|(key, place)| Some((key, (*place)?))).collect();
     match given.as_slice() {
         [] if needed => {
-            errors.add(place, Problem::found("none of its kinds is given").allowed(format!("needed: one of {all}")))
+            errors.add(place, Problem::found(format!("none of {all} is given")).allowed("needed: one of them"))
         }
         [] | [_] => {}
         [(first, _), more @ ..] => {

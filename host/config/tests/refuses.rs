@@ -348,7 +348,7 @@ fn addresses_parse_and_are_given_once() {
 fn a_route_goes_to_a_pool_or_answers_and_not_both() {
     refused(
         &route("    plugins: []\n"),
-        &["region.yaml:3: routes[0]: none of its kinds is given; needed: one of \"pool\", \"respond\""],
+        &["region.yaml:3: routes[0]: none of \"pool\", \"respond\" is given; needed: one of them"],
     );
     refused(
         &route("    pool: shop\n    respond: {status: 204, body: x}\n"),
@@ -387,8 +387,8 @@ fn matches_are_checked_key_by_key() {
             "region.yaml:7: routes[0].match.methods[1]: found \"G T\"; allowed: a method in capitals such as GET",
             "region.yaml:8: routes[0].match.path.prefix: \"prefix\" stands beside \"exact\"; \
              allowed: one of \"exact\", \"prefix\", \"pattern\"",
-            "region.yaml:9: routes[0].match.headers[0]: none of its kinds is given; \
-             needed: one of \"exact\", \"pattern\", \"present\"",
+            "region.yaml:9: routes[0].match.headers[0]: none of \"exact\", \"pattern\", \"present\" is given; \
+             needed: one of them",
             "region.yaml:9: routes[0].match.headers[1].present: found false; \
              allowed: true; a header's absence is not matched",
         ],
@@ -551,7 +551,7 @@ fn plugin_files_are_there_and_built() {
             format!(
                 "region.yaml:7: plugins[2].lua: no main.lua in {base}/lua/empty; allowed: a Lua file, or a folder with a main.lua"
             ),
-            "region.yaml:8: plugins[3]: none of its kinds is given; needed: one of \"lua\", \"wasm\"".to_owned(),
+            "region.yaml:8: plugins[3]: none of \"lua\", \"wasm\" is given; needed: one of them".to_owned(),
             "region.yaml:9: plugins[4].wasm: \"wasm\" stands beside \"lua\"; allowed: one of \"lua\", \"wasm\""
                 .to_owned(),
             format!(
