@@ -3,7 +3,8 @@
 //!
 //! - here: texts, names and file paths, and what all forms of text have in common.
 //! - [`measure`]: durations and sizes. [`number`]: numbers and booleans. [`word`]: closed sets.
-//! - [`address`]: where something listens. [`http`]: parts of requests. [`time`]: schedules.
+//! - [`address`]: where something listens. [`http`]: parts of requests. [`pattern`]: patterns for
+//!   them. [`time`]: schedules.
 //! - [`capability`]: what a plugin may be granted.
 
 mod address;
@@ -11,6 +12,7 @@ mod capability;
 mod http;
 mod measure;
 mod number;
+mod pattern;
 mod time;
 mod word;
 
@@ -19,9 +21,10 @@ use crate::node::{Kind, Node};
 
 pub use address::{Address, AggregatorUrl, Ip};
 pub use capability::{Capability, NAMED_CAPABILITIES, PLAIN_CAPABILITIES};
-pub use http::{HeaderName, HeaderValue, Host, Method, Pattern, UrlPath};
+pub use http::{HeaderName, HeaderValue, Host, Method, UrlPath};
 pub use measure::{Period, Size, Span};
 pub use number::{Count, Positive, Ratio, Status, Workers};
+pub use pattern::Pattern;
 pub use time::{CronText, Zone};
 pub use word::{Alpn, Protocol};
 

@@ -1,6 +1,4 @@
-//! Parts of requests and responses: paths, hosts, methods, headers, and patterns for them.
-
-use regex::Regex;
+//! Parts of requests and responses: paths, hosts, methods, headers.
 
 use super::{Wrong, defaults, form};
 
@@ -66,48 +64,6 @@ form! {
         let fits = text.bytes().all(|b| b == b'\t' || (b >= 0x20 && b != 0x7f)) && text.trim() == text;
         if fits { Ok(text.to_owned()) } else { Err(Wrong::default()) }
     }
-}
-
-form! {
-    /// A regular expression for the whole value, in the syntax of Rust's regex crate, where
-    /// `\d`, `\w` and `\s` mean ASCII.
-    Pattern(Regex), "a regular expression for the whole value, such as /v[0-9]+/.*", { "format": "regex" },
-    |text| whole_pattern(text).map_err(|error| Wrong::why(last_line(&error.to_string())))
-}
-
-/// Classes are ASCII: paths and headers are, and Unicode's tables would be larger than the rest
-/// of the engine.
-fn whole_pattern(text: &str) -> Result<Regex, regex::Error> {
-    let mut ascii = String::with_capacity(text.len() + 8);
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        let class = match (c, if c == '\\' { chars.next() } else { None }) {
-            ('\\', Some('d')) => "[0-9]",
-            ('\\', Some('D')) => "[^0-9]",
-            ('\\', Some('w')) => "[0-9A-Za-z_]",
-            ('\\', Some('W')) => "[^0-9A-Za-z_]",
-            ('\\', Some('s')) => "[ \\t\\n\\r\\x0B\\x0C]",
-            ('\\', Some('S')) => "[^ \\t\\n\\r\\x0B\\x0C]",
-            ('\\', Some('b')) => "(?-u:\\b)",
-            ('\\', Some(other)) => {
-                ascii.extend(['\\', other]);
-                continue;
-            }
-            (other, _) => {
-                ascii.push(other);
-                continue;
-            }
-        };
-        ascii.push_str(class);
-    }
-    // As written first: `a)(b` must not become whole inside the group.
-    Regex::new(&ascii)?;
-    Regex::new(&format!("^(?:{ascii})$"))
-}
-
-fn last_line(text: &str) -> String {
-    let line = text.lines().next_back().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 defaults!(UrlPath);
