@@ -24,6 +24,11 @@ pub use callout::push_result;
 use crate::state::{Kind, Raw, State};
 use crate::vm::{Stop, Vm, Wait};
 
+/// How places in the prelude begin (see `vm/sandbox.rs`), and how many frames of it may stand
+/// between a script and a hostcall.
+const PRELUDE: &[u8] = b"[forebay ";
+const MAX_PRELUDE: c_int = 8;
+
 /// How a hostcall ends, other than with values.
 pub enum Out {
     /// The coroutine goes back to the host; [`Vm::stop`] says why.
@@ -168,7 +173,17 @@ impl Asked {
     #[cold]
     pub fn error(&self, message: &str) -> Out {
         self.state.reserve(4);
-        self.state.push_place();
+        // The script's own place: the prelude stands between it and many calls.
+        for level in 1..MAX_PRELUDE {
+            self.state.push_place(level);
+            if !self.state.bytes(-1).is_some_and(|place| place.is_empty() || place.starts_with(PRELUDE)) {
+                break;
+            }
+            self.state.pop(1);
+            if level + 1 == MAX_PRELUDE {
+                self.state.push_bytes(b"");
+            }
+        }
         self.state.push_bytes(message.as_bytes());
         self.state.concat(2);
         Out::Raise

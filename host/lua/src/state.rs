@@ -351,10 +351,10 @@ impl State {
         unsafe { lua_isyieldable(self.0) != 0 }
     }
 
-    /// Pushes `file:line: ` of the Lua function that called this C function.
-    pub fn push_place(self) {
+    /// Pushes `file:line: ` of the function that is `level` calls away, or an empty string.
+    pub fn push_place(self, level: c_int) {
         // SAFETY: the state is live.
-        unsafe { ffi::luaL_where(self.0, 1) };
+        unsafe { ffi::luaL_where(self.0, level) };
     }
 
     /// Pushes the traceback of a coroutine.

@@ -32,7 +32,7 @@ pub fn find(asked: Asked) -> Reply {
     let Some(found) = seek(&asked, text, pattern, start)? else { return asked.nil() };
     asked.state.push_number((found.start + 1) as f64);
     asked.state.push_number(found.end as f64);
-    Ok(2 + captures(&asked, text, &found, false)?)
+    Ok(2 + captures(&asked, text, &found, false, found.level())?)
 }
 
 /// `match(s, pattern, init)`
@@ -40,13 +40,16 @@ pub fn first_match(asked: Asked) -> Reply {
     let (text, pattern) = (asked.text(1, "string.match", "s")?, asked.text(2, "string.match", "pattern")?);
     let start = start(&asked, text.len());
     let Some(found) = seek(&asked, text, pattern, start)? else { return asked.nil() };
-    captures(&asked, text, &found, true)
+    captures(&asked, text, &found, true, found.level())
 }
 
-/// `step(s, pattern, init, anchors)`: start and end of the first match from `init` on, then its
-/// captures (the whole match if there are none). Without `anchors` a `^` is a plain character.
+/// `step(s, pattern, init, anchors, first)`: start and end of the first match from `init` on, then
+/// its captures (the whole match if there are none), or the `first` alone. Without `anchors` a
+/// `^` is a plain character.
 pub fn step(asked: Asked) -> Reply {
     let (text, pattern) = (asked.text(1, "string.gmatch", "s")?, asked.text(2, "string.gmatch", "pattern")?);
+    // Before anything is pushed where a missing argument would be looked for.
+    let first = asked.state.truth(5);
     let start = start(&asked, text.len() + 1);
     if start > text.len() {
         return asked.nil();
@@ -59,7 +62,7 @@ pub fn step(asked: Asked) -> Reply {
     let Some(found) = found else { return asked.nil() };
     asked.state.push_number((found.start + 1) as f64);
     asked.state.push_number(found.end as f64);
-    Ok(2 + captures(&asked, text, &found, true)?)
+    Ok(2 + captures(&asked, text, &found, true, if first { 1 } else { found.level() })?)
 }
 
 /// `gsub(s, pattern, replacement, max)` where the replacement is a text.
@@ -178,9 +181,9 @@ fn answer(asked: &Asked, found: Result<Option<Found>, Bad>) -> Result<Option<Fou
     })
 }
 
-/// Pushes what was caught; the whole match if nothing was and `whole`.
-fn captures(asked: &Asked, text: &[u8], found: &Found, whole: bool) -> Reply {
-    let level = found.level();
+/// Pushes what was caught, at most `most` of it; the whole match if nothing was and `whole`.
+fn captures(asked: &Asked, text: &[u8], found: &Found, whole: bool, most: usize) -> Reply {
+    let level = found.level().min(most);
     if level == 0 && whole {
         asked.state.push_bytes(&text[found.start..found.end]);
         return Ok(1);

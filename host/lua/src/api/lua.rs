@@ -13,6 +13,7 @@ pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "match" text::first_match;
     "step" text::step;
     "gsub" text::gsub;
+    "fail" |asked| Err(asked.error(&String::from_utf8_lossy(asked.state.bytes(1).unwrap_or_default())));
     "entering" entering;
     "left" left;
     "compile" compile;

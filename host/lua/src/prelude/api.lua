@@ -2,11 +2,10 @@
 -- no metamethod of a plugin ever runs under a frame of the host; the C functions do the rest.
 local host = ...
 
-local error, ipairs, next, pairs, select, setmetatable, type =
-  error, ipairs, next, pairs, select, setmetatable, type
-local format, lower = string.format, string.lower
+local ipairs, next, setmetatable, type = ipairs, next, setmetatable, type
+local format = string.format
 local tostring = host.library.tostring
-local wrong = host.wrong
+local wrong, fail = host.wrong, host.fail
 
 local refusal = { __tostring = function(self) return tostring(self.code) .. ": " .. tostring(self.message) end }
 host.refusal(refusal)
@@ -49,25 +48,25 @@ forebay.request = side("request")
 forebay.response = side("response")
 
 -- Name -> value, or name -> array of values, as a flat array of strings.
-local function flat(headers, name, index, level)
+local function flat(headers, name, index)
   if headers == nil then
     return nil
   end
   if type(headers) ~= "table" then
-    wrong(level + 1, name, index, "headers", headers, "a table")
+    wrong(name, index, "headers", headers, "a table")
   end
   local list, count = {}, 0
   local function put(key, value)
     local kind = type(value)
     if kind ~= "string" and kind ~= "number" then
-      error(format("%s: header '%s' is %s; allowed: a string, or an array of strings", name, key, kind), level + 3)
+      fail(format("%s: header '%s' is %s; allowed: a string, or an array of strings", name, key, kind))
     end
     list[count + 1], list[count + 2] = key, value
     count = count + 2
   end
   for key, value in next, headers do
     if type(key) ~= "string" then
-      error(format("%s: a header's name is %s; allowed: a string", name, type(key)), level + 2)
+      fail(format("%s: a header's name is %s; allowed: a string", name, type(key)))
     end
     if type(value) == "table" then
       for _, one in ipairs(value) do
@@ -82,7 +81,7 @@ end
 
 local function optional_text(value, name, index, argument)
   if value ~= nil and type(value) ~= "string" and type(value) ~= "number" then
-    wrong(3, name, index, argument, value, "a string or nil")
+    wrong(name, index, argument, value, "a string or nil")
   end
   return value
 end
@@ -90,9 +89,9 @@ end
 local respond = host.respond
 function forebay.respond(status, headers, body)
   if type(status) ~= "number" then
-    wrong(2, "respond", 1, "status", status, "a number")
+    wrong("respond", 1, "status", status, "a number")
   end
-  return respond(status, flat(headers, "respond", 2, 2), optional_text(body, "respond", 3, "body"))
+  return respond(status, flat(headers, "respond", 2), optional_text(body, "respond", 3, "body"))
 end
 
 forebay.close = host.close
@@ -101,26 +100,26 @@ local call = host["http.call"]
 forebay.http = {
   call = function(target, request, options)
     if type(target) ~= "string" then
-      wrong(2, "http.call", 1, "target", target, "a string")
+      wrong("http.call", 1, "target", target, "a string")
     end
     if request == nil then
       request = {}
     elseif type(request) ~= "table" then
-      wrong(2, "http.call", 2, "request", request, "a table {method, path, authority, headers, body}")
+      wrong("http.call", 2, "request", request, "a table {method, path, authority, headers, body}")
     end
     if options ~= nil and type(options) ~= "table" then
-      wrong(2, "http.call", 3, "options", options, "a table {timeout}, or nil")
+      wrong("http.call", 3, "options", options, "a table {timeout}, or nil")
     end
     local timeout = options and options.timeout
     if timeout ~= nil and type(timeout) ~= "number" then
-      wrong(2, "http.call", 3, "options.timeout", timeout, "a number of seconds, or nil")
+      wrong("http.call", 3, "options.timeout", timeout, "a number of seconds, or nil")
     end
     return call(
       target,
       optional_text(request.method, "http.call", 2, "request.method") or "GET",
       optional_text(request.path, "http.call", 2, "request.path") or "/",
       optional_text(request.authority, "http.call", 2, "request.authority"),
-      flat(request.headers, "http.call", 2, 2),
+      flat(request.headers, "http.call", 2),
       optional_text(request.body, "http.call", 2, "request.body"),
       timeout
     )
@@ -134,7 +133,7 @@ forebay.ctx = {
   get = host["ctx.get"],
   set = function(key, value, options)
     if options ~= nil and type(options) ~= "table" then
-      wrong(2, "ctx.set", 3, "options", options, "a table {shared}, or nil")
+      wrong("ctx.set", 3, "options", options, "a table {shared}, or nil")
     end
     return ctx_set(key, value, (options and options.shared) == true)
   end,
@@ -151,7 +150,7 @@ function Dict:set(key, value, version)
 end
 forebay.dict = function(name)
   if type(name) ~= "string" then
-    wrong(2, "dict", 1, "name", name, "a string")
+    wrong("dict", 1, "name", name, "a string")
   end
   return setmetatable({ name = name }, Dict)
 end

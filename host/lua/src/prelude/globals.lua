@@ -2,9 +2,10 @@
 -- the real `_G` is emptied in place: nothing of the rest is referred to any more.
 local host = ...
 local library, forebay = host.library, host.forebay
-local error, next, pairs, rawset, select, setmetatable, tostring, type =
-  error, next, pairs, rawset, select, setmetatable, library.tostring, type
-local format, frozen, module, compile = string.format, host.frozen, host.module, host.compile
+local error, next, pcall, rawset, select, setmetatable, tostring, type =
+  error, next, pcall, rawset, select, setmetatable, library.tostring, type
+local format, concat, frozen, module, compile, fail =
+  string.format, table.concat, host.frozen, host.module, host.compile, host.fail
 
 local real = _G
 
@@ -25,7 +26,7 @@ globals.print = function(...)
   for i = 1, select("#", ...) do
     parts[i] = tostring((select(i, ...)))
   end
-  forebay.log.info(table.concat(parts, "\t"))
+  forebay.log.info(concat(parts, "\t"))
 end
 
 globals.bit, globals.math = real.bit, real.math
@@ -57,17 +58,17 @@ globals.coroutine = {
 local loaded, LOADING = { forebay = forebay }, {}
 function globals.require(name)
   if type(name) ~= "string" then
-    host.wrong(2, "require", 1, "name", name, "a string")
+    host.wrong("require", 1, "name", name, "a string")
   end
   local found = loaded[name]
   if found == LOADING then
-    error(format("require: module '%s' is being loaded: modules require each other in a circle", name), 2)
+    fail(format("require: module '%s' is being loaded: modules require each other in a circle", name))
   elseif found ~= nil then
     return found
   end
   local text, file = module(name)
   if not text then
-    error("require: " .. file, 2)
+    fail("require: " .. file)
   end
   local chunk, why = compile(text, file)
   if not chunk then
@@ -92,8 +93,8 @@ local names = setmetatable({}, {
   __index = globals,
   __newindex = function(_, name, value)
     if frozen() then
-      error(format("global '%s' cannot be set after the start; allowed: a local of the file, or forebay.ctx",
-        tostring(name)), 2)
+      fail(format("global '%s' cannot be set after the start; allowed: a local of the file, or forebay.ctx",
+        tostring(name)))
     end
     rawset(globals, name, value)
   end,

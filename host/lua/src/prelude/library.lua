@@ -18,9 +18,10 @@ local entering, left, compile, step, tostring_of, afford = -- C functions
 local library = {}
 host.library = library
 
-local function wrong(level, name, index, argument, value, allowed)
-  error(raw_format("%s: argument %d (%s) is %s; allowed: %s", name, index, argument,
-    value == nil and "nil" or type(value), allowed), level + 1)
+local fail = host.fail -- raises with the place in the script
+
+local function wrong(name, index, argument, value, allowed)
+  fail(raw_format("%s: argument %d (%s) is %s; allowed: %s", name, index, argument, type(value), allowed))
 end
 host.wrong = wrong
 
@@ -34,7 +35,7 @@ local function tostring(...)
       return convert(value)
     end
   elseif kind == "nil" and select("#", ...) == 0 then
-    error("bad argument #1 to 'tostring' (value expected)", 2)
+    fail("bad argument #1 to 'tostring' (value expected)")
   end
   return raw_tostring(value)
 end
@@ -62,13 +63,13 @@ end
 function library.rep(text, count, separator)
   local kind = type(text)
   if kind ~= "string" and kind ~= "number" then
-    wrong(2, "string.rep", 1, "s", text, "a string")
+    wrong("string.rep", 1, "s", text, "a string")
   end
-  count = tonumber(count) or wrong(2, "string.rep", 2, "n", count, "a number")
+  count = tonumber(count) or wrong("string.rep", 2, "n", count, "a number")
   local size = #raw_tostring(text)
   if separator ~= nil then
     if type(separator) ~= "string" and type(separator) ~= "number" then
-      wrong(2, "string.rep", 3, "separator", separator, "a string")
+      wrong("string.rep", 3, "separator", separator, "a string")
     end
     size = size + #raw_tostring(separator)
   end
@@ -85,10 +86,10 @@ end
 
 function library.gmatch(text, pattern)
   if type(text) ~= "string" and type(text) ~= "number" then
-    wrong(2, "string.gmatch", 1, "s", text, "a string")
+    wrong("string.gmatch", 1, "s", text, "a string")
   end
   if type(pattern) ~= "string" and type(pattern) ~= "number" then
-    wrong(2, "string.gmatch", 2, "pattern", pattern, "a string")
+    wrong("string.gmatch", 2, "pattern", pattern, "a string")
   end
   local at = 1
   local function caught(first, last, ...)
@@ -120,7 +121,7 @@ local function replaced(by, kind, first, last, ...)
     value = by(...)
   end
   if value and type(value) ~= "string" and type(value) ~= "number" then
-    error(raw_format("invalid replacement value (a %s)", type(value)), 3)
+    fail(raw_format("invalid replacement value (a %s)", type(value)))
   end
   return first, last, value
 end
@@ -129,15 +130,15 @@ function library.gsub(text, pattern, by, most)
   local kind = type(by)
   if kind ~= "table" and kind ~= "function" then
     if kind ~= "string" and kind ~= "number" then
-      wrong(2, "string.gsub", 3, "replacement", by, "a string, function or table")
+      wrong("string.gsub", 3, "replacement", by, "a string, function or table")
     end
     return gsub_text(text, pattern, by, most)
   end
   if type(text) ~= "string" and type(text) ~= "number" then
-    wrong(2, "string.gsub", 1, "s", text, "a string")
+    wrong("string.gsub", 1, "s", text, "a string")
   end
   if type(pattern) ~= "string" and type(pattern) ~= "number" then
-    wrong(2, "string.gsub", 2, "pattern", pattern, "a string")
+    wrong("string.gsub", 2, "pattern", pattern, "a string")
   end
   text, pattern = raw_tostring(text), raw_tostring(pattern)
   local size = #text
@@ -145,7 +146,7 @@ function library.gsub(text, pattern, by, most)
   local anchored = byte(pattern) == 94
   local out, parts, at, count = {}, 0, 1, 0
   while count < most do
-    local first, last, value = replaced(by, kind, step(text, pattern, at, true))
+    local first, last, value = replaced(by, kind, step(text, pattern, at, true, kind == "table"))
     if first == nil then
       break
     end
@@ -211,12 +212,12 @@ local RUN = 12
 
 function library.sort(list, before)
   if type(list) ~= "table" then
-    wrong(2, "table.sort", 1, "table", list, "a table")
+    wrong("table.sort", 1, "table", list, "a table")
   end
   if before == nil then
     before = less
   elseif type(before) ~= "function" then
-    wrong(2, "table.sort", 2, "order", before, "a function or nil")
+    wrong("table.sort", 2, "order", before, "a function or nil")
   end
   local size = #list
   for from = 1, size, RUN do
@@ -249,7 +250,10 @@ local function handled(handler, ok, ...)
   if ok then
     return true, ...
   end
-  local _, message = pcall(handler, ...)
+  local fine, message = pcall(handler, ...)
+  if not fine then
+    message = "error in error handling"
+  end
   return false, message
 end
 
@@ -265,7 +269,7 @@ local own = setmetatable({}, { __mode = "k" })
 
 function library.create(body)
   if type(body) ~= "function" then
-    wrong(2, "coroutine.create", 1, "body", body, "a function")
+    wrong("coroutine.create", 1, "body", body, "a function")
   end
   local co = create(body)
   own[co] = FREE
@@ -291,7 +295,7 @@ end
 local function resume(co, ...)
   if own[co] ~= FREE then
     if type(co) ~= "thread" then
-      wrong(2, "coroutine.resume", 1, "coroutine", co, "a coroutine")
+      wrong("coroutine.resume", 1, "coroutine", co, "a coroutine")
     end
     return false, own[co] == HELD and "cannot resume a coroutine that waits for the host"
       or "cannot resume a coroutine of the host"
@@ -312,7 +316,7 @@ end
 
 function library.wrap(body)
   if type(body) ~= "function" then
-    wrong(2, "coroutine.wrap", 1, "body", body, "a function")
+    wrong("coroutine.wrap", 1, "body", body, "a function")
   end
   local co = create(body)
   own[co] = FREE
@@ -323,7 +327,7 @@ end
 
 function library.yield(...)
   if own[raw_running()] == nil then
-    error("attempt to yield from outside a coroutine", 2)
+    fail("attempt to yield from outside a coroutine")
   end
   return raw_yield(...)
 end
@@ -339,7 +343,7 @@ end
 
 function library.status(co)
   if type(co) ~= "thread" then
-    wrong(2, "coroutine.status", 1, "coroutine", co, "a coroutine")
+    wrong("coroutine.status", 1, "coroutine", co, "a coroutine")
   end
   return status(co)
 end
@@ -365,7 +369,7 @@ function library.load(chunk, name, mode, environment)
     chunk = concat(parts)
     name = name or "=(load)"
   elseif type(chunk) ~= "string" then
-    wrong(2, "load", 1, "chunk", chunk, "a string or function")
+    wrong("load", 1, "chunk", chunk, "a string or function")
   end
   if mode ~= nil and mode ~= "t" and mode ~= "bt" then
     return nil, "attempt to load chunk with wrong mode: only text is loaded"
@@ -379,14 +383,14 @@ library.nkeys, library.clear = nkeys, clear
 
 function library.isempty(list)
   if type(list) ~= "table" then
-    wrong(2, "table.isempty", 1, "table", list, "a table")
+    wrong("table.isempty", 1, "table", list, "a table")
   end
   return next(list) == nil
 end
 
 function library.isarray(list)
   if type(list) ~= "table" then
-    wrong(2, "table.isarray", 1, "table", list, "a table")
+    wrong("table.isarray", 1, "table", list, "a table")
   end
   for key in next, list do
     if type(key) ~= "number" or key < 1 or floor(key) ~= key then
@@ -398,7 +402,7 @@ end
 
 function library.clone(list)
   if type(list) ~= "table" then
-    wrong(2, "table.clone", 1, "table", list, "a table")
+    wrong("table.clone", 1, "table", list, "a table")
   end
   local copy = {}
   for key, value in next, list do
@@ -410,7 +414,7 @@ end
 function library.new(array, hash)
   array, hash = tonumber(array) or 0, tonumber(hash) or 0
   if not (array >= 0 and hash >= 0) then
-    error("table.new: sizes are 0 or more", 2)
+    fail("table.new: sizes are 0 or more")
   end
   afford(array * 8 + hash * 24)
   return new_table(array, hash)

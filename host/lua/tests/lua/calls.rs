@@ -1,5 +1,10 @@
 //! Every hostcall: what it gives, and how it refuses.
 
+use std::time::Duration;
+
+use abi::hostcall::TABLE;
+use abi::*;
+
 use crate::fake::*;
 
 #[test]
@@ -12,9 +17,351 @@ fn headers_are_read_in_order_without_case() {
         local names = {}
         for name, value in h.pairs() do names[#names + 1] = name .. "=" .. value end
         log(table.concat(names, " "))
+        log(forebay.request.trailers.get("t"))
     "#,
     );
     assert_eq!(lines[..4], ["a", "nil", "a+b", "0"]);
     assert_eq!(lines[4].split(' ').count(), 8);
     assert!(lines[4].ends_with("x-id=17 accept=a accept=b"), "{}", lines[4]);
+    assert_eq!(lines[5], "1");
+}
+
+#[test]
+fn headers_are_written_on_their_own_side() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"return {
+                on_request_headers = function()
+                    local h = forebay.request.headers
+                    assert(h.set("accept", 7)) assert(h.add("accept", "\0\255")) assert(h.remove("x-id"))
+                end,
+                on_response_headers = function()
+                    forebay.response.headers.set("server", "us")
+                    forebay.response.trailers.add("t", "3")
+                    local ok, why = forebay.request.headers.set("late", "1")
+                    assert(ok == nil) forebay.log.info(why.code .. "|" .. why.message .. "|" .. tostring(why))
+                end,
+            }"#,
+        );
+        assert_eq!(run.headers().unwrap(), Action::Continue);
+        assert_eq!(run.call(Event::ResponseHeaders { end_of_stream: false }).unwrap(), Action::Continue);
+        let maps = run.host.maps.borrow();
+        let accept: Vec<_> = maps[0].iter().filter(|(n, _)| n == b"accept").map(|(_, v)| &v[..]).collect();
+        assert_eq!(accept, [&b"7"[..], b"\0\xff"]);
+        assert!(!maps[0].iter().any(|(n, _)| n == b"x-id" || n == b"late"));
+        assert_eq!(maps[2].last().unwrap(), &(b"server".to_vec(), b"us".to_vec()));
+        assert_eq!(maps[3], pairs(&[("t", "2"), ("t", "3")]));
+        let message = "request.headers.set: not in phase response (only in: request)";
+        assert_eq!(run.host.texts(), [format!("PHASE_DENIED|{message}|PHASE_DENIED: {message}")]);
+    });
+}
+
+#[test]
+fn a_wrong_argument_names_function_argument_what_was_found_and_what_is_allowed() {
+    let cases = [
+        ("forebay.request.headers.get()", "request.headers.get: argument 1 (name) is missing; allowed: a string"),
+        ("forebay.request.headers.get({})", "request.headers.get: argument 1 (name) is table; allowed: a string"),
+        ("forebay.request.headers.set('a', nil)", "request.headers.set: argument 2 (value) is nil; allowed: a string"),
+        ("forebay.request.set_body(true)", "request.set_body: argument 1 (bytes) is boolean; allowed: a string"),
+        ("forebay.respond('200')", "respond: argument 1 (status) is string; allowed: a number"),
+        ("forebay.respond(200, 'x')", "respond: argument 2 (headers) is string; allowed: a table"),
+        ("forebay.respond(200, { a = true })", "respond: header 'a' is boolean; allowed: a string, or an array"),
+        ("forebay.respond(200, { 'a' })", "respond: a header's name is number; allowed: a string"),
+        ("forebay.respond(200, {}, {})", "respond: argument 3 (body) is table; allowed: a string or nil"),
+        ("forebay.http.call()", "http.call: argument 1 (target) is nil; allowed: a string"),
+        ("forebay.http.call('a', 1)", "http.call: argument 2 (request) is number; allowed: a table"),
+        ("forebay.http.call('a', {}, { timeout = '1' })", "(options.timeout) is string; allowed: a number of seconds"),
+        ("forebay.http.call('authz', {}, { timeout = -1 })", "is -1; allowed: seconds from 0 to"),
+        ("forebay.sleep(0/0)", "sleep: argument 1 (seconds) is NaN; allowed: seconds from 0 to"),
+        ("forebay.sleep('1')", "sleep: argument 1 (seconds) is string; allowed: a number"),
+        ("forebay.property.get(nil)", "property.get: argument 1 (path) is nil; allowed: a string"),
+        ("forebay.ctx.set('k', {}, { shared = true })", "ctx.set: argument 2 (value) is table; allowed: a string"),
+        ("forebay.dict(1)", "dict: argument 1 (name) is number; allowed: a string"),
+        ("forebay.dict('cache'):get()", "dict.get: argument 2 (key) is nil; allowed: a string"),
+        ("forebay.dict('cache'):set('k', 'v', 0.5)", "dict.set: version 0.5 is none that dict.get gave"),
+        ("forebay.metric.counter()", "metric.counter: argument 1 (name) is nil; allowed: a string"),
+        (
+            "forebay.metric.counter('c'):increment('1')",
+            "counter:increment: argument 2 (n) is string; allowed: a number",
+        ),
+        ("forebay.metric.gauge('g'):set(-1)", "gauge:set: n is -1; allowed: a whole number from 0 to 2^53"),
+        ("forebay.metric.histogram('h'):record(0.5)", "histogram:record: n is 0.5; allowed: a whole number"),
+        ("forebay.abi.has(nil)", "abi.has: argument 1 (name) is nil; allowed: a string"),
+    ];
+    for (call, message) in cases {
+        let fault = fault(call);
+        assert_eq!(fault.verdict, Verdict::Trap, "{call}");
+        assert!(fault.message.contains(message), "{call}: {}", fault.message);
+        assert!(fault.message.starts_with("main.lua:3: "), "{call}: {}", fault.message);
+    }
+    let fault = fault("forebay.request.headers.get(nil)");
+    assert!(fault.message.starts_with("main.lua:3: "), "{}", fault.message);
+    assert!(fault.trace.unwrap().contains("main.lua:3"));
+}
+
+#[test]
+fn a_body_is_seen_and_replaced() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"return { on_request_body = function(size, last)
+                forebay.log.info(size .. " " .. tostring(last) .. " " .. forebay.request.chunk())
+                forebay.request.set_body(forebay.request.chunk():upper() .. "\0")
+            end }"#,
+        );
+        let action = run.call(Event::RequestBody { size: 12, end_of_stream: true }).unwrap();
+        assert_eq!(action, Action::Continue);
+        assert_eq!(run.host.texts(), ["12 true request body"]);
+        assert_eq!(run.host.bodies.borrow()[0], "REQUEST BODY\0");
+        assert_eq!(run.host.bodies.borrow()[1], "response body");
+    });
+}
+
+#[test]
+fn an_answer_ends_the_callback_where_it_stands() {
+    let answers = [
+        "forebay.respond(403, { ['x-a'] = { '1', '2' }, ['x-b'] = 3 }, 'no')",
+        "pcall(forebay.respond, 403, { ['x-a'] = { '1', '2' }, ['x-b'] = 3 }, 'no')",
+        "coroutine.wrap(function() pcall(forebay.respond, 403, { ['x-a'] = { '1', '2' }, ['x-b'] = 3 }, 'no') end)()",
+    ];
+    for answer in answers {
+        on_worker(move || {
+            let mut run = Run::new(&format!(
+                "return {{ on_request_headers = function() {answer} forebay.log.info('went on') end }}"
+            ));
+            assert_eq!(run.headers().unwrap(), Action::Pause);
+            let answers = run.host.answers.borrow();
+            assert_eq!((answers.len(), answers[0].status, &answers[0].body[..]), (1, 403, &b"no"[..]));
+            let mut headers = answers[0].headers.clone();
+            headers.sort();
+            assert_eq!(headers, pairs(&[("x-a", "1"), ("x-a", "2"), ("x-b", "3")]));
+            assert!(run.host.texts().is_empty(), "{answer}");
+        });
+    }
+}
+
+#[test]
+fn close_ends_the_exchange_and_the_callback() {
+    on_worker(|| {
+        let mut run = Run::new("return { on_request_headers = function() forebay.close() forebay.log.info('on') end }");
+        assert_eq!(run.headers().unwrap(), Action::Pause);
+        assert!(run.host.aborted.get() && run.host.texts().is_empty());
+    });
+}
+
+#[test]
+fn an_answer_that_is_refused_is_a_value() {
+    on_worker(|| {
+        let mut run = Run::new(
+            "return { on_log = function() local ok, why = forebay.respond(200) forebay.log.info(tostring(ok) .. why.code)
+                ok, why = forebay.close() forebay.log.info(why.code) end,
+              on_request_headers = function() local ok, why = forebay.respond(99) forebay.log.info(why.message) end }",
+        );
+        run.call(Event::Log).unwrap();
+        run.headers().unwrap();
+        let texts = run.host.texts();
+        assert_eq!(texts[..2], ["nilPHASE_DENIED", "PHASE_DENIED"]);
+        assert!(texts[2].contains("status 99 is no HTTP status"), "{}", texts[2]);
+    });
+}
+
+#[test]
+fn properties_come_in_their_own_type() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"return { on_request_headers = function()
+                local get, log = forebay.property.get, forebay.log.info
+                for _, path in ipairs { "request.path", "request.size", "connection.mtls", "request.duration", "none" } do
+                    local value = get(path) log(type(value) .. " " .. tostring(value))
+                end
+                log(get("request.headers")["x-id"])
+            end }"#,
+        );
+        let map = Value::Map(vec![(b"x-id".to_vec(), b"17".to_vec())]);
+        let known = [
+            ("request.path", Value::Bytes(b"/a".to_vec())),
+            ("request.size", Value::Int(12)),
+            ("connection.mtls", Value::Bool(true)),
+            ("request.duration", Value::Nanos(2_500_000_000)),
+            ("request.headers", map),
+        ];
+        run.host.properties.borrow_mut().extend(known.map(|(path, value)| (path.to_owned(), value)));
+        run.headers().unwrap();
+        let wanted = ["string /a", "number 12", "boolean true", "number 2.5", "nil nil", "17"];
+        assert_eq!(run.host.texts(), wanted);
+    });
+}
+
+#[test]
+fn ctx_is_of_one_exchange_and_shared_only_on_demand() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"return {
+                on_request_headers = function()
+                    local ctx = forebay.ctx
+                    forebay.log.info(tostring(ctx.get("t")))
+                    ctx.set("t", { n = 1 }) ctx.set("s", "text", { shared = true })
+                end,
+                on_response_headers = function()
+                    forebay.log.info(tostring(forebay.ctx.get("t") and forebay.ctx.get("t").n) .. tostring(forebay.ctx.get("other")))
+                end,
+                on_tick = function() local ok, why = forebay.ctx.get("t") forebay.log.info(why.message) end,
+            }"#,
+        );
+        let second = run.open(3);
+        run.host.properties.borrow_mut().insert("other".to_owned(), Value::Bytes(b"!".to_vec()));
+        run.headers().unwrap();
+        run.call(Event::ResponseHeaders { end_of_stream: true }).unwrap();
+        run.call_on(second, Event::ResponseHeaders { end_of_stream: true }).unwrap();
+        run.call_on(ContextId::PLUGIN, Event::Tick).unwrap();
+        let texts = run.host.texts();
+        assert_eq!(texts[..3], ["nil", "1!", "nil!"]);
+        assert!(texts[3].starts_with("ctx.get: not in phase background"), "{}", texts[3]);
+        let shared = run.host.properties.borrow();
+        assert_eq!(shared["s"], Value::Bytes(b"text".to_vec()));
+        assert!(!shared.contains_key("t"));
+    });
+}
+
+#[test]
+fn a_dictionary_has_versions() {
+    let lines = eval(
+        r#"
+        local d = forebay.dict("cache")
+        log(tostring(d:get("k")))
+        assert(d:set("k", "one"))
+        local value, version = d:get("k") log(value .. version)
+        local ok, why = d:set("k", "two", version + 1) log(tostring(ok) .. why.code)
+        assert(d:set("k", "two", version)) log((d:get("k")))
+        assert(d:set("k", nil)) log(tostring(d:get("k")))
+        ok, why = forebay.dict("other"):get("k") log(why.message)
+    "#,
+    );
+    let denied = "dict.get: capability dict:other is not granted to this plugin";
+    assert_eq!(lines, ["nil", "one1", "nilCAS_MISMATCH", "two", "nil", denied]);
+}
+
+#[test]
+fn metrics_are_objects() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"local count = forebay.metric.counter("c")
+            return { on_request_headers = function()
+                count:increment() count:increment(4)
+                local g = forebay.metric.gauge("g") g:set(7) g:increment(-2)
+                forebay.metric.histogram("h"):record(11)
+                forebay.log.info(count:get())
+            end }"#,
+        );
+        run.headers().unwrap();
+        let metrics = run.host.metrics.borrow();
+        let wanted = [
+            (MetricKind::Counter, "c".to_owned(), vec![1, 4]),
+            (MetricKind::Gauge, "g".to_owned(), vec![7, -2]),
+            (MetricKind::Histogram, "h".to_owned(), vec![11]),
+        ];
+        assert_eq!(metrics[..], wanted);
+        assert_eq!(run.host.texts(), ["5"]);
+    });
+}
+
+#[test]
+fn logs_have_levels_and_what_is_not_kept_is_not_formatted() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"return { on_request_headers = function()
+                local never = setmetatable({}, { __tostring = function() error("formatted") end })
+                forebay.log.trace(never) forebay.log.debug(never)
+                forebay.log.info(1) forebay.log.warn(nil) forebay.log.error("e") forebay.log.critical("\255")
+                print("a", 2, nil)
+            end }"#,
+        );
+        run.host.level.set(LogLevel::Info);
+        run.headers().unwrap();
+        let logs = run.host.logs.borrow();
+        let wanted = [
+            (LogLevel::Info, "1"),
+            (LogLevel::Warn, "nil"),
+            (LogLevel::Error, "e"),
+            (LogLevel::Critical, "\u{fffd}"),
+            (LogLevel::Info, "a\t2\tnil"),
+        ];
+        assert_eq!(logs[..], wanted.map(|(level, text)| (level, text.to_owned())));
+    });
+}
+
+#[test]
+fn time_and_the_abi_itself() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"forebay.timer.every(2.5)
+            return { on_request_headers = function()
+                forebay.log.info(forebay.now() .. " " .. forebay.abi.version())
+                forebay.log.info(tostring(forebay.abi.has("http.call")) .. tostring(forebay.abi.has("proxy_log"))
+                    .. tostring(forebay.abi.has("kv.get")))
+                local ok, why = forebay.timer.every(1) forebay.log.info(why.code)
+            end }"#,
+        );
+        assert_eq!(run.host.tick.get(), Some(Duration::from_millis(2500)));
+        run.headers().unwrap();
+        assert_eq!(run.host.texts(), ["1.5 1", "truetruefalse", "PHASE_DENIED"]);
+    });
+}
+
+#[test]
+fn every_row_of_the_table_has_its_function() {
+    for row in TABLE {
+        // These two are methods of the object that `forebay.dict(name)` gives, and `log` is a group.
+        let (group, method) = match row.lua {
+            "dict.get" => ("forebay.dict('cache')", "get"),
+            "dict.set" => ("forebay.dict('cache')", "set"),
+            "log" => ("forebay.log", "info"),
+            name => match name.rsplit_once('.') {
+                Some((group, method)) => (&*format!("forebay.{group}").leak(), method),
+                None => ("forebay", name),
+            },
+        };
+        assert_eq!(eval(&format!("log(type({group}.{method}))")), ["function"], "{}", row.lua);
+    }
+}
+
+/// Each call in each phase: refused exactly where the table says so, with a code, never silently.
+#[test]
+fn every_row_is_refused_outside_of_its_phases() {
+    on_worker(|| {
+        for row in TABLE {
+            let arguments = match row.call {
+                Call::Respond => "200",
+                Call::HttpCall => "'authz'",
+                Call::Sleep | Call::SetTick => "1",
+                Call::RequestBody | Call::ResponseBody | Call::Close | Call::Now | Call::AbiVersion => "",
+                _ => "'name', 'value'",
+            };
+            let call = match row.call {
+                Call::DictGet | Call::DictSet => format!("forebay.dict('cache'):{}('k', 'v')", &row.lua[5..]),
+                Call::Log => "forebay.log.info('x')".to_owned(),
+                _ => format!("forebay.{}({arguments})", row.lua),
+            };
+            let code = format!(
+                "local function try() local ok, why = {call}
+                    if ok == nil and type(why) == 'table' then forebay.log.critical(why.code) end end
+                return {{ on_request_headers = try, on_response_headers = try, on_log = try, on_tick = try,
+                    on_configure = function() try() end }}"
+            );
+            let mut run = Run::new(&code);
+            let denied = |run: &Run, phase: Phase| {
+                let denied = run.host.texts().iter().any(|text| text == "PHASE_DENIED");
+                assert_eq!(denied, !row.phases.contains(phase), "{} in {}", row.lua, phase.name());
+                run.host.logs.borrow_mut().clear();
+            };
+            denied(&run, Phase::Start);
+            run.call(Event::RequestHeaders { end_of_stream: false }).unwrap();
+            denied(&run, Phase::Request);
+            run.call(Event::ResponseHeaders { end_of_stream: false }).unwrap();
+            denied(&run, Phase::Response);
+            run.call(Event::Log).unwrap();
+            denied(&run, Phase::Log);
+            run.call_on(ContextId::PLUGIN, Event::Tick).unwrap();
+            denied(&run, Phase::Background);
+        }
+    });
 }

@@ -1,0 +1,386 @@
+---@meta
+-- Types of everything under `forebay`, for LuaLS. A test holds this file against the table of
+-- hostcalls.
+
+---A refusal: what was asked is not possible here, and why.
+---@class ForebayError
+---@field code
+---| '"PHASE_DENIED"'
+---| '"CAPABILITY_DENIED"'
+---| '"LIMIT_EXCEEDED"'
+---| '"BAD_ARGUMENT"'
+---| '"NOT_FOUND"'
+---| '"CAS_MISMATCH"'
+---| '"TIMEOUT"'
+---| '"UNAVAILABLE"'
+---| '"INTERNAL_FAILURE"'
+---@field message string
+
+---@class ForebayResponse
+---@field status integer
+---@field headers table<string, string> names in lower case, repeated ones joined with ", "
+---@field body string
+
+---@class ForebayRequest
+---@field method? string GET if left out
+---@field path? string "/" if left out
+---@field authority? string the target's name if left out
+---@field headers? table<string, string|number|(string|number)[]>
+---@field body? string
+
+---@class forebay
+forebay = {}
+forebay.request = {}
+forebay.response = {}
+forebay.http = {}
+forebay.property = {}
+forebay.ctx = {}
+forebay.metric = {}
+forebay.log = {}
+forebay.timer = {}
+forebay.abi = {}
+
+forebay.request.headers = {}
+
+---The first value of a header of the request, or nil.
+---@param name string matched without case
+---@return string? value
+---@return ForebayError? why
+function forebay.request.headers.get(name) end
+
+---Every value of a header of the request, in order.
+---@param name string
+---@return string[]? values
+---@return ForebayError? why
+function forebay.request.headers.get_all(name) end
+
+---Iterates over every header of the request, in order.
+---@return (fun(): string?, string?)? iterator
+---@return ForebayError? why
+function forebay.request.headers.pairs() end
+
+---Replaces all values by one.
+---@param name string
+---@param value string|number
+---@return true? ok
+---@return ForebayError? why
+function forebay.request.headers.set(name, value) end
+
+---Adds a value beside those there are.
+---@param name string
+---@param value string|number
+---@return true? ok
+---@return ForebayError? why
+function forebay.request.headers.add(name, value) end
+
+---@param name string
+---@return true? ok
+---@return ForebayError? why
+function forebay.request.headers.remove(name) end
+
+forebay.request.trailers = {}
+
+---The first value of a trailer of the request, or nil.
+---@param name string matched without case
+---@return string? value
+---@return ForebayError? why
+function forebay.request.trailers.get(name) end
+
+---Every value of a trailer of the request, in order.
+---@param name string
+---@return string[]? values
+---@return ForebayError? why
+function forebay.request.trailers.get_all(name) end
+
+---Iterates over every trailer of the request, in order.
+---@return (fun(): string?, string?)? iterator
+---@return ForebayError? why
+function forebay.request.trailers.pairs() end
+
+---Replaces all values by one.
+---@param name string
+---@param value string|number
+---@return true? ok
+---@return ForebayError? why
+function forebay.request.trailers.set(name, value) end
+
+---Adds a value beside those there are.
+---@param name string
+---@param value string|number
+---@return true? ok
+---@return ForebayError? why
+function forebay.request.trailers.add(name, value) end
+
+---@param name string
+---@return true? ok
+---@return ForebayError? why
+function forebay.request.trailers.remove(name) end
+
+---The whole body. Waits until all of it is there.
+---@return string? body
+---@return ForebayError? why
+function forebay.request.body() end
+
+---The bytes of the body that are looked at now.
+---@return string? bytes
+---@return ForebayError? why
+function forebay.request.chunk() end
+
+---Replaces what is looked at.
+---@param bytes string
+---@return true? ok
+---@return ForebayError? why
+function forebay.request.set_body(bytes) end
+
+forebay.response.headers = {}
+
+---The first value of a header of the response, or nil.
+---@param name string matched without case
+---@return string? value
+---@return ForebayError? why
+function forebay.response.headers.get(name) end
+
+---Every value of a header of the response, in order.
+---@param name string
+---@return string[]? values
+---@return ForebayError? why
+function forebay.response.headers.get_all(name) end
+
+---Iterates over every header of the response, in order.
+---@return (fun(): string?, string?)? iterator
+---@return ForebayError? why
+function forebay.response.headers.pairs() end
+
+---Replaces all values by one.
+---@param name string
+---@param value string|number
+---@return true? ok
+---@return ForebayError? why
+function forebay.response.headers.set(name, value) end
+
+---Adds a value beside those there are.
+---@param name string
+---@param value string|number
+---@return true? ok
+---@return ForebayError? why
+function forebay.response.headers.add(name, value) end
+
+---@param name string
+---@return true? ok
+---@return ForebayError? why
+function forebay.response.headers.remove(name) end
+
+forebay.response.trailers = {}
+
+---The first value of a trailer of the response, or nil.
+---@param name string matched without case
+---@return string? value
+---@return ForebayError? why
+function forebay.response.trailers.get(name) end
+
+---Every value of a trailer of the response, in order.
+---@param name string
+---@return string[]? values
+---@return ForebayError? why
+function forebay.response.trailers.get_all(name) end
+
+---Iterates over every trailer of the response, in order.
+---@return (fun(): string?, string?)? iterator
+---@return ForebayError? why
+function forebay.response.trailers.pairs() end
+
+---Replaces all values by one.
+---@param name string
+---@param value string|number
+---@return true? ok
+---@return ForebayError? why
+function forebay.response.trailers.set(name, value) end
+
+---Adds a value beside those there are.
+---@param name string
+---@param value string|number
+---@return true? ok
+---@return ForebayError? why
+function forebay.response.trailers.add(name, value) end
+
+---@param name string
+---@return true? ok
+---@return ForebayError? why
+function forebay.response.trailers.remove(name) end
+
+---The whole body. Waits until all of it is there.
+---@return string? body
+---@return ForebayError? why
+function forebay.response.body() end
+
+---The bytes of the body that are looked at now.
+---@return string? bytes
+---@return ForebayError? why
+function forebay.response.chunk() end
+
+---Replaces what is looked at.
+---@param bytes string
+---@return true? ok
+---@return ForebayError? why
+function forebay.response.set_body(bytes) end
+
+---Answers the client from here. Does not return, unless it is refused.
+---@param status integer
+---@param headers? table<string, string|number|(string|number)[]>
+---@param body? string
+---@return nil
+---@return ForebayError why
+function forebay.respond(status, headers, body) end
+
+---Ends the exchange without an answer. Does not return, unless it is refused.
+---@return nil
+---@return ForebayError why
+function forebay.close() end
+
+---Sends a request to a pool or a named target and waits for the response.
+---@param target string
+---@param request? ForebayRequest
+---@param options? {timeout?: number} seconds
+---@return ForebayResponse? response
+---@return ForebayError? why
+function forebay.http.call(target, request, options) end
+
+---A fact about the exchange, by proxy-wasm's attribute path: `request.path`.
+---@param path string
+---@return string|number|boolean|table<string, string>|nil value
+---@return ForebayError? why
+function forebay.property.get(path) end
+
+---A value of this exchange: the plugin's own, else one that an earlier plugin shared.
+---@param key string
+---@return any value
+---@return ForebayError? why
+function forebay.ctx.get(key) end
+
+---@param key string
+---@param value any a string if it is shared
+---@param options? {shared?: boolean} whether later plugins get it too
+---@return true? ok
+---@return ForebayError? why
+function forebay.ctx.set(key, value, options) end
+
+---@class ForebayDict
+local ForebayDict = {}
+
+---A dictionary that all workers share.
+---@param name string
+---@return ForebayDict
+function forebay.dict(name) end
+
+---@param key string
+---@return string? value
+---@return integer|ForebayError|nil version for `set`
+function ForebayDict:get(key) end
+
+---Writes; with a version only if the value still has it (else `CAS_MISMATCH`).
+---@param key string
+---@param value string|number|nil nil deletes
+---@param version? integer
+---@return true? ok
+---@return ForebayError? why
+function ForebayDict:set(key, value, version) end
+
+---@class ForebayCounter
+local ForebayCounter = {}
+---@param n? integer 1 if left out
+---@return true? ok
+---@return ForebayError? why
+function ForebayCounter:increment(n) end
+---@return integer? value
+---@return ForebayError? why
+function ForebayCounter:get() end
+
+---@class ForebayGauge
+local ForebayGauge = {}
+---@param n integer
+---@return true? ok
+---@return ForebayError? why
+function ForebayGauge:set(n) end
+---@param n? integer 1 if left out
+---@return true? ok
+---@return ForebayError? why
+function ForebayGauge:increment(n) end
+---@return integer? value
+---@return ForebayError? why
+function ForebayGauge:get() end
+
+---@class ForebayHistogram
+local ForebayHistogram = {}
+---@param n integer
+---@return true? ok
+---@return ForebayError? why
+function ForebayHistogram:record(n) end
+
+---@param name string
+---@return ForebayCounter? counter
+---@return ForebayError? why
+function forebay.metric.counter(name) end
+
+---@param name string
+---@return ForebayGauge? gauge
+---@return ForebayError? why
+function forebay.metric.gauge(name) end
+
+---@param name string
+---@return ForebayHistogram? histogram
+---@return ForebayError? why
+function forebay.metric.histogram(name) end
+
+---@param message any
+function forebay.log.trace(message) end
+
+---@param message any
+function forebay.log.debug(message) end
+
+---@param message any
+function forebay.log.info(message) end
+
+---@param message any
+function forebay.log.warn(message) end
+
+---@param message any
+function forebay.log.error(message) end
+
+---@param message any
+function forebay.log.critical(message) end
+
+---Seconds since 1970.
+---@return number seconds
+function forebay.now() end
+
+---@param seconds number
+---@return true? ok
+---@return ForebayError? why
+function forebay.sleep(seconds) end
+
+---Has `on_tick` called in this period; 0 stops it.
+---@param seconds number
+---@return true? ok
+---@return ForebayError? why
+function forebay.timer.every(seconds) end
+
+---@return integer version
+function forebay.abi.version() end
+
+---Whether there is a hostcall of this name, in Lua or in Wasm.
+---@param name string
+---@return boolean
+function forebay.abi.has(name) end
+
+---What a plugin's file returns.
+---@class ForebayPlugin
+---@field on_vm_start? fun(config: any): boolean?, string?
+---@field on_configure? fun(config: any): boolean?, string?
+---@field on_request_headers? fun(end_of_stream: boolean)
+---@field on_request_body? fun(size: integer, end_of_stream: boolean)
+---@field on_request_trailers? fun()
+---@field on_response_headers? fun(end_of_stream: boolean)
+---@field on_response_body? fun(size: integer, end_of_stream: boolean)
+---@field on_response_trailers? fun()
+---@field on_log? fun()
+---@field on_tick? fun()
