@@ -152,6 +152,7 @@ async fn run(
     listener: std::net::TcpListener,
     mut inbox: UnboundedReceiver<Command>,
 ) {
+    publish::describe();
     let wake = Arc::new(Notify::new());
     let mut steer = Steer::new(region, wake.clone(), Timestamp::now());
     // What runs is known, and decided on, before the first edge is answered.

@@ -4,6 +4,24 @@ use jiff::Timestamp;
 use scaler::{PoolView, Region};
 use wire::{Membership, Stage};
 
+/// Says what each metric of the aggregator is, for whoever reads `/metrics`.
+pub fn describe() {
+    use metrics::{describe_counter as counter, describe_gauge as gauge, describe_histogram as histogram};
+    gauge!("forebay_aggregator_origins", "Origins of a pool by stage; listed ones are serving");
+    gauge!("forebay_aggregator_origins_desired", "Origins that a pool shall have: the decision that stands");
+    gauge!("forebay_aggregator_edges_fresh", "Edges whose last report is young enough to count");
+    counter!("forebay_aggregator_origin_seconds_total", "Seconds from launch to stop, over all origins of a pool");
+    counter!("forebay_aggregator_decisions_total", "Decisions in the journal, by what won");
+    counter!("forebay_aggregator_journal_failures_total", "Decisions that could not be written, and were not done");
+    counter!("forebay_aggregator_reports_total", "Reports taken");
+    counter!("forebay_aggregator_reports_repeated_total", "Reports that were here before");
+    counter!("forebay_aggregator_reports_refused_total", "Reports that changed nothing, by reason");
+    counter!("forebay_aggregator_actuator_actions_total", "Starts and stops of origins");
+    counter!("forebay_aggregator_actuator_failures_total", "Starts that came to nothing");
+    counter!("forebay_aggregator_origins_crashed_total", "Origins that ended without being asked");
+    histogram!("forebay_aggregator_actuator_seconds", "From start to ready, and from the first signal to the end");
+}
+
 /// The answer to an edge's report.
 pub fn answer(region: &mut Region, edge: &str, now: Timestamp) -> Membership {
     region.answer(edge, now)

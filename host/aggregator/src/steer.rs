@@ -200,7 +200,7 @@ impl Steer {
         {
             return Err(ReloadError::Address { from: old.address, to: new.address });
         }
-        if self.journal.path() != new.journal.as_deref() {
+        if self.journal.path() != new.journal.as_deref() || self.region_name() != new.region {
             self.journal = open_journal(&config);
         }
         let keep = |name: &String, actuator: &mut Actuator| {

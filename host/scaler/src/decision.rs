@@ -148,17 +148,17 @@ impl Decision {
         if !others.is_empty() {
             let _ = write!(line, " over {}", others.join(", "));
         }
-        for clamp in self.clamps.iter().filter(|clamp| clamp.limit != Limit::Ceiling) {
-            let _ = write!(line, "; {} {} -> {} ({})", clamp.limit.name(), clamp.before, clamp.after, clamp.because);
+        for Clamp { limit, before, after, because } in &self.clamps {
+            let _ = match limit {
+                Limit::Floor => write!(line, "; floor {} binds (wanted {before})", self.floor),
+                Limit::Ceiling => Ok(()),
+                _ => write!(line, "; {} {before} -> {after} ({because})", limit.name()),
+            };
         }
-        match self.clamps.iter().find(|clamp| clamp.limit == Limit::Ceiling) {
-            Some(clamp) => {
-                let _ = write!(line, "; ceiling {} binds (wanted {})", self.ceiling, clamp.before);
-            }
-            None => {
-                let _ = write!(line, "; ceiling {}", self.ceiling);
-            }
-        }
+        let _ = match self.clamps.iter().find(|clamp| clamp.limit == Limit::Ceiling) {
+            Some(clamp) => write!(line, "; ceiling {} binds (wanted {})", self.ceiling, clamp.before),
+            None => write!(line, "; ceiling {}", self.ceiling),
+        };
         line
     }
 

@@ -123,6 +123,20 @@ fn a_local_time_that_is_repeated_fires_once() {
 }
 
 #[test]
+fn a_list_of_times_keeps_to_that_as_well() {
+    assert_eq!(
+        starts("30 2,14 * * *", "Europe/Berlin", "2026-03-28T22:00:00Z", 1),
+        ["2026-03-29T01:00:00Z", "2026-03-29T12:30:00Z"]
+    );
+    assert_eq!(
+        starts("15,45 2 * * *", "Europe/Berlin", "2026-10-24T22:00:00Z", 1),
+        ["2026-10-25T00:15:00Z", "2026-10-25T00:45:00Z"]
+    );
+    // Every hour is every hour, in the repeated one too.
+    assert_eq!(starts("7 * * * *", "Europe/Berlin", "2026-10-24T22:00:00Z", 1).len(), 24);
+}
+
+#[test]
 fn a_schedule_keeps_its_local_time_over_the_year() {
     let winter = starts("0 0 18 * * *", "America/New_York", "2026-01-05T12:00:00Z", 1);
     let summer = starts("0 0 18 * * *", "America/New_York", "2026-07-06T12:00:00Z", 1);

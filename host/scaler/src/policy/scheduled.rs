@@ -1,12 +1,14 @@
 //! What the calendar asks for: a floor from `start - lead` to `start + duration` of each window.
 //!
 //! Starts are cron times in an IANA zone. Where clocks go forward over one it fires at the next
-//! instant that exists; where they go back over one it fires once (the first).
+//! instant that exists; where they go back over one it fires once (the first). A rule of every
+//! hour (`*` or `*/2` as the hour) goes by time passed instead, and neither skips nor waits.
 
 use std::time::Duration;
 
 use config::region::Schedule;
 use croner::Cron;
+use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -14,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Proposal, Source};
 use crate::stamp;
+
+/// Times of a day that a rule may list and have each looked up by itself.
+const MOST_TIMES: usize = 144;
 
 #[derive(Debug)]
 pub struct Scheduled {
@@ -24,7 +29,7 @@ pub struct Scheduled {
 struct Rule {
     schedule: Schedule,
     /// The checker parsed both before; a zone can still go missing from the machine.
-    parsed: Result<(Cron, TimeZone), String>,
+    parsed: Result<(Vec<Cron>, TimeZone), String>,
     /// Searching a calendar costs far more than a tick: the answer is kept while it holds.
     known: Option<Known>,
 }
@@ -79,7 +84,7 @@ impl Scheduled {
 
 impl Rule {
     fn new(schedule: Schedule) -> Rule {
-        let cron = CronParser::builder().seconds(Seconds::Optional).build().parse(&schedule.cron);
+        let cron = times_of_day(&schedule.cron);
         let zone = TimeZone::get(&schedule.zone);
         let parsed = match (cron, zone) {
             (Ok(cron), Ok(zone)) => Ok((cron, zone)),
@@ -98,10 +103,12 @@ impl Rule {
             return known;
         }
         let known = match &self.parsed {
-            Ok((cron, zone)) => {
+            Ok((crons, zone)) => {
                 let local = Zoned::new(at, zone.clone());
-                let last = cron.find_previous_occurrence(&local, true).ok().map(|at| at.timestamp());
-                let next = cron.find_next_occurrence(&local, false).ok().map(|at| at.timestamp());
+                let last = crons.iter().filter_map(|cron| cron.find_previous_occurrence(&local, true).ok());
+                let last = last.map(|at| at.timestamp()).max();
+                let next = crons.iter().filter_map(|cron| cron.find_next_occurrence(&local, false).ok());
+                let next = next.map(|at| at.timestamp()).min();
                 Known { asked: at, last, next }
             }
             Err(_) => Known { asked: at, last: None, next: None },
@@ -158,6 +165,30 @@ impl Rule {
             next_effect: next.map(|next| stamp::earlier(next, *lead)),
         }
     }
+}
+
+/// A rule as one cron per time of day. The library fires a single time once on the days that
+/// clocks change, but a list of them (`30 2,14 * * *`) like a rule of every hour: not at all where
+/// it is skipped and twice where it is repeated.
+fn times_of_day(text: &str) -> Result<Vec<Cron>, CronError> {
+    let parse = |text: &str| CronParser::builder().seconds(Seconds::Optional).build().parse(text);
+    let cron = parse(text)?;
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let (seconds, rest) = match fields.len() {
+        5 => (vec![0], &fields[2..]),
+        6 | 7 => (cron.pattern.seconds.values(), &fields[3..]),
+        // `@daily` and the like are of one time or of every hour.
+        _ => return Ok(vec![cron]),
+    };
+    let (minutes, hours) = (cron.pattern.minutes.values(), cron.pattern.hours.values());
+    let times = seconds.len() * minutes.len() * hours.len();
+    if cron.pattern.hours.from_wildcard || times > MOST_TIMES {
+        return Ok(vec![cron]);
+    }
+    let rest = rest.join(" ");
+    let hours_minutes = hours.iter().flat_map(|hour| minutes.iter().map(move |minute| (hour, minute)));
+    let all = hours_minutes.flat_map(|(hour, minute)| seconds.iter().map(move |second| (hour, minute, second)));
+    all.map(|(hour, minute, second)| parse(&format!("{second} {minute} {hour} {rest}"))).collect()
 }
 
 /// `18:00`, or `18:00:30` where the seconds say something.

@@ -1,0 +1,84 @@
+//! What the aggregator counts. One test: the recorder is the process's.
+
+#[path = "harness.rs"]
+mod harness;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use forebay_aggregator as aggregator;
+use harness::*;
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use wire::Stage;
+
+/// Counters and gauges as numbers, by `name{label=value}`.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<BTreeMap<String, Arc<AtomicU64>>>>);
+
+impl Seen {
+    fn at(&self, key: &Key) -> Arc<AtomicU64> {
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let name = format!("{}{{{}}}", key.name(), labels.join(","));
+        self.0.lock().unwrap().entry(name).or_default().clone()
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        self.0.lock().unwrap().get(name).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn gauge(&self, name: &str) -> f64 {
+        f64::from_bits(self.count(name))
+    }
+}
+
+impl Recorder for Seen {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.at(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.at(key))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn reports_decisions_and_origins_are_counted() {
+    let seen = Seen::default();
+    metrics::set_global_recorder(seen.clone()).ok().unwrap();
+    let folder = Folder::new("metrics");
+    let aggregator = aggregator::start(Setup::new(&folder.0).region()).unwrap();
+    for body in ["{", "{\"version\":7}"] {
+        assert_eq!(post(aggregator.address(), body).0, 400);
+    }
+    assert_eq!(seen.count("forebay_aggregator_reports_refused_total{reason=malformed}"), 1);
+    assert_eq!(seen.count("forebay_aggregator_reports_refused_total{reason=version}"), 1);
+    assert_eq!(seen.count("forebay_aggregator_reports_total{}"), 0, "refused ones are not taken");
+
+    let mut edge = Edge::new("e1", aggregator.address());
+    let members = edge.report_until("two serving", |members| count(members, Stage::Serving) == 2);
+    assert_eq!(seen.count("forebay_aggregator_reports_total{}"), edge.report.seq);
+    exchange(members[0].address, "GET", "/crash", "");
+    edge.report_until("two again", |members| {
+        count(members, Stage::Serving) == 2 && seen.count("forebay_aggregator_origins_crashed_total{pool=shop}") == 1
+    });
+    wait_for("the gauges", || {
+        seen.gauge("forebay_aggregator_origins{pool=shop,stage=serving}") == 2.0
+            && seen.gauge("forebay_aggregator_origins_desired{pool=shop}") == 2.0
+            && seen.gauge("forebay_aggregator_edges_fresh{}") == 1.0
+            && seen.count("forebay_aggregator_origin_seconds_total{pool=shop}") > 0
+    });
+    assert_eq!(seen.count("forebay_aggregator_actuator_actions_total{pool=shop,action=start}"), 3);
+    assert_eq!(seen.count("forebay_aggregator_actuator_actions_total{pool=shop,action=stop}"), 0);
+    assert!(seen.count("forebay_aggregator_decisions_total{pool=shop,source=hold}") >= 1, "the floor, unseen");
+    aggregator.stop_and_release();
+    assert_eq!(seen.count("forebay_aggregator_actuator_actions_total{pool=shop,action=stop}"), 2);
+}
