@@ -1,35 +1,187 @@
 //! The way to an origin: pick one, connect, send, retry what may be.
+//!
+//! - this file: [`send`], the attempts
+//! - [`balance`]: which origin
+//! - [`pool`]: this worker's idle connections
+//! - [`client`]: one exchange over one connection
+//! - [`wire`]: its bytes
+//! - [`health`], [`warm`]: of the control thread
 
-pub mod health;
-pub mod warm;
-
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Uri, header};
 
-use crate::body::Body;
+pub mod balance;
+pub mod client;
+pub mod health;
+pub mod pool;
+pub mod warm;
+pub mod wire;
+
+pub use pool::Origins;
+
+use crate::body::{Body, Hold};
+use crate::membership::PoolMembers;
 use crate::reject::Reject;
+use crate::serve::interim::InterimSink;
 use crate::snapshot::Snapshot;
+use crate::telemetry::PoolExchange;
 use crate::worker::Worker;
-
-/// This worker's connections to origins.
-pub struct Origins {}
-
-/// Sends a request to an origin of `pool`: balancing, timeouts, one retry on another origin if
-/// the method is safe and nothing came back. Hop-by-hop headers are gone already. Counts the
-/// request in the pool's telemetry. The response body drives its own connection.
-pub async fn send(
-    _worker: &Rc<Worker>,
-    _snapshot: &Arc<Snapshot>,
-    pool: &str,
-    _request: Request<Body>,
-) -> Result<Response<Body>, Reject> {
-    Err(Reject::NoOrigin { pool: pool.into() })
-}
+use client::{Failure, Link, OriginBody, Terms, is_safe};
+use pool::Home;
 
 /// In the extensions of a response of [`send`]: who answered.
 #[derive(Clone, Debug)]
 pub struct Answerer {
-    pub address: std::net::SocketAddr,
+    pub address: SocketAddr,
+}
+
+/// Sends a request to an origin of `pool`: balancing, timeouts, one retry on another origin if
+/// the method is safe and nothing came back. Hop-by-hop headers are gone already. Counts the
+/// request in the pool's telemetry. The response body drives its own connection.
+///
+/// A 101 answer has [`Body::Tunnel`] as its body. An [`InterimSink`] in the request's extensions
+/// gets the origin's interim answers.
+pub async fn send(
+    worker: &Rc<Worker>,
+    snapshot: &Arc<Snapshot>,
+    pool: &str,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Reject> {
+    let interim = request.extensions_mut().remove::<InterimSink>();
+    let (mut response, address) = attempts(worker, snapshot, pool, request, interim.as_ref()).await?;
+    response.extensions_mut().insert(Answerer { address });
+    Ok(response)
+}
+
+/// The same without the cost of extensions.
+pub(crate) async fn attempts(
+    worker: &Rc<Worker>,
+    snapshot: &Arc<Snapshot>,
+    pool: &str,
+    mut request: Request<Body>,
+    interim: Option<&InterimSink>,
+) -> Result<(Response<Body>, SocketAddr), Reject> {
+    let (Some(members), Some(spec)) = (snapshot.members.get(pool), snapshot.pools.get(pool)) else {
+        return Err(Reject::NoOrigin { pool: pool.into() });
+    };
+    let name = members.name.clone();
+    let hold = hold(&mut request);
+    let terms = Terms { pool: &name, spec, hold: hold.as_ref(), interim };
+    prepare(&mut request, spec.http2);
+    let mut exchange = worker.telemetry.pool_started(members);
+    let mut failed: Option<(SocketAddr, Reject)> = None;
+    loop {
+        let except = failed.as_ref().map(|(address, _)| *address);
+        let Some(address) = pick(worker, members, &mut exchange, &terms, except) else {
+            let reject = failed.map_or_else(|| Reject::NoOrigin { pool: name.clone() }, |(_, reject)| reject);
+            exchange.rejected(&reject);
+            return Err(reject);
+        };
+        let home = worker.origins.home(address);
+        let failure = match attempt(&home, request, &terms).await {
+            Ok((response, link)) => {
+                exchange.answered(response.status().as_u16());
+                let response = OriginBody::attach(response, link, home, &terms, exchange)?;
+                return Ok((response, address));
+            }
+            Err(failure) => failure,
+        };
+        match failure {
+            Failure { reject: reject @ Reject::OriginUnreachable { .. }, again: Some(again), .. }
+                if failed.is_none() && is_safe(again.method()) =>
+            {
+                tracing::debug!(pool = &*name, %address, reason = %reject, "attempt failed; another origin is tried");
+                request = again;
+                failed = Some((address, reject));
+            }
+            Failure { reject, .. } => {
+                exchange.rejected(&reject);
+                return Err(reject);
+            }
+        }
+    }
+}
+
+fn pick(
+    worker: &Worker,
+    members: &Arc<PoolMembers>,
+    exchange: &mut PoolExchange,
+    terms: &Terms<'_>,
+    except: Option<SocketAddr>,
+) -> Option<SocketAddr> {
+    let rotation = worker.origins.rotation(&members.name);
+    let view = members.view();
+    let member = rotation.borrow_mut().pick(terms.spec.balance, &view, worker.id, Instant::now(), except)?;
+    exchange.to(&member);
+    Some(member.address)
+}
+
+/// One origin. A reused connection that turns out stale does not count as a failure of the
+/// origin: the request goes over a fresh one.
+async fn attempt(
+    home: &Rc<Home>,
+    mut request: Request<Body>,
+    terms: &Terms<'_>,
+) -> Result<(Response<hyper::body::Incoming>, Option<Box<Link>>), Failure> {
+    if terms.spec.http2 {
+        return client::exchange_http2(home, request, terms).await.map(|response| (response, None));
+    }
+    while let Some(mut link) = home.take() {
+        if !link.alive() {
+            continue;
+        }
+        match link.exchange(request, terms).await {
+            Ok(response) => return Ok((response, Some(link))),
+            Err(Failure { again: Some(again), unsent, .. }) if unsent || is_safe(again.method()) => request = again,
+            Err(failure) => return Err(failure),
+        }
+        break;
+    }
+    match Link::open(home.address, terms).await {
+        Ok(mut link) => link.exchange(request, terms).await.map(|response| (response, Some(link))),
+        Err(reject) => Err(Failure { reject, again: Some(request), unsent: true }),
+    }
+}
+
+/// A client that asks before it sends its body gets the origin's answer to that, not ours.
+fn hold(request: &mut Request<Body>) -> Option<Rc<Hold>> {
+    let expects = request.headers().get(header::EXPECT)?.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    match request.body_mut() {
+        Body::Client(body) if expects => Some(body.hold()),
+        // Someone reads it on the way, so the client was told to send it already.
+        _ => {
+            request.headers_mut().remove(header::EXPECT);
+            None
+        }
+    }
+}
+
+/// The target as the origin's protocol wants it.
+fn prepare(request: &mut Request<Body>, http2: bool) {
+    if http2 {
+        let host = request.headers_mut().remove(header::HOST);
+        let path = request.uri().path_and_query().cloned();
+        let authority = host.as_ref().and_then(|host| host.to_str().ok());
+        let authority = authority.or(request.uri().authority().map(|authority| authority.as_str()));
+        let uri = Uri::builder().scheme("http").authority(authority.unwrap_or("localhost"));
+        if let Ok(uri) = uri.path_and_query(path.map_or("/".into(), |path| path.as_str().to_string())).build() {
+            *request.uri_mut() = uri;
+        }
+        *request.version_mut() = http::Version::HTTP_2;
+        return;
+    }
+    *request.version_mut() = http::Version::HTTP_11;
+    if let Some(authority) = request.uri().authority() {
+        if !request.headers().contains_key(header::HOST)
+            && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    }
 }

@@ -1,7 +1,51 @@
 //! HTTP in: from an accepted connection to an answered request.
+//!
+//! - this file: a connection's protocol, and the path of one request
+//! - [`admit`]: what is refused before anything else, the host, the plain target
+//! - [`forward`]: hop-by-hop headers and forwarding headers
+//! - [`exit`]: the response body with its ending, which becomes the outcome
+//! - [`upgrade`]: from a 101 on
+//! - [`guard`], [`scan`], [`tap`], [`interim`]: the connection's bytes
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
+
+pub mod admit;
+pub mod exit;
+pub mod forward;
+pub mod guard;
+pub mod interim;
+pub mod scan;
+pub mod tap;
+pub mod upgrade;
+
+use crate::body::{Body, ClientBody};
+use crate::reject::Reject;
+use crate::route::Route;
+use crate::snapshot::Snapshot;
+use crate::wheel::Timer;
+use crate::worker::{LocalExecutor, Worker};
+use crate::{chain, origin};
+use exit::{Exit, Finish};
+use guard::{Guard, Limits, Stream};
+use interim::InterimSink;
+use tap::Tap;
+
+/// With which an HTTP/2 client begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Facts about a client connection, for forwarding headers and properties.
 #[derive(Clone, Debug)]
@@ -17,4 +61,186 @@ pub struct TlsFacts {
     pub version: &'static str,
     pub sni: Option<Arc<str>>,
     pub alpn: Option<Arc<str>>,
+}
+
+/// What all requests of a connection share.
+pub(crate) struct Client {
+    pub worker: Rc<Worker>,
+    pub connection: Rc<Connection>,
+    pub tap: Arc<Tap>,
+    /// The client's address as it goes into `x-forwarded-for`.
+    pub remote: HeaderValue,
+}
+
+/// An exchange that ends without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("a plugin closed the exchange")]
+struct Closed;
+
+/// Serves a connection until it ends. `http1` and `http2` are what its listener speaks.
+pub(crate) async fn serve(worker: Rc<Worker>, mut stream: Stream, connection: Connection, http1: bool, http2: bool) {
+    let snapshot = worker.snapshot();
+    let limits = snapshot.limits.clone();
+    drop(snapshot);
+    let alpn = connection.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+    let (early, speaks2) = match alpn {
+        Some("h2") => (Bytes::new(), true),
+        Some(_) => (Bytes::new(), false),
+        None if http1 && http2 => match sniff(&mut stream, limits.header_timeout).await {
+            Some(sniffed) => sniffed,
+            None => return,
+        },
+        None => (Bytes::new(), http2),
+    };
+    let tap = Arc::new(Tap::default());
+    let times = Limits { header: limits.header_timeout, idle: limits.idle_timeout, write: limits.body_timeout };
+    let io = TokioIo::new(Guard::new(stream, early, !speaks2, tap.clone(), times));
+    let remote = HeaderValue::try_from(connection.remote.ip().to_canonical().to_string()).expect("an address is text");
+    let client = Rc::new(Client { worker: worker.clone(), connection: Rc::new(connection), tap, remote });
+    let service = service_fn(move |request| answer(client.clone(), request));
+    let ended = if speaks2 {
+        let mut builder = http2::Builder::new(LocalExecutor);
+        builder.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        let serving = pin!(builder.serve_connection(io, service));
+        until_drained(&worker, serving, |serving| serving.graceful_shutdown()).await
+    } else {
+        let mut builder = http1::Builder::new();
+        builder.max_header_size(limits.header_bytes).max_buf_size(limits.header_bytes.max(64 << 10));
+        if limits.headers > 100 {
+            // Its default; only a different one makes the library allocate for each request.
+            builder.max_headers(limits.headers);
+        }
+        let serving = pin!(builder.serve_connection(io, service).with_upgrades());
+        until_drained(&worker, serving, |serving| serving.graceful_shutdown()).await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "client connection ended");
+    }
+}
+
+/// Polls a connection; says once that it shall end when the worker drains.
+async fn until_drained<F: Future>(worker: &Worker, mut serving: Pin<&mut F>, end: impl Fn(Pin<&mut F>)) -> F::Output {
+    let watch = worker.drain.watch();
+    let mut told = false;
+    poll_fn(|cx: &mut Context<'_>| {
+        if !told && watch.begun(cx) {
+            told = true;
+            end(serving.as_mut());
+        }
+        serving.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// The first bytes, and whether they are HTTP/2's. `None`: too slow, or gone.
+async fn sniff(stream: &mut Stream, within: std::time::Duration) -> Option<(Bytes, bool)> {
+    let mut timer = Timer::new();
+    timer.arm(within);
+    let mut early = [0; PREFACE.len()];
+    let mut n = 0;
+    loop {
+        let mut reading = pin!(stream.read(&mut early[n..]));
+        let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
+            Poll::Ready(read) => Poll::Ready(read.ok()),
+            Poll::Pending => timer.poll(cx).map(|()| None),
+        });
+        n += read.await.filter(|n| *n > 0)?;
+        let speaks2 = early[..n] == PREFACE[..n];
+        if !speaks2 || n == PREFACE.len() {
+            return Some((Bytes::copy_from_slice(&early[..n]), speaks2));
+        }
+    }
+}
+
+/// One request. The outcome is told when the answer's body has ended, or this future is dropped.
+async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<Exit>, Closed> {
+    let finding = client.tap.begin();
+    let mut finish = Finish::new(&client, &request);
+    let snapshot = client.worker.snapshot();
+    let refused = finding.map(|finding| Reject::BadRequest { detail: finding.detail() });
+    let answered = match refused {
+        Some(reject) => Err(reject),
+        None => exchange(&client, &snapshot, request, &mut finish).await,
+    };
+    let response = match answered {
+        Ok(response) => response,
+        Err(Reject::PluginAbort { plugin }) => {
+            finish.rejected(&Reject::PluginAbort { plugin });
+            return Err(Closed);
+        }
+        Err(reject) => {
+            finish.rejected(&reject);
+            let mut response = reject.response();
+            response.headers_mut().extend(finish.request_id().map(|id| (forward::REQUEST_ID, id)));
+            response
+        }
+    };
+    Ok(finish.attach(response))
+}
+
+/// From the head of a request to the head of its answer.
+async fn exchange(
+    client: &Rc<Client>,
+    snapshot: &Arc<Snapshot>,
+    request: Request<Incoming>,
+    finish: &mut Finish,
+) -> Result<Response<Body>, Reject> {
+    let on_upgrade = upgrade::asked(&request);
+    let (mut parts, incoming) = request.into_parts();
+    let host = admit::check(&mut parts, &incoming, &snapshot.limits)?;
+    finish.host(&host);
+    let route = admit::route(snapshot, &mut parts, &host)?.clone();
+    finish.route(&route);
+    let id = forward::request(client, &mut parts, on_upgrade);
+    finish.identify(id.clone());
+    let body = if incoming.is_end_stream() {
+        Body::Empty
+    } else {
+        let body = ClientBody::new(incoming, snapshot.limits.body_bytes, snapshot.limits.body_timeout);
+        finish.count(body.counter());
+        Body::Client(body)
+    };
+    let waiting = on_upgrade.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
+    let version = parts.version;
+    let request = Request::from_parts(parts, body);
+    let mut response = dispatch(client, snapshot, &route, version, &id, request, finish).await?;
+    if let Body::Tunnel(_) = response.body() {
+        return upgrade::switch(response, waiting, client, finish);
+    }
+    forward::response(response.headers_mut());
+    Ok(response)
+}
+
+async fn dispatch(
+    client: &Rc<Client>,
+    snapshot: &Arc<Snapshot>,
+    route: &Arc<Route>,
+    version: Version,
+    id: &Arc<str>,
+    mut request: Request<Body>,
+    finish: &mut Finish,
+) -> Result<Response<Body>, Reject> {
+    let interim = (version == Version::HTTP_11).then(|| InterimSink(client.tap.clone()));
+    if !route.plugins.is_empty() {
+        request.extensions_mut().extend(interim.map_or_else(http::Extensions::new, |interim| {
+            let mut extensions = http::Extensions::new();
+            extensions.insert(interim);
+            extensions
+        }));
+        let answered = chain::serve(&client.worker, snapshot, route, &client.connection, id, request).await?;
+        if let Some(answerer) = answered.response.extensions().get::<origin::Answerer>() {
+            finish.origin(answerer.address);
+        }
+        finish.detail(answered.detail);
+        return Ok(answered.response);
+    }
+    match &route.pool {
+        Some(pool) => {
+            let (response, address) =
+                origin::attempts(&client.worker, snapshot, pool, request, interim.as_ref()).await?;
+            finish.origin(address);
+            Ok(response)
+        }
+        None => Ok(route.direct().expect("a route leads to a pool or to a response of its own")),
+    }
 }

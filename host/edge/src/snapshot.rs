@@ -3,14 +3,69 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::listen;
+use crate::membership::{Memberships, PoolMembers};
 use crate::plugins::Plugins;
-use crate::route::Route;
+use crate::route::{Route, Router};
 
 /// Everything that a request needs to know of the configuration.
 pub struct Snapshot {
     pub region: Arc<config::Region>,
     pub routes: Vec<Arc<Route>>,
-    pub plugins: Plugins,
     /// By name.
     pub pools: HashMap<Arc<str>, Arc<config::Pool>>,
+    /// The members of each pool, as they are at any time. Kept here so that a request whose pool
+    /// a reload takes away still has its origins.
+    pub members: HashMap<Arc<str>, Arc<PoolMembers>>,
+    pub plugins: Plugins,
+    pub router: Router,
+    /// Copied out of `region.edge`.
+    pub limits: config::EdgeLimits,
+    /// One per listener of the file; `None` where it is cleartext.
+    pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+}
+
+impl Snapshot {
+    /// Reads the certificates; everything else has been checked.
+    pub fn new(
+        region: Arc<config::Region>,
+        plugins: Plugins,
+        membership: &Memberships,
+    ) -> Result<Snapshot, Vec<String>> {
+        let tls = read_tls(&region)?;
+        Ok(Snapshot::with_tls(region, plugins, tls, membership))
+    }
+
+    /// `membership` has the pools of `region` already.
+    pub fn with_tls(
+        region: Arc<config::Region>,
+        plugins: Plugins,
+        tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+        membership: &Memberships,
+    ) -> Snapshot {
+        let pools: HashMap<Arc<str>, _> =
+            region.pools.iter().map(|(name, pool)| (Arc::from(name.as_str()), pool.clone())).collect();
+        let members = pools.keys().filter_map(|name| Some((name.clone(), membership.pool(name)?))).collect();
+        let route = |spec: &Arc<config::Route>| {
+            let plugins = plugins.by_route.get(&spec.name).cloned().unwrap_or_default();
+            Arc::new(Route::new(spec.clone(), plugins))
+        };
+        let routes: Vec<_> = region.routes.iter().map(route).collect();
+        let router = Router::new(&routes);
+        let limits = region.edge.as_ref().map(|edge| edge.limits.clone()).unwrap_or_default();
+        Snapshot { region, routes, pools, members, plugins, router, limits, tls }
+    }
+}
+
+/// The TLS side of each listener, with certificates as they are on disk now.
+pub fn read_tls(region: &config::Region) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, Vec<String>> {
+    let mut errors = Vec::new();
+    let mut sides = Vec::new();
+    for listener in region.edge.iter().flat_map(|edge| &edge.listeners) {
+        match listener.tls.as_ref().map(|tls| listen::tls_config(tls, listener)).transpose() {
+            Ok(side) => sides.push(side),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(sides) } else { Err(errors) }
 }

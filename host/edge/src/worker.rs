@@ -1,14 +1,29 @@
 //! What one worker thread owns, and what all workers share.
 
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::TcpListener as StdListener;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use slab::Slab;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{LocalSet, spawn_local};
 
 use crate::dict::Dicts;
 use crate::instances::Instances;
 use crate::origin::Origins;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
+use crate::{listen, wheel};
+
+/// Plugins run on it: LuaJIT and wasmtime use the thread's own stack.
+pub const STACK: usize = 16 << 20;
 
 /// Owned by one thread: handed around as `Rc<Worker>`.
 pub struct Worker {
@@ -19,6 +34,14 @@ pub struct Worker {
     pub telemetry: Telemetry,
     /// This worker's running plugins.
     pub instances: Instances,
+    /// Whether the worker lets its connections end.
+    pub drain: Drain,
+    /// With clients, now.
+    pub exchanges: Cell<usize>,
+    /// Of exchanges that were refused before they had one.
+    pub(crate) no_id: Arc<str>,
+    permits: Arc<Semaphore>,
+    connections: usize,
 }
 
 /// Shared by all threads of the edge.
@@ -35,9 +58,156 @@ pub struct Shared {
     pub dicts: Arc<Dicts>,
 }
 
+/// Whether connections shall end, and who waits to hear it.
+#[derive(Default)]
+pub struct Drain {
+    begun: Cell<bool>,
+    waiting: RefCell<Slab<Waker>>,
+    /// The worker itself, while it waits for the last to end.
+    last: Cell<Option<Waker>>,
+}
+
+/// One connection's eye on a [`Drain`].
+pub struct Watch<'a> {
+    drain: &'a Drain,
+    key: Cell<Option<usize>>,
+}
+
+/// Runs futures of this worker for the HTTP library.
+#[derive(Clone, Copy)]
+pub struct LocalExecutor;
+
 impl Worker {
+    pub fn new(id: usize, shared: Arc<Shared>) -> Worker {
+        let connections = shared.snapshot.load().limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+        Worker {
+            id,
+            origins: Origins::default(),
+            telemetry: Telemetry::new(id, shared.ledger.clone()),
+            instances: Instances::new(shared.dicts.clone()),
+            drain: Drain::default(),
+            exchanges: Cell::new(0),
+            no_id: "".into(),
+            permits: Arc::new(Semaphore::new(connections)),
+            connections,
+            shared,
+        }
+    }
+
     /// The configuration as it is now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.shared.snapshot.load_full()
     }
+
+    /// Waits until one more connection may be open.
+    pub async fn permit(&self) -> OwnedSemaphorePermit {
+        self.permits.clone().acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    fn is_empty(&self) -> bool {
+        // An acceptor that waits for a connection holds a permit too, but has ended by then.
+        self.exchanges.get() == 0 && self.permits.available_permits() == self.connections
+    }
+}
+
+impl Drain {
+    /// From now on connections end as soon as they have no exchange.
+    pub fn begin(&self) {
+        self.begun.set(true);
+        for (_, waker) in self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    pub fn watch(&self) -> Watch<'_> {
+        Watch { drain: self, key: Cell::new(None) }
+    }
+
+    /// An exchange or a connection has ended.
+    pub(crate) fn moved(&self) {
+        if self.begun.get()
+            && let Some(waker) = self.last.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl Watch<'_> {
+    /// If not, the task of `cx` is woken when it begins. One task uses one watch.
+    pub fn begun(&self, cx: &mut Context<'_>) -> bool {
+        if self.drain.begun.get() {
+            return true;
+        }
+        if self.key.get().is_none() {
+            self.key.set(Some(self.drain.waiting.borrow_mut().insert(cx.waker().clone())));
+        }
+        false
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.get() {
+            self.drain.waiting.borrow_mut().try_remove(key);
+        }
+        self.drain.moved();
+    }
+}
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        spawn_local(async move { drop(future.await) });
+    }
+}
+
+/// The life of a worker's thread: serves until `stop`, then at most for the drain time. The
+/// number of exchanges that were cut off.
+pub fn run(id: usize, shared: Arc<Shared>, listeners: Vec<StdListener>, stop: watch::Receiver<bool>) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, worker = id, "a worker did not start");
+            return 0;
+        }
+    };
+    let local = LocalSet::new();
+    let cut = local.block_on(&runtime, serve(id, shared, listeners, stop));
+    // Whatever still runs is dropped here, on its own thread.
+    drop(local);
+    cut
+}
+
+async fn serve(id: usize, shared: Arc<Shared>, listeners: Vec<StdListener>, mut stop: watch::Receiver<bool>) -> usize {
+    let worker = Rc::new(Worker::new(id, shared));
+    spawn_local(wheel::drive());
+    spawn_local(Origins::keep(worker.clone()));
+    spawn_local(Instances::keep(worker.clone()));
+    let mut acceptors = Vec::new();
+    for (index, listener) in listeners.into_iter().enumerate() {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => acceptors.push(spawn_local(listen::accept(worker.clone(), listener, index))),
+            Err(error) => tracing::error!(%error, worker = id, "a worker does not listen"),
+        }
+    }
+    worker.shared.standing.accepting.fetch_add(1, Ordering::Relaxed);
+    // An error means that the edge itself is gone, which ends the worker as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+    worker.shared.standing.accepting.fetch_sub(1, Ordering::Relaxed);
+    worker.drain.begin();
+    for acceptor in acceptors {
+        let _ = acceptor.await;
+    }
+    let time = worker.snapshot().region.edge.as_ref().map_or(Duration::ZERO, |edge| edge.drain);
+    let ended = poll_fn(|cx| {
+        if worker.is_empty() {
+            return Poll::Ready(());
+        }
+        worker.drain.last.set(Some(cx.waker().clone()));
+        Poll::Pending
+    });
+    let _ = tokio::time::timeout(time, ended).await;
+    worker.origins.clear();
+    worker.exchanges.get()
 }

@@ -43,9 +43,8 @@ pub fn region(text: &str) -> Arc<config::Region> {
     Arc::new(region.map_err(|errors| errors.to_string()).unwrap())
 }
 
-fn snapshot(region: Arc<config::Region>) -> Snapshot {
-    let pools = region.pools.iter().map(|(name, pool)| (name.as_str().into(), pool.clone())).collect();
-    Snapshot { region, routes: Vec::new(), plugins: Default::default(), pools }
+fn snapshot(region: Arc<config::Region>, membership: &Memberships) -> Snapshot {
+    Snapshot::new(region, Default::default(), membership).unwrap()
 }
 
 impl Scene {
@@ -54,12 +53,13 @@ impl Scene {
         let region = region(&text(edge, pools));
         let metrics = recorder();
         let workers = region.edge.as_ref().unwrap().workers;
+        let membership = Memberships::new(&region, workers);
         let shared = Arc::new(Shared {
-            membership: Memberships::new(&region, workers),
             ledger: Arc::new(Ledger::new(workers, false)),
             standing: Default::default(),
             dicts: Default::default(),
-            snapshot: ArcSwap::from_pointee(snapshot(region)),
+            snapshot: ArcSwap::from_pointee(snapshot(region, &membership)),
+            membership,
         });
         let admin = TcpListener::bind("127.0.0.1:0").unwrap();
         let control = control::start(shared.clone(), metrics.clone(), Some(admin)).unwrap();
@@ -68,8 +68,8 @@ impl Scene {
 
     pub fn reload(&self, edge: &str, pools: &str) {
         let region = region(&text(edge, pools));
-        self.shared.snapshot.store(Arc::new(snapshot(region.clone())));
         self.shared.membership.reload(&region, Instant::now());
+        self.shared.snapshot.store(Arc::new(snapshot(region, &self.shared.membership)));
     }
 
     pub fn member(&self, pool: &str, address: SocketAddr) -> Arc<Member> {

@@ -1,0 +1,148 @@
+//! Accepts client connections: one listening socket per worker and address, so that the kernel
+//! spreads connections over workers and no lock does.
+
+use std::future::{Future, poll_fn};
+use std::io::BufReader;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::path::Path;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ProtocolVersion, ServerConfig};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::serve::guard::Stream;
+use crate::serve::{self, Connection, TlsFacts};
+use crate::wheel::Timer;
+use crate::worker::Worker;
+
+/// Connections that the kernel completes before a worker takes them.
+const BACKLOG: i32 = 1024;
+/// After an error of the system (out of files, say): to try at once would only spin.
+const AFTER_ERROR: Duration = Duration::from_millis(20);
+
+/// One socket per worker on the same address. With port 0 the first gets its port from the
+/// system and the others share it.
+pub fn bind(address: SocketAddr, workers: usize) -> std::io::Result<(SocketAddr, Vec<StdListener>)> {
+    let mut address = address;
+    let mut listeners = Vec::with_capacity(workers);
+    for _ in 0..workers.max(1) {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = StdListener::from(socket);
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok((address, listeners))
+}
+
+/// Accepts until the worker drains. `index` is the listener's place in the file.
+pub async fn accept(worker: Rc<Worker>, listener: TcpListener, index: usize) {
+    let watch = worker.drain.watch();
+    loop {
+        let permit = worker.permit().await;
+        let accepted = poll_fn(|cx| match listener.poll_accept(cx) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            // What the kernel has completed is still served: to close would reset it.
+            Poll::Pending if watch.begun(cx) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        match accepted.await {
+            None => return,
+            Some(Ok((stream, remote))) => {
+                let worker = worker.clone();
+                tokio::task::spawn_local(async move {
+                    let _permit = permit;
+                    let _open = worker.telemetry.connection_opened();
+                    open(worker.clone(), stream, remote, index).await;
+                });
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(AFTER_ERROR).await;
+            }
+        }
+    }
+}
+
+async fn open(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr, index: usize) {
+    // Only latency is lost without it.
+    let _ = stream.set_nodelay(true);
+    let Ok(local) = stream.local_addr() else { return };
+    let snapshot = worker.snapshot();
+    let Some(listener) = snapshot.region.edge.as_ref().and_then(|edge| edge.listeners.get(index)) else { return };
+    let (http1, http2) = (listener.http1, listener.http2);
+    let Some(config) = snapshot.tls.get(index).cloned().flatten() else {
+        drop(snapshot);
+        let connection = Connection { remote, local, tls: None };
+        return serve::serve(worker, Stream::Tcp(stream), connection, http1, http2).await;
+    };
+    let within = snapshot.limits.header_timeout;
+    drop(snapshot);
+    let mut timer = Timer::new();
+    timer.arm(within);
+    let mut shaking = pin!(TlsAcceptor::from(config).accept(stream));
+    let shaken = poll_fn(|cx| match shaking.as_mut().poll(cx) {
+        Poll::Ready(shaken) => Poll::Ready(Some(shaken)),
+        Poll::Pending => timer.poll(cx).map(|()| None),
+    });
+    match shaken.await {
+        Some(Ok(stream)) => {
+            let tls = facts(stream.get_ref().1);
+            let connection = Connection { remote, local, tls: Some(tls) };
+            serve::serve(worker, Stream::Tls(Box::new(stream)), connection, http1, http2).await;
+        }
+        Some(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
+        None => tracing::debug!(%remote, "TLS handshake took too long"),
+    }
+}
+
+fn facts(session: &rustls::ServerConnection) -> TlsFacts {
+    TlsFacts {
+        version: match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        },
+        sni: session.server_name().map(Arc::from),
+        alpn: session.alpn_protocol().and_then(|alpn| std::str::from_utf8(alpn).ok()).map(Arc::from),
+    }
+}
+
+/// Reads certificate and key; done again with each reload.
+pub fn tls_config(tls: &config::Tls, listener: &config::Listener) -> Result<Arc<ServerConfig>, String> {
+    let named = |path: &Path, what: &str| format!("{}: {}: {what}", listener.address, path.display());
+    let open = |path: &Path| match std::fs::File::open(path) {
+        Ok(file) => Ok(BufReader::new(file)),
+        Err(error) => Err(named(path, &error.to_string())),
+    };
+    let chain = CertificateDer::pem_reader_iter(open(&tls.certificate)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| named(&tls.certificate, &error.to_string()))?;
+    if chain.is_empty() {
+        return Err(named(&tls.certificate, "no certificate in it"));
+    }
+    let key = PrivateKeyDer::from_pem_reader(open(&tls.key)?).map_err(|error| named(&tls.key, &error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| named(&tls.certificate, &error.to_string()))?;
+    config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
+    Ok(Arc::new(config))
+}
