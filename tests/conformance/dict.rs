@@ -18,16 +18,17 @@ end
 return plugin
 "#;
 
-fn dict(key: &str) -> Plugin {
-    plugin("dict", &DICT.replace("KEY", key))
-        .words(&format!("dict visits:{key}"))
+/// proxy-wasm's shared data is the dictionary of the plugin's own name; Lua names it.
+fn dict(name: &'static str, key: &str) -> Plugin {
+    Plugin { name, ..plugin("dict", &DICT.replace("KEY", key)) }
+        .words(&format!("dict {key}"))
         .keys("    capabilities: [\"dict:visits\"]")
 }
 
 on_both_engines! {
     fn a_value_is_kept_between_exchanges_and_a_stale_write_is_refused(engine) {
         let origin = Origin::saying("ok");
-        let edge = setup(&[(engine, dict("a"))], origin.address, None).workers(2).start();
+        let edge = setup(&[(engine, dict("visits", "a"))], origin.address, None).workers(2).start();
         for seen in ["nil", "1", "2", "3"] {
             // A connection each: both workers take some.
             assert_eq!(edge.get("/a").status, 200);
@@ -38,10 +39,13 @@ on_both_engines! {
     }
 
     fn the_other_engine_sees_the_same_dictionary(engine) {
-        let other = if engine == Engine::Lua { Engine::Wasm } else { Engine::Lua };
         let origin = Origin::saying("ok");
-        let second = Plugin { name: "other", ..dict("b") };
-        let edge = setup(&[(engine, dict("b")), (other, second)], origin.address, None).start();
+        // The engine under test comes first in the chain.
+        let mut chain = [(Engine::Wasm, dict("visits", "b")), (Engine::Lua, dict("other", "b"))];
+        if engine == Engine::Lua {
+            chain.reverse();
+        }
+        let edge = setup(&chain, origin.address, None).start();
         // Both count on the same value: each exchange adds two, and the second one tells.
         for seen in ["1", "3", "5"] {
             assert_eq!(edge.get("/a").status, 200);

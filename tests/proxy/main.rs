@@ -1,0 +1,22 @@
+//! The edge over real sockets: what a client and an origin see of it, and what they must not.
+//!
+//! - [`streaming`], [`framing`], [`forwarding`], [`interim`], [`upgrade`]: one exchange
+//! - [`limits`], [`keepalive`], [`retry`], [`pools`]: many, and origins that fail
+//! - [`routes`], [`tls`], [`http2`]: ways in
+//! - [`reload`], [`drain`], [`observe`]: what an operator does
+
+mod drain;
+mod forwarding;
+mod framing;
+mod http2;
+mod interim;
+mod keepalive;
+mod limits;
+mod observe;
+mod pools;
+mod reload;
+mod retry;
+mod routes;
+mod streaming;
+mod tls;
+mod upgrade;
