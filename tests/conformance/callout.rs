@@ -21,10 +21,8 @@ function plugin.on_request_headers()
     tell("x-body", "")
     return
   end
-  local said
-  for _, pair in ipairs(answer.headers) do if pair[1] == "x-answer" then said = pair[2] end end
   tell("x-status", tostring(answer.status))
-  tell("x-answer", said or answer.headers["x-answer"] or "nil")
+  tell("x-answer", answer.headers["x-answer"] or "nil")
   tell("x-body", answer.body)
 end
 return plugin

@@ -21,7 +21,7 @@ return plugin
 const SET: &str = r#"
 local plugin = {}
 function plugin.on_request_headers()
-  forebay.ctx.set("greeting", "hello")
+  forebay.ctx.set("greeting", "hello", { shared = true })
 end
 return plugin
 "#;

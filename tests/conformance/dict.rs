@@ -12,8 +12,8 @@ function plugin.on_request_headers()
   local value, version = dict:get("KEY")
   tell("x-seen", value or "nil")
   local next = tostring((tonumber(value) or 0) + 1)
-  tell("x-first", dict:set("KEY", next, { version = value and version }) and "ok" or "refused")
-  tell("x-stale", value and dict:set("KEY", "lost", { version = version }) and "ok" or "refused")
+  tell("x-first", dict:set("KEY", next, version) and "ok" or "refused")
+  tell("x-stale", value and dict:set("KEY", "lost", version) and "ok" or "refused")
 end
 return plugin
 "#;

@@ -7,7 +7,7 @@ use crate::pair::{edge, on_both_engines, plugin};
 const RESPOND: &str = r#"
 local plugin = {}
 function plugin.on_request_headers()
-  forebay.respond(403, { { "x-why", "told" }, { "x-why", "twice" } }, "no entry")
+  forebay.respond(403, { ["x-why"] = { "told", "twice" } }, "no entry")
 end
 return plugin
 "#;

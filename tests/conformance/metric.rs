@@ -13,7 +13,7 @@ function plugin.on_configure()
   sizes = forebay.metric.histogram("case_sizes_bytes")
 end
 function plugin.on_request_headers()
-  hits:add(2)
+  hits:increment(2)
   level:set(7)
   sizes:record(300)
 end
