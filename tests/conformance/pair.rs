@@ -60,7 +60,7 @@ impl Plugin {
         let code = match engine {
             Engine::Lua => format!("lua: {}.lua", self.name),
             Engine::Wasm => {
-                format!("wasm: {}", guest("tests/conformance/guest", "conformance_guest.wasm").display())
+                format!("wasm: {}", guest("tests/conformance/guest", "conformance-guest.wasm").display())
             }
         };
         format!("  - name: {}\n    {code}\n    config: \"{}\"\n{}", self.name, self.words, self.keys)

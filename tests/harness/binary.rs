@@ -24,7 +24,7 @@ pub fn forebay() -> PathBuf {
 
 /// A module that `forebay plugin build DIR` made from the guest in `folder` (from the root).
 pub fn guest(folder: &str, file: &str) -> PathBuf {
-    let module = root().join(folder).join("target/wasm32-wasip1/release").join(file);
+    let module = root().join(folder).join("target/forebay").join(file);
     assert!(
         module.is_file(),
         "{} is not built: run `cargo run -- plugin build {folder}` first, or tests/run",

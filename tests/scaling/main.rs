@@ -1,0 +1,8 @@
+//! Edge and aggregator as processes of their own, with origins that the aggregator really
+//! starts: what happens when one of them goes away and comes back.
+//!
+//! - [`region`]: the three files that a test here writes
+//! - [`outage`]: the aggregator dies, the edge goes on; it comes back and adopts what runs
+
+mod outage;
+mod region;

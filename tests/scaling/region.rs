@@ -1,0 +1,130 @@
+//! A region of two processes: an edge, and the aggregator that runs its origins.
+
+use std::net::SocketAddr;
+
+use harness::binary::forebay;
+use harness::{Client, Folder, PATIENCE, Port, Process, wait_until};
+use serde_json::Value;
+
+pub struct Region {
+    pub edge: Process,
+    pub aggregator: Process,
+    pub address: SocketAddr,
+    pub control: SocketAddr,
+    folder: Folder,
+    _ports: [Port; 3],
+}
+
+/// The pool as both files have it; `{scaling}` is what a test wants of it.
+fn pools(folder: &Folder, scaling: &str) -> String {
+    format!(
+        "pools:\n  - name: shop\n    health: {{path: /ready, interval: 200ms, timeout: 2s}}\n    \
+         warmup: {{path: /warmup, requests: 2}}\n    scaling:\n{scaling}\n      actuator:\n        process:\n          \
+         command: [\"{}\", origin, \"--port={{port}}\", \"--boot=100ms\", \"--service=1ms\", \"--capacity=1000\"]\n          \
+         ready_path: /ready\n          stop_timeout: 2s\n          state_dir: {}\n",
+        forebay().display(),
+        folder.path().join("state").display()
+    )
+}
+
+impl Region {
+    /// Starts both, and waits until the edge serves from origins of the aggregator.
+    #[track_caller]
+    pub fn start(scaling: &str) -> Region {
+        let folder = Folder::new();
+        let ports = [Port::free(), Port::free(), Port::free()];
+        let [address, admin, control] = [ports[0].address, ports[1].address, ports[2].address];
+        let log = "log: {format: json, filter: info, access: false}\n";
+        let pools = pools(&folder, scaling);
+        folder.write(
+            "aggregator.yaml",
+            format!(
+                "{log}aggregator: {{address: \"{control}\", region: test, journal: {}, tick: 200ms}}\n{pools}",
+                folder.path().join("decisions.jsonl").display()
+            ),
+        );
+        folder.write(
+            "edge.yaml",
+            format!(
+                "{log}edge:\n  name: e1\n  workers: 1\n  admin: {admin}\n  report_interval: 200ms\n  aggregators: \
+                 [\"http://{control}\"]\n  listeners: [{{address: \"{address}\"}}]\nroutes:\n  - {{name: all, pool: \
+                 shop}}\n{pools}"
+            ),
+        );
+        let aggregator = Process::start(&["run", "-c", "aggregator.yaml"], folder.path());
+        let edge = Process::start(&["run", "-c", "edge.yaml"], folder.path());
+        let region = Region { edge, aggregator, address, control, folder, _ports: ports };
+        wait_until("the edge to serve from an origin", PATIENCE, || (region.status()? == 200).then_some(()));
+        region
+    }
+
+    /// Of one request through the edge.
+    pub fn status(&self) -> Option<u16> {
+        let mut client = Client::try_connect(self.address).ok()?;
+        client.request("GET", "/", &[("Connection", "close")], b"");
+        client.try_response().ok().map(|response| response.status)
+    }
+
+    /// Ends the aggregator without a chance to tidy up.
+    pub fn kill_aggregator(&mut self) {
+        self.aggregator.kill();
+    }
+
+    pub fn restart_aggregator(&mut self) {
+        self.aggregator = Process::start(&["run", "-c", "aggregator.yaml"], self.folder.path());
+    }
+
+    /// What the aggregator answers, if it does.
+    pub fn ask(&self, path: &str) -> Option<Value> {
+        let mut client = Client::try_connect(self.control).ok()?;
+        client.request("GET", path, &[("Connection", "close")], b"");
+        serde_json::from_slice(&client.try_response().ok()?.body).ok()
+    }
+
+    /// The origins of the pool in this stage, by address, and in order.
+    pub fn origins(&self, stage: &str) -> Vec<String> {
+        let Some(explained) = self.ask("/v1/pools/shop/explain") else { return Vec::new() };
+        let origins = explained["origins"].as_array().cloned().unwrap_or_default();
+        let mut found: Vec<String> = origins
+            .iter()
+            .filter(|origin| origin["stage"] == stage)
+            .filter_map(|origin| origin["address"].as_str().map(str::to_owned))
+            .collect();
+        found.sort();
+        found
+    }
+
+    pub fn decisions(&self) -> Vec<Value> {
+        self.ask("/v1/decisions").and_then(|answer| answer["decisions"].as_array().cloned()).unwrap_or_default()
+    }
+
+    /// Ends what still runs of the origins: only pids that the actuator's own files name.
+    fn stop_origins(&self) {
+        let state = self.folder.path().join("state");
+        let mut open = vec![state];
+        while let Some(folder) = open.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.path().is_dir() {
+                    open.push(entry.path());
+                    continue;
+                }
+                let Ok(text) = std::fs::read(entry.path()) else { continue };
+                let Ok(value) = serde_json::from_slice::<Value>(&text) else { continue };
+                let Some(pid) = value["pid"].as_u64() else { continue };
+                // A pid that was given to another process since must not be hit.
+                let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                if String::from_utf8_lossy(&line).contains("origin") {
+                    let _ = std::process::Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.edge.kill();
+        self.aggregator.kill();
+        self.stop_origins();
+    }
+}
