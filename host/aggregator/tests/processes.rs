@@ -308,3 +308,33 @@ fn two_aggregators_never_run_the_same_origins() {
     assert!(before.iter().all(|(address, pid)| pids(&folder).get(address) == Some(pid)), "and it adopted the two");
     second.stop_and_release();
 }
+
+#[test]
+fn an_origin_that_was_told_to_stop_is_not_taken_for_one_that_serves_after_a_restart() {
+    let folder = Folder::new("halfway");
+    let mut setup = Setup::new(&folder.0);
+    let script = format!("trap '' TERM; exec {} $0 50", setup.process().command[0]);
+    setup.process().command = vec!["sh".into(), "-c".into(), script, "{port}".into()];
+    setup.process().stop_timeout = Duration::from_secs(2);
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let mut edge = Edge::new("e1", aggregator.address());
+    edge.load = 30;
+    edge.report_until("three serving", |members| count(members, Stage::Serving) == 3);
+    edge.load = 0;
+    let told = || {
+        let texts = pids(&folder).into_keys().map(|address| {
+            let port = address.rsplit_once(':').unwrap().1.to_string();
+            std::fs::read_to_string(folder.0.join(format!("state/shop-{port}.json"))).unwrap_or_default()
+        });
+        texts.filter(|text| text.contains("\"stopping_at\":\"")).count()
+    };
+    edge.report_until("one is told to stop, and does not", |_| told() == 1);
+    aggregator.stop();
+
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    edge.aggregator = aggregator.address();
+    let members = edge.report().pools.remove("shop").unwrap();
+    assert_eq!((count(&members, Stage::Draining), count(&members, Stage::Serving)), (1, 2), "{members:?}");
+    edge.report_until("it is killed in the end", |members| members.len() == 2);
+    aggregator.stop_and_release();
+}

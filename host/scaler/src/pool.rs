@@ -99,8 +99,9 @@ impl Pool {
         }
         if !self.observed {
             self.observed = true;
-            if !seen.is_empty() {
-                self.adopt(self.listed() + seen.len() as u32, now);
+            let staying = seen.iter().filter(|origin| !origin.stopping).count() as u32;
+            if staying > 0 {
+                self.adopt(self.listed() + staying, now);
             }
         }
     }
@@ -182,9 +183,9 @@ impl Pool {
         let in_flight = edges.fresh.iter().map(|(_, latest)| latest.in_flight).sum();
         Inputs {
             window_seconds: stamp::seconds(window),
-            requests_per_second: level.map(|level| level.requests),
-            rejects_per_second: level.map(|level| level.rejects),
-            errors_per_second: level.map(|level| level.errors),
+            requests_per_second: level.map(|level| thousandths(level.requests)),
+            rejects_per_second: level.map(|level| thousandths(level.rejects)),
+            errors_per_second: level.map(|level| thousandths(level.errors)),
             in_flight: (!edges.fresh.is_empty()).then_some(in_flight),
             edges: known
                 .map(|(edge, fresh)| EdgeAge {
@@ -255,8 +256,9 @@ impl Pool {
     pub fn origins(&self, now: Timestamp) -> Vec<OriginView> {
         self.origins.views(now)
     }
+}
 
-    pub fn staying(&self) -> u32 {
-        self.listed() + self.origins.staying()
-    }
+/// What a record says of a rate: the rest is the noise of adding fractions.
+fn thousandths(rate: f64) -> f64 {
+    (rate * 1000.0).round() / 1000.0
 }

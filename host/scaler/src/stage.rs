@@ -28,6 +28,9 @@ pub struct Observed {
     /// When it first served, as an earlier run of the aggregator noted.
     #[serde(with = "crate::stamp::option")]
     pub serving_at: Option<Timestamp>,
+    /// It was told to stop, by this run of the aggregator or an earlier one.
+    #[serde(default)]
+    pub stopping: bool,
 }
 
 /// An origin with its stage.
@@ -128,14 +131,19 @@ impl Origins {
             // An origin that served under an earlier run goes on serving: warming it again would
             // take it from the edges.
             let adopted = observed.serving_at.is_some() && observed.ready_at.is_some();
+            let stage = match (observed.stopping, adopted) {
+                (true, _) => Stage::Draining,
+                (false, true) => Stage::Serving,
+                (false, false) => Stage::Booting,
+            };
             self.running.push(Origin {
                 address: observed.address,
                 launched_at: observed.launched_at,
                 ready_at: observed.ready_at,
                 serving_at: observed.serving_at,
-                stage: if adopted { Stage::Serving } else { Stage::Booting },
+                stage,
                 since: if adopted { observed.serving_at.unwrap_or(now) } else { observed.launched_at },
-                stopping: false,
+                stopping: observed.stopping,
                 told: BTreeMap::new(),
             });
         }
@@ -210,11 +218,6 @@ impl Origins {
     /// How many drain and still run for the exchanges in flight.
     pub fn draining(&self) -> u32 {
         self.running.iter().filter(|origin| origin.stage == Stage::Draining && !origin.stopping).count() as u32
-    }
-
-    /// How many are not leaving.
-    pub fn staying(&self) -> u32 {
-        self.running.iter().filter(|origin| origin.stage != Stage::Draining).count() as u32
     }
 
     pub fn stages(&self) -> impl Iterator<Item = (SocketAddr, Stage)> {

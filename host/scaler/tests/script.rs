@@ -167,7 +167,7 @@ impl Script {
         self.port += 1;
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
         let launched_at = self.now;
-        self.origins.push(Observed { address, launched_at, ready_at: None, serving_at: None });
+        self.origins.push(Observed { address, launched_at, ready_at: None, serving_at: None, stopping: false });
         self.observe();
         address
     }

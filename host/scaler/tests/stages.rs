@@ -169,14 +169,18 @@ fn who_served_under_an_earlier_run_is_not_warmed_again() {
     for origin in &mut observed {
         origin.serving_at = Some(script.now);
     }
+    observed[2].stopping = true;
     observed[3].serving_at = None;
     let mut next = Script::new(scaling(), NOON);
     next.region = forebay_scaler::Region::new(&region(scaling(), &[]), script.now);
     (next.now, next.origins) = (script.now + secs(1), observed);
     next.observe();
     next.step();
-    assert!(origins[..3].iter().all(|origin| next.stage(*origin) == Some(Stage::Serving)));
+    assert!(origins[..2].iter().all(|origin| next.stage(*origin) == Some(Stage::Serving)));
+    assert_eq!(next.stage(origins[2]), Some(Stage::Draining), "it was told to stop: it takes nothing more");
     assert_eq!(next.stage(origins[3]), Some(Stage::Warming));
+    let actions = next.step();
+    assert_eq!((actions.pools["shop"].run, &actions.pools["shop"].stop[..]), (Some(3), &origins[2..3]));
 }
 
 #[test]

@@ -98,8 +98,9 @@ impl Process {
         }
         let ran = stamp::age(now, record.launched_at);
         tracing::info!(pool = self.pool, address = %record.address, pid = record.identity.pid, ?ran, "adopted");
-        let probe = record.ready_at.is_none().then(|| self.probe(record.address));
-        self.origins.push(Origin { record, child: None, probe, ordered: false, stopping: None });
+        let stopping = record.stopping_at.map(|since| Stopping { since, killed: false });
+        let probe = (record.ready_at.is_none() && stopping.is_none()).then(|| self.probe(record.address));
+        self.origins.push(Origin { record, child: None, probe, ordered: stopping.is_some(), stopping });
     }
 
     /// What changed holds for origins started from now on. Another state folder is another set
@@ -130,6 +131,7 @@ impl Process {
             launched_at: origin.record.launched_at,
             ready_at: origin.record.ready_at,
             serving_at: origin.record.serving_at,
+            stopping: origin.ordered,
         };
         Some(self.origins.iter().map(observed).collect())
     }
@@ -219,7 +221,15 @@ impl Process {
         self.count("start");
         let written = Identity::of(child.id()).and_then(|identity| {
             let pool = self.pool.clone();
-            let record = Record { pool, address, identity, launched_at: now, ready_at: None, serving_at: None };
+            let record = Record {
+                pool,
+                address,
+                identity,
+                launched_at: now,
+                ready_at: None,
+                serving_at: None,
+                stopping_at: None,
+            };
             self.records.write(&record).map(|()| record)
         });
         let record = match written {
@@ -278,6 +288,9 @@ impl Process {
             origin.stopping = Some(Stopping { since: now, killed: false });
             origin.probe = None;
             self.count("stop");
+            // Before the signal: a later run must not take it for one that serves.
+            origin.record.stopping_at = Some(now);
+            self.save(&origin.record);
             self.send(&origin.record.identity, Signal::Terminate);
         }
     }

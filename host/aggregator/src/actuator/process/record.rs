@@ -22,6 +22,9 @@ pub struct Record {
     pub ready_at: Option<Timestamp>,
     #[serde(with = "scaler::stamp::option")]
     pub serving_at: Option<Timestamp>,
+    /// When it was told to stop.
+    #[serde(default, with = "scaler::stamp::option")]
+    pub stopping_at: Option<Timestamp>,
 }
 
 pub struct Records {
