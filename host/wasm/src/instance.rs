@@ -34,7 +34,8 @@ impl Running {
             let instance = pre.instantiate(&mut *store)?;
             initialize(&instance, store)?;
             Ok(instance)
-        })?;
+        })
+        .map_err(at_start)?;
         let exports = Exports::of(instance, &mut store);
         let mut running = Running { store, exports, dead: false };
         let refused = contain(&mut running.store, |store| {
@@ -59,11 +60,11 @@ impl Running {
                 running.dead = true;
                 let said = &running.store.data().printed.last_words;
                 let said = if said.is_empty() { String::new() } else { format!("; the plugin said: {said}") };
-                Err(Fault::new(Verdict::Config, format!("{name} answered false{said}")))
+                Err(Fault::new(Verdict::Config, format!("{name} returned false{said}")))
             }
             Err(fault) => {
                 running.dead = true;
-                Err(fault)
+                Err(at_start(fault))
             }
         }
     }
@@ -284,6 +285,15 @@ fn contain<T>(
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
             Err(Fault::new(Verdict::Panic, format!("the Wasm engine panicked: {text}")))
         }
+    }
+}
+
+/// A plugin that cannot start is one whose configuration cannot be used, however it says so.
+/// Its limits keep their own verdicts.
+fn at_start(fault: Fault) -> Fault {
+    match fault.verdict {
+        Verdict::Trap => Fault { verdict: Verdict::Config, ..fault },
+        _ => fault,
     }
 }
 

@@ -1,7 +1,27 @@
 //! The engine as the edge meets it: modules in text form, one for each question, against a
-//! host that remembers what it was asked; and a module that the Rust SDK made.
+//! host that remembers what it was asked; and modules that the Rust SDK made.
 
+#[path = "suite/body.rs"]
+mod body;
+#[path = "suite/callout.rs"]
+mod callout;
+#[path = "suite/exchange.rs"]
+mod exchange;
 #[path = "suite/fake.rs"]
 mod fake;
+#[path = "suite/headers.rs"]
+mod headers;
+#[path = "suite/host.rs"]
+mod host;
+#[path = "suite/hostile.rs"]
+mod hostile;
+#[path = "suite/limits.rs"]
+mod limits;
+#[path = "suite/load.rs"]
+mod load;
+#[path = "suite/pages.rs"]
+mod pages;
 #[path = "suite/real.rs"]
 mod real;
+#[path = "suite/start.rs"]
+mod start;

@@ -1,6 +1,5 @@
 //! A host that remembers what it was asked, and modules written in text form.
 
-#![allow(dead_code)]
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,6 +18,9 @@ use bytes::Bytes;
 
 pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// Values and their versions by dictionary and key.
+pub type Dict = BTreeMap<(String, Vec<u8>), (Vec<u8>, u32)>;
+
 pub struct Fake {
     pub settings: Settings,
     pub phase: Cell<Phase>,
@@ -31,10 +33,13 @@ pub struct Fake {
     pub sleeps: RefCell<Vec<Duration>>,
     pub tick: Cell<Option<Duration>>,
     pub properties: RefCell<BTreeMap<String, Value>>,
-    pub dict: RefCell<BTreeMap<(String, Vec<u8>), (Vec<u8>, u32)>>,
+    pub dict: RefCell<Dict>,
     pub metrics: RefCell<Vec<(MetricKind, String, i64)>>,
     pub lines: RefCell<Vec<(LogLevel, String)>>,
     pub lowest: Cell<LogLevel>,
+    /// How long `now` sleeps, and whether it panics.
+    pub slow: Cell<Duration>,
+    pub panics: Cell<bool>,
 }
 
 impl Fake {
@@ -68,6 +73,8 @@ impl Fake {
             metrics: RefCell::default(),
             lines: RefCell::default(),
             lowest: Cell::new(LogLevel::Trace),
+            slow: Cell::default(),
+            panics: Cell::default(),
         })
     }
 
@@ -78,6 +85,10 @@ impl Fake {
     pub fn map(&self, map: Map) -> Vec<(String, String)> {
         let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
         self.maps.borrow()[map as usize].iter().map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    pub fn define(&self, metric: &str) {
+        self.metrics.borrow_mut().push((MetricKind::Counter, metric.to_owned(), 0));
     }
 
     /// All lines of the log, one string.
@@ -228,19 +239,19 @@ impl Host for Fake {
 
     fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()> {
         let mut metrics = self.metrics.borrow_mut();
-        metrics.get_mut(metric.0 as usize - 1).ok_or_else(Refusal::not_found)?.2 += by;
+        metrics.get_mut((metric.0 as usize).wrapping_sub(1)).ok_or_else(Refusal::not_found)?.2 += by;
         Ok(())
     }
 
     fn record_metric(&self, metric: MetricId, value: u64) -> Answer<()> {
         let mut metrics = self.metrics.borrow_mut();
-        metrics.get_mut(metric.0 as usize - 1).ok_or_else(Refusal::not_found)?.2 = value as i64;
+        metrics.get_mut((metric.0 as usize).wrapping_sub(1)).ok_or_else(Refusal::not_found)?.2 = value as i64;
         Ok(())
     }
 
     fn metric(&self, metric: MetricId) -> Answer<u64> {
         let metrics = self.metrics.borrow();
-        Ok(metrics.get(metric.0 as usize - 1).ok_or_else(Refusal::not_found)?.2 as u64)
+        Ok(metrics.get((metric.0 as usize).wrapping_sub(1)).ok_or_else(Refusal::not_found)?.2 as u64)
     }
 
     fn log(&self, level: LogLevel, message: &str) {
@@ -252,6 +263,8 @@ impl Host for Fake {
     }
 
     fn now(&self) -> Duration {
+        assert!(!self.panics.get(), "a bug");
+        std::thread::sleep(self.slow.get());
         Duration::new(1_700_000_000, 5)
     }
 }
@@ -284,13 +297,26 @@ pub fn load_text(text: &str) -> Result<Arc<dyn Plugin>, LoadError> {
     load_bytes(&wat::parse_str(text).unwrap())
 }
 
-/// A 0.2.1 module with a page of memory and an allocator; `imports` come first, as they must.
-/// The allocator gives blocks from 32768 on.
-pub fn module(imports: &str, body: &str) -> String {
+/// A function to import from `env`: its name, and its parameters (`i` is i32, `l` is i64).
+/// In the text it is called by its name without `proxy_`.
+pub type Import = (&'static str, &'static str);
+
+fn import((name, params): &Import) -> String {
+    let params: String = params.chars().map(|c| if c == 'l' { " i64" } else { " i32" }).collect();
+    let short = name.strip_prefix("proxy_").unwrap_or(name);
+    let params = if params.is_empty() { params } else { format!("(param{params})") };
+    format!("(import \"env\" \"{name}\" (func ${short} {params} (result i32)))\n")
+}
+
+/// A 0.2.1 module with a page of memory and an allocator that gives blocks from 32768 on.
+/// `$num` logs a number, `$show` the text whose address and length stand at an address;
+/// addresses below 1024 are free to use.
+pub fn module(imports: &[Import], body: &str) -> String {
     module_of("0_2_1", imports, body)
 }
 
-pub fn module_of(version: &str, imports: &str, body: &str) -> String {
+pub fn module_of(version: &str, imports: &[Import], body: &str) -> String {
+    let imports: String = imports.iter().chain(&[("proxy_log", "iii")]).map(import).collect();
     format!(
         r#"(module
         {imports}
@@ -298,12 +324,38 @@ pub fn module_of(version: &str, imports: &str, body: &str) -> String {
         (global $next (mut i32) (i32.const 32768))
         (func (export "proxy_abi_version_{version}"))
         (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
-            (local $at i32)
-            (local.set $at (global.get $next))
-            (global.set $next (i32.add (global.get $next) (local.get $size)))
-            (local.get $at))
+            (global.get $next)
+            (global.set $next (i32.add (global.get $next) (local.get $size))))
+        (func $num (param $n i32) (local $at i32)
+            (local.set $at (i32.const 64))
+            (loop $digit
+                (local.set $at (i32.sub (local.get $at) (i32.const 1)))
+                (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $n) (i32.const 10))))
+                (local.set $n (i32.div_u (local.get $n) (i32.const 10)))
+                (br_if $digit (local.get $n)))
+            (drop (call $log (i32.const 2) (local.get $at) (i32.sub (i32.const 64) (local.get $at)))))
+        (func $show (param $at i32)
+            (drop (call $log (i32.const 2) (i32.load (local.get $at)) (i32.load offset=4 (local.get $at)))))
         {body})"#
     )
+}
+
+/// A module that does `body` when the headers of a request come, and then continues. `data`
+/// stands from address 1024 on.
+pub fn on_request(imports: &[Import], data: &str, body: &str) -> String {
+    let callback = format!(
+        r#"(data (i32.const 1024) "{data}")
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) {body} (i32.const 0))"#
+    );
+    module(imports, &callback)
+}
+
+/// Runs that module for one request and gives what it logged, a line each.
+pub fn logged(imports: &[Import], data: &str, body: &str, host: &Rc<Fake>) -> Vec<String> {
+    let mut tried = Tried::text_with(&on_request(imports, data, body), host.clone());
+    assert_eq!(tried.request().unwrap(), abi::Action::Continue);
+    assert!(tried.instance.healthy());
+    host.lines.borrow().iter().map(|(_, text)| text.clone()).collect()
 }
 
 /// An instance with one exchange open, as context 2.

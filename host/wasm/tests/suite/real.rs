@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use abi::{Action, Callbacks, Event, Map, MetricKind, Phase, Verdict};
+use abi::{Action, Callbacks, Event, Map, MetricKind, Phase, Side, Token, Verdict};
 use bytes::Bytes;
 
 use super::fake::{EXCHANGE, Fake, Tried};
 
-/// The plugin of the repository, built with the same script that `forebay plugin build` runs.
-/// The first time on a machine that sets the target up, which takes a minute.
-fn build(plugin: &str) -> PathBuf {
+/// The module that a package of the repository makes, built with the same script that `forebay
+/// plugin build` runs. The first time on a machine that sets the target up, which takes a minute.
+fn build(folder: &str, what: &[&str], module: &str) -> PathBuf {
     static TOOLCHAIN: OnceLock<PathBuf> = OnceLock::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let toolchain = TOOLCHAIN.get_or_init(|| {
@@ -22,19 +23,23 @@ fn build(plugin: &str) -> PathBuf {
         assert!(Command::new("bash").arg(script).arg(&toolchain).status().unwrap().success());
         toolchain
     });
-    let dir = root.join("plugins/wasm").join(plugin);
+    let dir = root.join(folder);
     let mut cargo = Command::new(toolchain.join("bin/cargo"));
-    cargo.args(["build", "--release", "--locked", "--target", "wasm32-wasip1"]).current_dir(&dir);
+    cargo.args(["build", "--release", "--locked", "--target", "wasm32-wasip1"]).args(what).current_dir(&dir);
     for name in ["RUSTC", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR"] {
         cargo.env_remove(name);
     }
     assert!(cargo.status().unwrap().success());
-    dir.join(format!("target/wasm32-wasip1/release/{}.wasm", plugin.replace('-', "_")))
+    dir.join("target/wasm32-wasip1/release").join(module)
+}
+
+fn plugin(name: &str) -> PathBuf {
+    build(&format!("plugins/wasm/{name}"), &[], &format!("{}.wasm", name.replace('-', "_")))
 }
 
 #[test]
 fn the_header_filter_does_its_work_in_rust() {
-    let plugin = forebay_wasm::load(&build("header-filter")).unwrap();
+    let plugin = forebay_wasm::load(&plugin("header-filter")).unwrap();
     assert!(plugin.callbacks().contains(Callbacks::REQUEST_HEADERS | Callbacks::RESPONSE_HEADERS));
     let host = Fake::new();
     for (name, value) in [(":authority", "shop.test"), ("user-agent", "a bot"), ("x-id", "7")] {
@@ -57,7 +62,7 @@ fn the_header_filter_does_its_work_in_rust() {
 
 #[test]
 fn shop_headers_sets_what_its_configuration_says_and_counts() {
-    let plugin = forebay_wasm::load(&build("shop-headers")).unwrap();
+    let plugin = forebay_wasm::load(&plugin("shop-headers")).unwrap();
     let host = Fake::with(|settings| {
         settings.config = Bytes::from_static(br#"{"request":{"x-shop":"1"},"response":{"x-by":"edge"}}"#);
     });
@@ -73,9 +78,27 @@ fn shop_headers_sets_what_its_configuration_says_and_counts() {
 
 #[test]
 fn a_configuration_that_a_plugin_refuses_is_a_fault_with_its_reason() {
-    let plugin = forebay_wasm::load(&build("shop-headers")).unwrap();
+    let plugin = forebay_wasm::load(&plugin("shop-headers")).unwrap();
     let host = Fake::with(|settings| settings.config = Bytes::from_static(br#"{"requset":{}}"#));
     let fault = Tried::start(&*plugin, host).map(|_| ()).unwrap_err();
     assert_eq!(fault.verdict, Verdict::Config);
     assert!(fault.message.contains("unknown field `requset`"), "{fault}");
+}
+
+#[test]
+fn a_plugin_over_our_sdk_waits_without_its_worker() {
+    let module = build("sdk-wasm", &["--example", "wait"], "examples/wait.wasm");
+    let plugin = forebay_wasm::load(&module).unwrap();
+    let host = Fake::with(|settings| settings.config = Bytes::from_static(br#"{"wait_ms":20}"#));
+    let mut tried = Tried::start(&*plugin, host.clone()).unwrap();
+    assert_eq!(tried.request().unwrap(), Action::Pause);
+    assert_eq!(*host.sleeps.borrow(), [Duration::from_millis(20)]);
+    assert!(host.resumed.borrow().is_empty());
+    tried.call(Event::Timer { token: Token(90) }).unwrap();
+    assert_eq!(*host.resumed.borrow(), [Side::Request]);
+    assert_eq!(host.map(Map::RequestHeaders), [("x-waited".to_owned(), "yes".to_owned())]);
+    // Told twice, it does nothing twice.
+    tried.call(Event::Timer { token: Token(90) }).unwrap();
+    assert_eq!(host.resumed.borrow().len(), 1);
+    assert_eq!(host.log_text(), "");
 }

@@ -1,0 +1,224 @@
+//! Plugins that misbehave: what each ends as, and that it ends there.
+
+use std::time::{Duration, Instant};
+
+use abi::{Event, Phase, Verdict};
+
+use super::fake::{EXCHANGE, Fake, Tried, load_text, module, on_request, start_fault};
+
+/// Until the fault; then the instance must neither be called again nor fail its close.
+fn fault_of(text: &str) -> abi::Fault {
+    let mut tried = Tried::text(text);
+    let fault = tried.request().unwrap_err();
+    assert!(!tried.instance.healthy());
+    let again = tried.call(Event::ResponseHeaders { end_of_stream: true }).unwrap_err();
+    assert!(again.message.contains("had a fault before"), "{again}");
+    tried.instance.close(EXCHANGE);
+    fault
+}
+
+#[test]
+fn an_endless_loop_ends_at_its_cpu_limit() {
+    let start = Instant::now();
+    let fault = fault_of(&on_request(&[], "", "(loop $l (br $l))"));
+    assert_eq!(fault.verdict, Verdict::Cpu);
+    assert_eq!(fault.message, "used more than 10ms of CPU time");
+    assert!(fault.trace.is_some_and(|trace| trace.contains("wasm")));
+    // Wall time is what a busy machine makes of it; seconds would be another bug.
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_loop_over_hostcalls_ends_too() {
+    let text = on_request(
+        &[("proxy_get_current_time_nanoseconds", "i")],
+        "",
+        "(loop $l (drop (call $get_current_time_nanoseconds (i32.const 128))) (br $l))",
+    );
+    assert_eq!(fault_of(&text).verdict, Verdict::Cpu);
+}
+
+#[test]
+fn a_long_wait_for_the_core_is_no_fault() {
+    // The host sleeps inside a hostcall: wall time passes, CPU time does not.
+    let host = Fake::new();
+    let text = on_request(
+        &[("proxy_get_current_time_nanoseconds", "i")],
+        "",
+        "(local $n i32) (loop $l (drop (call $get_current_time_nanoseconds (i32.const 128)))
+            (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if $l (i32.lt_u (local.get $n) (i32.const 20))))",
+    );
+    host.slow.set(Duration::from_millis(3));
+    let mut tried = Tried::text_with(&text, host);
+    let start = Instant::now();
+    tried.request().unwrap();
+    assert!(start.elapsed() > Duration::from_millis(50));
+    assert!(tried.instance.healthy());
+}
+
+#[test]
+fn each_callback_has_its_own_cpu_limit() {
+    // About 6 ms of CPU time each, with a limit of 10: ten of them are no fault.
+    let text = on_request(
+        &[],
+        "",
+        "(local $n i32) (loop $l (local.set $n (i32.add (local.get $n) (i32.const 1)))
+        (br_if $l (i32.lt_u (local.get $n) (i32.const 1000000))))",
+    );
+    let mut tried = Tried::text(&text);
+    for _ in 0..20 {
+        tried.request().unwrap();
+    }
+}
+
+#[test]
+fn a_start_has_a_cpu_limit_of_its_own() {
+    let host = || Fake::with(|settings| settings.limits.start_cpu = Duration::from_millis(30));
+    for callback in ["proxy_on_vm_start", "proxy_on_configure"] {
+        let text = module(
+            &[],
+            &format!(r#"(func (export "{callback}") (param i32 i32) (result i32) (loop $l (br $l)) (unreachable))"#),
+        );
+        let fault = start_fault(&text, host());
+        assert_eq!((fault.verdict, &*fault.message), (Verdict::Cpu, "used more than 30ms of CPU time"));
+    }
+    let fault = start_fault(&module(&[], r#"(func (export "_initialize") (loop $l (br $l)))"#), host());
+    assert_eq!(fault.verdict, Verdict::Cpu);
+    let fault = start_fault(&module(&[], "(func $s (loop $l (br $l))) (start $s)"), host());
+    assert_eq!(fault.verdict, Verdict::Cpu);
+}
+
+#[test]
+fn memory_past_the_limit_is_refused_and_what_traps_then_ran_out_of_memory() {
+    let grow = "(if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then (unreachable)))";
+    let fault = fault_of(&on_request(&[], "", grow));
+    assert_eq!(fault.verdict, Verdict::Memory);
+    assert_eq!(fault.message, format!("asked for {} bytes of memory, its limit is {}", 1001 << 16, 32 << 20));
+    // Up to the limit there is memory, and a guest that lives with a refusal lives.
+    let text = on_request(
+        &[],
+        "",
+        "(call $num (memory.grow (i32.const 511))) (call $num (i32.eq (memory.grow (i32.const 1)) (i32.const -1)))",
+    );
+    let mut tried = Tried::text(&text);
+    tried.request().unwrap();
+    assert_eq!(tried.host.log_text(), "Info 1\nInfo 1\n");
+    assert!(tried.instance.healthy());
+}
+
+#[test]
+fn a_refusal_long_ago_does_not_rename_a_trap() {
+    let text = module(
+        &[],
+        r#"
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (drop (memory.grow (i32.const 1000))) (i32.const 0))
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (unreachable))"#,
+    );
+    let mut tried = Tried::text(&text);
+    tried.request().unwrap();
+    tried.host.phase.set(Phase::Response);
+    assert_eq!(tried.call(Event::ResponseHeaders { end_of_stream: true }).unwrap_err().verdict, Verdict::Trap);
+}
+
+#[test]
+fn a_module_that_begins_past_its_memory_limit_does_not_start() {
+    let text = module(&[], "").replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 600)");
+    let fault = start_fault(&text, Fake::new());
+    assert_eq!(fault.verdict, Verdict::Memory);
+}
+
+#[test]
+fn a_trap_has_a_backtrace_with_names() {
+    let text = module(
+        &[],
+        r#"
+        (func $deep (unreachable))
+        (func $on_headers (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $deep) (i32.const 0))"#,
+    );
+    let fault = fault_of(&text);
+    assert_eq!(fault.verdict, Verdict::Trap);
+    assert_eq!(fault.message, "wasm trap: wasm `unreachable` instruction executed");
+    let trace = fault.trace.unwrap();
+    assert!(trace.find("deep").unwrap() < trace.find("on_headers").unwrap(), "{trace}");
+}
+
+#[test]
+fn every_kind_of_trap_is_a_trap() {
+    for body in [
+        "(drop (i32.load (i32.const 65536)))",
+        "(drop (i32.div_u (i32.const 1) (i32.const 0)))",
+        "(call $forever)",
+        "(call_indirect (type $t) (i32.const 7))",
+    ] {
+        let text = on_request(&[], "", body).replace(
+            "(func (export \"proxy_on_request",
+            "(type $t (func)) (table 1 funcref) (func $forever (call $forever)) (func (export \"proxy_on_request",
+        );
+        let fault = fault_of(&text);
+        assert_eq!(fault.verdict, Verdict::Trap, "{body}: {fault}");
+    }
+}
+
+#[test]
+fn what_a_plugin_said_last_is_in_its_fault() {
+    let text = on_request(
+        &[],
+        "panicked at src/lib.rs:3",
+        "(drop (call $log (i32.const 5) (i32.const 1024) (i32.const 24))) (unreachable)",
+    );
+    let fault = fault_of(&text);
+    assert!(fault.message.ends_with("; the plugin said: panicked at src/lib.rs:3"), "{fault}");
+}
+
+#[test]
+fn a_start_that_returns_false_or_traps_is_a_refused_configuration() {
+    for callback in ["vm_start", "configure"] {
+        let text = |body: &str| {
+            module(&[], &format!(r#"(func (export "proxy_on_{callback}") (param i32 i32) (result i32) {body})"#))
+        };
+        let fault = start_fault(&text("(i32.const 0)"), Fake::new());
+        assert_eq!((fault.verdict, fault.message), (Verdict::Config, format!("on_{callback} returned false")));
+        assert_eq!(start_fault(&text("(unreachable)"), Fake::new()).verdict, Verdict::Config);
+    }
+}
+
+#[test]
+fn a_table_cannot_grow_without_end() {
+    let text = on_request(
+        &[],
+        "",
+        "(call $num (i32.eq (table.grow $grown (ref.null func) (i32.const 10000000)) (i32.const -1)))",
+    )
+    .replace("(func (export \"proxy_on_request", "(table $grown 1 funcref) (func (export \"proxy_on_request");
+    let mut tried = Tried::text(&text);
+    tried.request().unwrap();
+    assert_eq!(tried.host.log_text(), "Info 1\n");
+}
+
+#[test]
+fn a_panic_of_the_host_stays_in_the_call() {
+    let host = Fake::new();
+    host.panics.set(true);
+    let plugin = load_text(&on_request(
+        &[("proxy_get_current_time_nanoseconds", "i")],
+        "",
+        "(drop (call $get_current_time_nanoseconds (i32.const 128)))",
+    ))
+    .unwrap();
+    let mut tried = Tried::start(&*plugin, host).unwrap();
+    let fault = tried.request().unwrap_err();
+    assert_eq!((fault.verdict, &*fault.message), (Verdict::Panic, "the Wasm engine panicked: a bug"));
+    assert!(!tried.instance.healthy());
+}
+
+#[test]
+fn a_fault_costs_its_own_instance_only() {
+    let plugin = load_text(&on_request(&[("proxy_get_header_map_value", "iiiii")], "x-id",
+        "(if (i32.eqz (call $get_header_map_value (i32.const 0) (i32.const 1024) (i32.const 4) (i32.const 128) (i32.const 132))) (then (unreachable)))")).unwrap();
+    let (bad, good) = (Fake::new(), Fake::new());
+    bad.put(abi::Map::RequestHeaders, "x-id", "1");
+    let (mut bad, mut good) = (Tried::start(&*plugin, bad).unwrap(), Tried::start(&*plugin, good).unwrap());
+    assert_eq!(bad.request().unwrap_err().verdict, Verdict::Trap);
+    good.request().unwrap();
+    assert!(good.instance.healthy());
+}

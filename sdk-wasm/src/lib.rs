@@ -1,0 +1,15 @@
+//! What a plugin of Forebay in Rust needs beyond the `proxy-wasm` crate.
+//!
+//! - [`config`]: the configuration as a type of your own;
+//! - [`meta`]: which host this is, and which hostcalls it has;
+//! - [`time`]: a pause that does not stop the worker.
+//!
+//! Everything of Forebay's own is reached by `proxy_call_foreign_function`: a module that uses
+//! this crate has no import that another host of proxy-wasm lacks, loads there, and is told
+//! there by [`meta::version`] that it is not on Forebay.
+
+pub mod config;
+pub mod meta;
+pub mod time;
+
+pub use proxy_wasm;
