@@ -93,9 +93,9 @@ pub async fn serve(
     loop {
         match chain.response(response, below).await {
             Ok((parts, body)) => {
-                let body = body.ending(finish);
-                let response = Response::from_parts(parts, Body::Chain(Box::pin(body)));
-                return Ok(Answered { response, detail });
+                // After a 101 there is nothing left for a plugin to see: its exchange ends here.
+                let body = body.into_tunnel().unwrap_or_else(|body| Body::Chain(Box::pin(body.ending(finish))));
+                return Ok(Answered { response: Response::from_parts(parts, body), detail });
             }
             Err(Stop::Answer { slot }) => {
                 chain.exchange.take_stop();

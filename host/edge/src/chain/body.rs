@@ -41,6 +41,14 @@ impl ChainBody {
         ChainBody { bypass: Some(body), ..ChainBody::pulled(chain, side, None) }
     }
 
+    /// The two byte streams of an upgraded connection, if that is what this is.
+    pub fn into_tunnel(mut self) -> Result<Body, ChainBody> {
+        match self.bypass.take() {
+            Some(tunnel @ Body::Tunnel(_)) => Ok(tunnel),
+            other => Err(ChainBody { bypass: other, ..self }),
+        }
+    }
+
     /// The exchange ends when this body does.
     pub fn ending(self, finish: Finish) -> ChainBody {
         ChainBody { finish: Some(finish), ..self }
