@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 use wasmtime::{Engine, Module};
 
 const DIGEST: usize = 32;
+/// Files that are kept. An edge has a handful of modules and their last versions; beyond that
+/// the oldest go, or a machine on which plugins are built would fill up.
+const MAX_FILES: usize = 256;
 
 /// `forebay/compiled` in the user's cache folder, if the user has one.
 pub fn folder() -> Option<PathBuf> {
@@ -68,7 +71,24 @@ fn write(module: &Module, folder: &Path, path: &Path) -> wasmtime::Result<()> {
     let fresh = folder.join(own);
     std::fs::write(&fresh, file)?;
     std::fs::rename(&fresh, path)?;
+    prune(folder, MAX_FILES);
     Ok(())
+}
+
+/// Removes the files that were written first. Another process may do the same meanwhile: what
+/// is gone already is no error, and what it still needed it compiles again.
+fn prune(folder: &Path, most: usize) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let entries: Vec<_> = entries.flatten().collect();
+    if entries.len() <= most {
+        return;
+    }
+    let written = |entry: &std::fs::DirEntry| entry.metadata().and_then(|data| data.modified()).ok();
+    let mut files: Vec<_> = entries.iter().map(|entry| (written(entry), entry.path())).collect();
+    files.sort();
+    for (_, path) in &files[..files.len() - most] {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// Feeds what is hashed to SHA-256.
@@ -131,6 +151,22 @@ mod tests {
             compile(engine(), &bytes, Some(&folder)).unwrap();
             assert_eq!(std::fs::read(only_file(&folder)).unwrap(), good);
         }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_oldest_files_go_when_there_are_too_many() {
+        let folder = folder("pruned");
+        std::fs::create_dir_all(&folder).unwrap();
+        let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        for (name, age) in [("b", 3), ("a", 1), ("c", 2), ("d", 0)] {
+            let file = std::fs::File::create(folder.join(name)).unwrap();
+            file.set_modified(time - std::time::Duration::from_secs(age)).unwrap();
+        }
+        prune(&folder, 2);
+        let mut left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a", "d"]);
         std::fs::remove_dir_all(folder).unwrap();
     }
 

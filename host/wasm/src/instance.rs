@@ -170,10 +170,14 @@ impl Running {
 impl abi::Instance for Running {
     fn open(&mut self, context: ContextId, host: Rc<dyn Host>) -> Result<(), Fault> {
         self.store.data_mut().open(context.0, host);
-        self.enter(context.0, |exports, store| match &exports.context_create {
+        let opened = self.enter(context.0, |exports, store| match &exports.context_create {
             Some(create) => create.call(store, (context.0, ROOT)),
             None => Ok(()),
-        })
+        });
+        if opened.is_err() {
+            self.store.data_mut().close(context.0);
+        }
+        opened
     }
 
     fn call(&mut self, context: ContextId, event: Event<'_>) -> Result<Action, Fault> {

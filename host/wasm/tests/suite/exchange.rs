@@ -111,6 +111,21 @@ fn a_closed_context_leaves_nothing_of_its_host() {
 }
 
 #[test]
+fn a_context_that_could_not_be_opened_leaves_nothing_of_its_host() {
+    let text = module(
+        &[],
+        r#"(func (export "proxy_on_context_create") (param i32 i32) (if (local.get 1) (then (unreachable))))"#,
+    );
+    let plugin = load_text(&text).unwrap();
+    let mut instance = plugin.instantiate(Fake::new()).unwrap();
+    let host = Fake::new();
+    assert_eq!(instance.open(EXCHANGE, host.clone()).unwrap_err().verdict, Verdict::Trap);
+    assert!(!instance.healthy());
+    assert_eq!(std::rc::Rc::strong_count(&host), 1);
+    instance.close(EXCHANGE);
+}
+
+#[test]
 fn each_context_is_answered_by_its_own_host_and_can_speak_for_another() {
     let body = "(call $num (i32.const 1)) (call $num (call $set_effective_context (i32.const 1)))
         (call $num (call $set_effective_context (i32.const 9)))";
