@@ -37,10 +37,9 @@ pub use exports::CALLBACKS;
 pub use imports::names as import_names;
 
 /// Loads, checks and compiles the module at `path`; the compiled code is kept in the user's
-/// cache folder. The error names everything that the module lacks or wants too much.
+/// cache folder. The error names everything that the module lacks or wants too much, but not
+/// `path`: who gave it knows better how to call it.
 pub fn load(path: &Path) -> Result<Arc<dyn Plugin>, LoadError> {
-    let bytes = std::fs::read(path).map_err(|e| LoadError::new(format!("{}: {e}", path.display())))?;
-    let module = plugin::Module::new(&bytes, cache::folder().as_deref())
-        .map_err(|e| LoadError { line: e.line, message: format!("{}: {}", path.display(), e.message) })?;
-    Ok(Arc::new(module))
+    let bytes = std::fs::read(path).map_err(|e| LoadError::new(e.to_string()))?;
+    Ok(Arc::new(plugin::Module::new(&bytes, cache::folder().as_deref())?))
 }

@@ -19,11 +19,10 @@ fn a_file_that_is_no_module_is_told_what_it_is() {
         (b"\0asm\x01\0\0\0\x01", "no valid Wasm module: "),
     ] {
         let error = load_bytes(bytes).map(|_| ()).unwrap_err().message;
-        assert!(error.contains(said), "{error}");
-        assert!(error.contains("forebay-module-"), "names the file: {error}");
+        assert!(error.starts_with(said), "{error}");
     }
     let error = forebay_wasm::load(std::path::Path::new("no/such.wasm")).map(|_| ()).unwrap_err().message;
-    assert!(error.starts_with("no/such.wasm: No such file"), "{error}");
+    assert!(error.starts_with("No such file"), "{error}");
 }
 
 #[test]
