@@ -53,6 +53,11 @@ impl Source {
         Ok(Source { name, main, modules })
     }
 
+    #[cfg(test)]
+    pub fn of(main: &str) -> Source {
+        Source { name: "test.lua".to_owned(), main: main.as_bytes().to_vec(), modules: BTreeMap::new() }
+    }
+
     /// The chunk name and text of a module; the error is for the script.
     pub fn module(&self, name: &str) -> Result<(String, &[u8]), String> {
         if let Some((name, text)) = SDK.iter().find(|(known, _)| *known == name) {

@@ -1,5 +1,7 @@
 //! LuaJIT's C API: the calls that we use, as methods of one `Copy` handle.
 //!
+//! One file of many short methods, on purpose: nearly all `unsafe` of the crate stands here.
+//!
 //! The methods are safe functions on these terms, which the rest of the crate keeps:
 //!
 //! - a [`State`] is made from a live state, and used only by the thread that owns its VM and

@@ -8,10 +8,10 @@ use crate::vm::{Stage, Wait};
 
 pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "request.body" |asked| whole(asked, Side::Request, Call::RequestBody);
-    "request.chunk" |asked| chunk(asked, Side::Request, Call::RequestChunk);
+    "request.chunk" |asked| chunk(asked, Side::Request);
     "request.set_body" |asked| set_body(asked, Side::Request, Call::RequestSetBody);
     "response.body" |asked| whole(asked, Side::Response, Call::ResponseBody);
-    "response.chunk" |asked| chunk(asked, Side::Response, Call::ResponseChunk);
+    "response.chunk" |asked| chunk(asked, Side::Response);
     "response.set_body" |asked| set_body(asked, Side::Response, Call::ResponseSetBody);
 };
 
@@ -30,23 +30,25 @@ fn whole(asked: Asked, side: Side, call: Call) -> Reply {
     if more && !asking.whole {
         return Err(asked.wait(Wait::Body(side)));
     }
-    chunk(asked, side, call)
+    match asked.vm.host().body(side) {
+        Ok(bytes) => push(asked, &bytes),
+        // A message without a body.
+        Err(refusal) if matches!(refusal.status, Status::NotFound | Status::Empty) => push(asked, b""),
+        Err(refusal) => asked.refuse(&refusal),
+    }
 }
 
 /// `chunk()`: the bytes that are looked at now.
-fn chunk(asked: Asked, side: Side, _: Call) -> Reply {
+fn chunk(asked: Asked, side: Side) -> Reply {
     match asked.vm.host().body(side) {
-        Ok(bytes) => {
-            asked.state.push_bytes(&bytes);
-            Ok(1)
-        }
-        // A message without a body.
-        Err(refusal) if matches!(refusal.status, Status::NotFound | Status::Empty) => {
-            asked.state.push_bytes(b"");
-            Ok(1)
-        }
+        Ok(bytes) => push(asked, &bytes),
         Err(refusal) => asked.refuse(&refusal),
     }
+}
+
+fn push(asked: Asked, bytes: &[u8]) -> Reply {
+    asked.state.push_bytes(bytes);
+    Ok(1)
 }
 
 /// `set_body(bytes)`: replaces what is looked at.

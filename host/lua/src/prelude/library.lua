@@ -1,6 +1,7 @@
 -- The library functions that are replaced, because LuaJIT's own cannot be interrupted, recurse
 -- on the C stack, or let a plugin's coroutine keep what the host must get. `host` holds the C
 -- functions; everything is kept in upvalues, so that nothing a plugin changes is used here.
+-- (One file past 400 lines: the parts share these upvalues, and LuaJIT allows 60 a function.)
 local host = ...
 
 local assert, error, getmetatable, ipairs, next, pairs, pcall, rawequal, rawget, rawset, select, setmetatable, type =

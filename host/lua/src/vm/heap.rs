@@ -21,8 +21,8 @@ const HARD_FACTOR: usize = 3;
 
 pub struct Heap {
     used: Cell<usize>,
-    soft: usize,
-    hard: usize,
+    soft: Cell<usize>,
+    hard: Cell<usize>,
     /// The soft limit was passed, or more was asked for than there may be, in this run.
     over: Cell<bool>,
     /// Asked for past the hard limit, and not given.
@@ -35,8 +35,8 @@ impl Heap {
     pub fn new(soft: usize) -> Heap {
         Heap {
             used: Cell::new(0),
-            soft,
-            hard: soft.saturating_mul(HARD_FACTOR),
+            soft: Cell::new(soft),
+            hard: Cell::new(soft.saturating_mul(HARD_FACTOR)),
             over: Cell::new(false),
             refused: Cell::new(false),
             infallible: Cell::new(true),
@@ -49,7 +49,7 @@ impl Heap {
 
     /// The most that one string or table may be asked for.
     pub fn limit(&self) -> usize {
-        self.soft
+        self.soft.get()
     }
 
     /// Script code runs from here on.
@@ -68,7 +68,7 @@ impl Heap {
 
     #[inline]
     pub fn exhausted(&self) -> bool {
-        self.over.get() && (self.refused.get() || self.used.get() > self.soft)
+        self.over.get() && (self.refused.get() || self.used.get() > self.soft.get())
     }
 }
 
@@ -87,7 +87,7 @@ pub unsafe extern "C" fn allocate(data: *mut c_void, block: *mut c_void, old: us
         return null_mut();
     }
     let used = heap.used.get() - old + new;
-    if used > heap.hard && new > old && !heap.infallible.get() {
+    if used > heap.hard.get() && new > old && !heap.infallible.get() {
         heap.exhaust();
         vm.arm();
         return null_mut();
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn allocate(data: *mut c_void, block: *mut c_void, old: us
         return if new <= old { block } else { null_mut() };
     }
     heap.used.set(used);
-    if used > heap.soft && !heap.over.get() {
+    if used > heap.soft.get() && !heap.over.get() {
         heap.over.set(true);
         vm.arm();
     }
@@ -113,4 +113,86 @@ pub unsafe extern "C" fn allocate(data: *mut c_void, block: *mut c_void, old: us
 fn layout(size: usize) -> Layout {
     // SAFETY: a power of two; LuaJIT asks for no size near the end of the address space.
     unsafe { Layout::from_size_align_unchecked(size, ALIGNMENT) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::scratch::Scratch;
+    use crate::source::Source;
+    use crate::state::{Ref, Resumed};
+    use crate::vm::{Asking, Stage};
+
+    /// Every kind of allocation that script code makes, until there is no more.
+    const SCRIPTS: [&str; 9] = [
+        "local t = {} for i = 1, 1e9 do t[i] = tostring(i + 0.5) end",
+        "local s = '' for i = 1, 1e9 do s = s .. i end",
+        "local t = {} for i = 1, 1e9 do t[i] = { i } end",
+        "local t = {} for i = 1, 1e9 do t['k' .. i] = i end",
+        "local t = {} for i = 1, 1e9 do t[i] = string.format('%d %s', i, 'x') end",
+        "local t = {} for i = 1, 1e9 do t[i] = coroutine.create(function() return i end) end",
+        "local t = {} while true do pcall(function() for i = 1, 1e9 do t[#t + 1] = tostring(i / 3) end end) end",
+        "local function f(...) return f(1, ...) end f()",
+        "local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(i % 50, tostring(i)):upper() end",
+    ];
+
+    fn exhaust(script: &str, spare: usize) -> (Resumed, bool) {
+        let vm = Vm::new(Arc::new(Source::of("")), usize::MAX / 8).unwrap();
+        let host = Rc::new(Scratch::new("test", abi::Limits::default()));
+        let asking = Asking { host, stage: Stage::Start, whole: true, locals: Cell::new(Ref::NONE) };
+        let coroutine = vm.take_coroutine();
+        assert!(coroutine.state.compile(script.as_bytes(), c"=script"));
+        vm.heap.hard.set(vm.heap.used() + spare);
+        let resumed = vm.watched(Duration::from_secs(20), || vm.resume(&asking, coroutine, 0));
+        let refused = vm.heap.refused.get();
+        // The state is still whole: it collects, and runs code again.
+        vm.heap.hard.set(usize::MAX);
+        vm.drop_coroutine(coroutine);
+        vm.main().collect();
+        let next = vm.take_coroutine();
+        assert!(next.state.compile(b"local t = {} for i = 1, 100 do t[i] = tostring(i) end", c"=next"));
+        assert_eq!(vm.watched(Duration::from_secs(20), || vm.resume(&asking, next, 0)), Resumed::Done);
+        (resumed, refused)
+    }
+
+    /// Without the patch of `luajit-sys` this ends the process.
+    #[test]
+    fn an_allocation_that_fails_anywhere_leaves_the_state_whole() {
+        std::thread::Builder::new()
+            .stack_size(8 << 20)
+            .spawn(|| {
+                for script in SCRIPTS {
+                    for spare in (0..40_000).step_by(701) {
+                        let (resumed, refused) = exhaust(script, spare);
+                        assert_ne!(resumed, Resumed::Done, "{script} with {spare} bytes");
+                        assert!(refused, "{script} with {spare} bytes: {resumed:?}");
+                    }
+                }
+            })
+            .unwrap()
+            .join()
+            .unwrap();
+    }
+
+    #[test]
+    fn a_fresh_state_is_small() {
+        let vm = Vm::new(Arc::new(Source::of("")), 32 << 20).unwrap();
+        vm.main().collect();
+        let used = vm.heap.used();
+        assert!(used < 200 << 10, "a fresh VM takes {used} bytes");
+        println!("a fresh VM takes {used} bytes");
+    }
+
+    #[test]
+    fn what_is_closed_gives_everything_back() {
+        let vm = Vm::new(Arc::new(Source::of("")), 32 << 20).unwrap();
+        let main = vm.main.take().unwrap();
+        vm.watch.get().unwrap().end();
+        main.close();
+        assert_eq!(vm.heap.used(), 0);
+    }
 }

@@ -117,6 +117,19 @@ fn a_body_is_seen_and_replaced() {
 }
 
 #[test]
+fn a_chunk_where_none_is_looked_at_is_refused() {
+    on_worker(|| {
+        let mut run = Run::new(
+            "return { on_request_headers = function() local _, why = forebay.request.chunk() forebay.log.info(why.code)
+                forebay.log.info('<' .. forebay.request.body() .. '>') end }",
+        );
+        run.host.looked_at.set(false);
+        assert_eq!(run.call(Event::RequestHeaders { end_of_stream: true }).unwrap(), Action::Continue);
+        assert_eq!(run.host.texts(), ["NOT_FOUND", "<>"]);
+    });
+}
+
+#[test]
 fn an_answer_ends_the_callback_where_it_stands() {
     let answers = [
         "forebay.respond(403, { ['x-a'] = { '1', '2' }, ['x-b'] = 3 }, 'no')",

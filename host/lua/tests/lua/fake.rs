@@ -76,6 +76,8 @@ pub struct Fake {
     pub logs: RefCell<Vec<(LogLevel, String)>>,
     pub level: Cell<LogLevel>,
     pub panic_on_property: Cell<bool>,
+    /// Whether there is a body to look at.
+    pub looked_at: Cell<bool>,
     next: Cell<u32>,
 }
 
@@ -125,6 +127,7 @@ impl Fake {
             logs: RefCell::default(),
             level: Cell::new(LogLevel::Trace),
             panic_on_property: Cell::new(false),
+            looked_at: Cell::new(true),
             next: Cell::new(1),
         }
     }
@@ -186,6 +189,9 @@ impl Host for Fake {
     }
     fn body(&self, side: Side) -> Answer<Bytes> {
         self.check(if side == Side::Request { Call::RequestChunk } else { Call::ResponseChunk })?;
+        if !self.looked_at.get() {
+            return Err(Refusal::not_found());
+        }
         Ok(self.bodies.borrow()[side_index(side)].clone())
     }
     fn set_body(&self, side: Side, range: Range<usize>, bytes: &[u8]) -> Answer<()> {
