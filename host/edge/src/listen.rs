@@ -66,9 +66,10 @@ pub async fn accept(worker: Rc<Worker>, listener: TcpListener, index: usize) {
             Some(Ok((stream, remote))) => {
                 let worker = worker.clone();
                 tokio::task::spawn_local(async move {
-                    let _permit = permit;
-                    let _open = worker.telemetry.connection_opened();
+                    let counted = worker.telemetry.connection_opened();
                     open(worker.clone(), stream, remote, index).await;
+                    drop((counted, permit));
+                    worker.drain.moved();
                 });
             }
             Some(Err(error)) => {

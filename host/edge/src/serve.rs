@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -86,7 +86,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: Stream, connection: Co
     let (early, speaks2) = match alpn {
         Some("h2") => (Bytes::new(), true),
         Some(_) => (Bytes::new(), false),
-        None if http1 && http2 => match sniff(&mut stream, limits.header_timeout).await {
+        None if http1 && http2 => match sniff(&worker, &mut stream, limits.header_timeout).await {
             Some(sniffed) => sniffed,
             None => return,
         },
@@ -132,8 +132,10 @@ async fn until_drained<F: Future>(worker: &Worker, mut serving: Pin<&mut F>, end
     .await
 }
 
-/// The first bytes, and whether they are HTTP/2's. `None`: too slow, or gone.
-async fn sniff(stream: &mut Stream, within: std::time::Duration) -> Option<(Bytes, bool)> {
+/// The first bytes, and whether they are HTTP/2's. `None`: too slow, or gone, or the worker
+/// drains and nothing was asked of it.
+async fn sniff(worker: &Worker, stream: &mut Stream, within: std::time::Duration) -> Option<(Bytes, bool)> {
+    let watch = worker.drain.watch();
     let mut timer = Timer::new();
     timer.arm(within);
     let mut early = [0; PREFACE.len()];
@@ -142,6 +144,7 @@ async fn sniff(stream: &mut Stream, within: std::time::Duration) -> Option<(Byte
         let mut reading = pin!(stream.read(&mut early[n..]));
         let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
             Poll::Ready(read) => Poll::Ready(read.ok()),
+            Poll::Pending if n == 0 && watch.begun(cx) => Poll::Ready(None),
             Poll::Pending => timer.poll(cx).map(|()| None),
         });
         n += read.await.filter(|n| *n > 0)?;
@@ -204,10 +207,12 @@ async fn exchange(
     let version = parts.version;
     let request = Request::from_parts(parts, body);
     let mut response = dispatch(client, snapshot, &route, version, &id, request, finish).await?;
-    if let Body::Tunnel(_) = response.body() {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return upgrade::switch(response, waiting, client, finish);
     }
     forward::response(response.headers_mut());
+    // The origin's version is its own affair; the library fits ours to the client.
+    *response.version_mut() = Version::HTTP_11;
     Ok(response)
 }
 
@@ -222,11 +227,9 @@ async fn dispatch(
 ) -> Result<Response<Body>, Reject> {
     let interim = (version == Version::HTTP_11).then(|| InterimSink(client.tap.clone()));
     if !route.plugins.is_empty() {
-        request.extensions_mut().extend(interim.map_or_else(http::Extensions::new, |interim| {
-            let mut extensions = http::Extensions::new();
-            extensions.insert(interim);
-            extensions
-        }));
+        if let Some(interim) = interim {
+            request.extensions_mut().insert(interim);
+        }
         let answered = chain::serve(&client.worker, snapshot, route, &client.connection, id, request).await?;
         if let Some(answerer) = answered.response.extensions().get::<origin::Answerer>() {
             finish.origin(answerer.address);

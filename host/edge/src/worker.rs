@@ -196,17 +196,20 @@ async fn serve(id: usize, shared: Arc<Shared>, listeners: Vec<StdListener>, mut 
     let _ = stop.wait_for(|stop| *stop).await;
     worker.shared.standing.accepting.fetch_sub(1, Ordering::Relaxed);
     worker.drain.begin();
-    for acceptor in acceptors {
-        let _ = acceptor.await;
-    }
     let time = worker.snapshot().region.edge.as_ref().map_or(Duration::ZERO, |edge| edge.drain);
-    let ended = poll_fn(|cx| {
-        if worker.is_empty() {
-            return Poll::Ready(());
+    let ended = async {
+        for acceptor in acceptors {
+            let _ = acceptor.await;
         }
-        worker.drain.last.set(Some(cx.waker().clone()));
-        Poll::Pending
-    });
+        poll_fn(|cx| {
+            if worker.is_empty() {
+                return Poll::Ready(());
+            }
+            worker.drain.last.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await
+    };
     let _ = tokio::time::timeout(time, ended).await;
     worker.origins.clear();
     worker.exchanges.get()

@@ -12,6 +12,7 @@ use super::lane::{self, Item, Pulling};
 use super::{Chain, Finish};
 use crate::body::{Body, BodyError};
 use crate::exchange::Stop;
+use crate::origin::client::Tunnel;
 use crate::reject::Reject;
 
 /// A body that is pulled through the plugins of one side.
@@ -52,6 +53,18 @@ impl ChainBody {
     /// The exchange ends when this body does.
     pub fn ending(self, finish: Finish) -> ChainBody {
         ChainBody { finish: Some(finish), ..self }
+    }
+
+    /// The tunnel of a 101, which no plugin looks into. What is left ends the exchange when it
+    /// drops.
+    pub fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        match self.bypass.take() {
+            Some(Body::Tunnel(tunnel)) => Some(tunnel),
+            other => {
+                self.bypass = other;
+                None
+            }
+        }
     }
 
     fn item(&mut self, item: Item) -> Option<Result<Frame<Bytes>, BodyError>> {

@@ -130,16 +130,7 @@ impl Link {
         let mut writes = wire.writes();
         let answered = poll_fn(|cx| {
             loop {
-                if let Some(open) = connection
-                    && open.poll_without_shutdown(cx).is_ready()
-                {
-                    // Dropping it gives the request back if it was never begun. A 101 ends it
-                    // too, and must be taken out whole.
-                    if let Poll::Ready(answered) = sending.as_mut().poll(cx) {
-                        return Poll::Ready(Some(answered));
-                    }
-                    *connection = None;
-                }
+                let ended = connection.as_mut().is_some_and(|open| open.poll_without_shutdown(cx).is_ready());
                 for interim in wire.take_interims() {
                     match (interim, terms.hold, terms.interim) {
                         (Interim::Continue, Some(hold), _) => hold.release(),
@@ -149,6 +140,12 @@ impl Link {
                 }
                 if let Poll::Ready(answered) = sending.as_mut().poll(cx) {
                     return Poll::Ready(Some(answered));
+                }
+                if ended {
+                    // Dropping it gives the request back if it was never begun. (A 101 ends it
+                    // too, but is an answer; there it is kept for its bytes.)
+                    *connection = None;
+                    continue;
                 }
                 if let (Some(timer), Some(hold)) = (&mut patience, terms.hold)
                     && timer.poll(cx).is_ready()

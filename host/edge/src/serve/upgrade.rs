@@ -39,7 +39,13 @@ pub(crate) fn switch(
     finish: &mut Finish,
 ) -> Result<Response<Body>, Reject> {
     let (mut parts, body) = response.into_parts();
-    let (Body::Tunnel(tunnel), Some(waiting)) = (body, waiting) else {
+    // Behind plugins the tunnel is inside the body that tells them of the exchange's end.
+    let (tunnel, told) = match body {
+        Body::Tunnel(tunnel) => (Some(tunnel), Body::Empty),
+        Body::Chain(mut chain) => (chain.take_tunnel(), Body::Chain(chain)),
+        _ => (None, Body::Empty),
+    };
+    let (Some(tunnel), Some(waiting)) = (tunnel, waiting) else {
         return Err(Reject::OriginBroken {
             pool: finish.pool(),
             detail: "101 to a request that asked for no upgrade".into(),
@@ -53,11 +59,11 @@ pub(crate) fn switch(
     client.tap.leave_http();
     finish.status(parts.status.as_u16());
     let finish = finish.take();
-    tokio::task::spawn_local(couple(*tunnel, waiting, finish));
+    tokio::task::spawn_local(couple(*tunnel, waiting, finish, told));
     Ok(Response::from_parts(parts, Body::Empty))
 }
 
-async fn couple(tunnel: Tunnel, waiting: OnUpgrade, mut finish: Finish) {
+async fn couple(tunnel: Tunnel, waiting: OnUpgrade, mut finish: Finish, told: Body) {
     let Tunnel { mut io, early, exchange } = tunnel;
     let Ok(upgraded) = waiting.await else { return };
     let mut upgraded = TokioIo::new(upgraded);
@@ -72,5 +78,5 @@ async fn couple(tunnel: Tunnel, waiting: OnUpgrade, mut finish: Finish) {
             finish.tunneled(0, early.len() as u64);
         }
     }
-    drop(exchange);
+    drop((exchange, told));
 }
