@@ -2,12 +2,14 @@
 //!
 //! - [`run`]: serves what a region file says; reload and drain
 //! - [`check`]: `check` and `schema`
+//! - [`quickstart`]: the whole idea in one minute
 //! - [`origin`]: an origin whose limits are known
+//! - [`plugin`]: builds plugins from their sources
 //!
 //! And what these share: [`region`] (the file, or what makes it unfit), [`running`] (edge and
 //! aggregator), [`logging`], [`span`] (durations as arguments).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -15,6 +17,8 @@ use clap::{Parser, Subcommand};
 mod check;
 mod logging;
 mod origin;
+mod plugin;
+mod quickstart;
 mod region;
 mod run;
 mod running;
@@ -51,8 +55,22 @@ enum Command {
     },
     /// Print the JSON Schema of region files
     Schema,
+    /// See it work: plugins on real requests, and origins warm before a known peak
+    Quickstart(quickstart::Options),
+    /// Work on plugins
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// An HTTP origin with a boot delay, a service time and a capacity that it really holds to
     Origin(origin::Options),
+}
+
+#[derive(Subcommand)]
+enum Plugin {
+    /// Build a Wasm plugin from its source, and what that takes, with progress
+    Build {
+        /// The plugin's folder
+        dir: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -67,6 +85,8 @@ fn main() -> ExitCode {
         Command::Run { config } => run::run(&config),
         Command::Check { file } => check::check(&file),
         Command::Schema => check::schema(),
+        Command::Quickstart(options) => quickstart::run(options),
+        Command::Plugin(Plugin::Build { dir }) => build(&dir),
         Command::Origin(options) => origin::run(options),
     };
     match outcome {
@@ -82,4 +102,10 @@ fn main() -> ExitCode {
             }
         },
     }
+}
+
+fn build(dir: &Path) -> anyhow::Result<()> {
+    let module = plugin::build::run(dir, &mut |line| eprintln!("{line}"))?;
+    println!("{}", module.display());
+    Ok(())
 }

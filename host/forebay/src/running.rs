@@ -102,4 +102,12 @@ impl Running {
         }
         cut_off
     }
+
+    /// The same, and the origins are ended too.
+    pub fn release(self) {
+        self.edge.map(edge::Edge::drain);
+        if let Some(aggregator) = self.aggregator {
+            aggregator.stop_and_release();
+        }
+    }
 }

@@ -85,3 +85,77 @@ impl Watch {
         path.file_name().is_some_and(|name| name == "..data") || self.files.contains(path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const REGION: &str = "aggregator: { address: 127.0.0.1:0 }\n";
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let folder = std::env::temp_dir().join(format!("forebay-watch-{name}-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            Folder(folder)
+        }
+
+        fn file(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    /// What `change` is noticed as, within a time that is long enough to fail.
+    fn noticed(folder: &Folder, change: impl FnOnce(&Path)) -> Option<String> {
+        let file = folder.file("region.yaml");
+        fs::write(&file, REGION).unwrap();
+        let region = config::parse(REGION, &file, &folder.0).unwrap();
+        let mut watch = Watch::new(&file, &region).unwrap();
+        change(&file);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(SETTLE * 4, watch.changed()).await.ok() })
+    }
+
+    #[test]
+    fn a_file_that_is_written_in_place_is_noticed_by_its_name() {
+        let what = noticed(&Folder::new("written"), |file| fs::write(file, "log: {}\n").unwrap());
+        assert!(what.unwrap().ends_with("region.yaml changed"));
+    }
+
+    #[test]
+    fn a_file_put_in_the_old_ones_place_is_noticed() {
+        let folder = Folder::new("renamed");
+        let new = folder.file("new");
+        let what = noticed(&folder, |file| {
+            fs::write(&new, REGION).unwrap();
+            fs::rename(&new, file).unwrap();
+        });
+        assert!(what.is_some());
+    }
+
+    #[test]
+    fn a_link_that_is_swapped_beside_the_file_is_noticed() {
+        let folder = Folder::new("linked");
+        let link = folder.file("..data");
+        assert!(noticed(&folder, |_| std::os::unix::fs::symlink("elsewhere", &link).unwrap()).is_some());
+    }
+
+    #[test]
+    fn other_files_of_the_folder_and_reading_the_file_are_no_change() {
+        let folder = Folder::new("other");
+        let other = folder.file("notes.txt");
+        let what = noticed(&folder, |file| {
+            fs::read(file).unwrap();
+            fs::write(&other, "x").unwrap();
+        });
+        assert_eq!(what, None);
+    }
+}
