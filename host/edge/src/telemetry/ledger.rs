@@ -14,7 +14,7 @@ use crate::telemetry::load::Tally;
 /// Shared by all threads of the edge.
 pub struct Ledger {
     /// One access line per request; a reload may change it.
-    pub access: AtomicBool,
+    access: AtomicBool,
     workers: Box<[WorkerLine]>,
     /// Locked when a worker meets a plugin or callback for the first time, and by readers.
     plugins: Mutex<BTreeMap<Arc<str>, Vec<Arc<PluginTally>>>>,
@@ -138,6 +138,10 @@ impl Ledger {
             gauge!("forebay_plugin_instances", "plugin" => name).set(count.instances as f64);
         }
         membership.publish();
+    }
+
+    pub fn set_access(&self, access: bool) {
+        self.access.store(access, Ordering::Relaxed);
     }
 
     /// Whether each request leaves a line.
