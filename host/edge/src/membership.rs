@@ -196,7 +196,9 @@ mod tests {
     use std::path::Path;
 
     fn region(pools: &str) -> config::Region {
-        let text = format!("edge:\n  listeners: [{{ address: 127.0.0.1:0 }}]\nroutes: []\npools:\n{pools}");
+        let text = format!(
+            "edge:\n  listeners: [{{ address: 127.0.0.1:0 }}]\n  aggregators: [\"http://127.0.0.1:1\"]\nroutes: []\npools:\n{pools}"
+        );
         config::parse(&text, Path::new("test.yaml"), Path::new("/")).map_err(|errors| errors.to_string()).unwrap()
     }
 

@@ -255,7 +255,8 @@ fn a_new_origin_is_warmed_by_real_requests_in_order_and_then_reported_warm() {
 #[test]
 fn without_a_warm_up_one_connection_is_enough() {
     let late = nowhere();
-    let scene = Scene::start(FAST, "{ name: w2, scaling: { ceiling: 9, actuator: dry_run } }");
+    let edge = format!("{FAST}, aggregators: [http://{}]", nowhere());
+    let scene = Scene::start(&edge, "{ name: w2, scaling: { ceiling: 9, actuator: dry_run } }");
     scene.publish("w2", &[(late, Stage::Warming)]);
     let failed = "forebay_warmup_requests_total{pool=\"w2\",result=\"failed\"}";
     until("it was tried", || scene.metric(failed) >= 2.0);
