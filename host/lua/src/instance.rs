@@ -272,7 +272,10 @@ impl LuaInstance {
         let verdict = killed.unwrap_or(Verdict::Trap);
         let limits = &self.limits;
         let message = match verdict {
-            Verdict::Cpu => "ran longer than its CPU limit".to_owned(),
+            Verdict::Cpu => {
+                let limit = if vm.frozen.get() { limits.cpu } else { limits.start_cpu };
+                format!("ran longer than its CPU limit of {limit:?}")
+            }
             Verdict::Memory => format!("asked for more memory than its limit of {} bytes", limits.memory),
             Verdict::Panic => vm.panicked.take().unwrap_or_default(),
             _ if resumed == Resumed::Failed => value::error_text(state, -1),
@@ -324,6 +327,8 @@ impl LuaInstance {
 
 impl Instance for LuaInstance {
     fn open(&mut self, context: ContextId, host: Rc<dyn Host>) -> Result<(), Fault> {
+        // A number that is given twice must not leave coroutines of the first behind.
+        self.close(context);
         let asking = Asking { host, stage: Stage::RequestHeaders, whole: false, locals: Cell::new(Ref::NONE) };
         self.contexts.insert(context, Context { asking, waiting: Vec::new() });
         Ok(())

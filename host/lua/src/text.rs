@@ -18,7 +18,7 @@ const SPECIALS: &[u8] = b"^$*+?.([%-";
 /// `find(s, pattern, init, plain)`
 pub fn find(asked: Asked) -> Reply {
     let (text, pattern) = (asked.text(1, "string.find", "s")?, asked.text(2, "string.find", "pattern")?);
-    let start = start(&asked, text.len());
+    let start = start(&asked, text.len(), "string.find")?;
     if asked.state.truth(4) || memchr_free(pattern) {
         match memmem::find(&text[start..], pattern) {
             Some(at) => {
@@ -38,7 +38,7 @@ pub fn find(asked: Asked) -> Reply {
 /// `match(s, pattern, init)`
 pub fn first_match(asked: Asked) -> Reply {
     let (text, pattern) = (asked.text(1, "string.match", "s")?, asked.text(2, "string.match", "pattern")?);
-    let start = start(&asked, text.len());
+    let start = start(&asked, text.len(), "string.match")?;
     let Some(found) = seek(&asked, text, pattern, start)? else { return asked.nil() };
     captures(&asked, text, &found, true, found.level())
 }
@@ -50,7 +50,7 @@ pub fn step(asked: Asked) -> Reply {
     let (text, pattern) = (asked.text(1, "string.gmatch", "s")?, asked.text(2, "string.gmatch", "pattern")?);
     // Before anything is pushed where a missing argument would be looked for.
     let first = asked.state.truth(5);
-    let start = start(&asked, text.len() + 1);
+    let start = start(&asked, text.len() + 1, "string.gmatch")?;
     if start > text.len() {
         return asked.nil();
     }
@@ -137,14 +137,15 @@ fn memchr_free(pattern: &[u8]) -> bool {
 }
 
 /// The third argument as an offset from 0, at most `end`.
-fn start(asked: &Asked, end: usize) -> usize {
+fn start(asked: &Asked, end: usize, function: &str) -> Result<usize, Out> {
     match asked.state.kind(3) {
-        Kind::None | Kind::Nil => 0,
-        _ => {
+        Kind::None | Kind::Nil => Ok(0),
+        Kind::Number | Kind::String => {
             let init = asked.state.number(3);
             let from = if init < 0.0 { end as f64 + init } else { init - 1.0 };
-            (from.max(0.0) as usize).min(end)
+            Ok((from.max(0.0) as usize).min(end))
         }
+        _ => Err(asked.wrong(3, function, "init", "a number")),
     }
 }
 

@@ -1,14 +1,11 @@
 //! `forebay.metric`, `forebay.log`, `forebay.now`, `forebay.abi`. The objects of metrics are made
 //! in the prelude.
 
-use abi::hostcall::TABLE;
+use abi::hostcall::{TABLE, VERSION};
 use abi::{Answer, LogLevel, MetricId, MetricKind};
 
 use super::{Asked, Out, Raw, Reply, enter, functions};
 use crate::state::Function;
-
-/// What `forebay.abi.version()` gives; it grows with the table of hostcalls.
-pub const ABI_VERSION: f64 = 1.0;
 
 pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "metric.counter" |asked| define(asked, MetricKind::Counter, "metric.counter");
@@ -20,7 +17,7 @@ pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "log" log;
     "log:level" |asked| { asked.state.push_number(f64::from(asked.vm.host().log_level() as u32)); Ok(1) };
     "now" |asked| { asked.state.push_number(asked.vm.host().now().as_secs_f64()); Ok(1) };
-    "abi.version" |asked| { asked.state.push_number(ABI_VERSION); Ok(1) };
+    "abi.version" |asked| { asked.state.push_number(VERSION.into()); Ok(1) };
     "abi.has" has;
 };
 
@@ -83,7 +80,6 @@ fn log(asked: Asked) -> Reply {
 /// `has(name)`: whether the hostcall exists, by its name in Lua or in Wasm.
 fn has(asked: Asked) -> Reply {
     let name = asked.name(1, "abi.has", "name")?;
-    let name = name.strip_prefix("forebay.").unwrap_or(name);
     asked.state.push_bool(TABLE.iter().any(|row| row.lua == name || row.wasm == name));
     Ok(1)
 }
