@@ -48,6 +48,8 @@ pub struct Running {
     ticking: Cell<bool>,
     /// The engine panicked in it.
     broken: Cell<bool>,
+    /// It stands in the telemetry of its worker.
+    counted: Cell<bool>,
     pub log: Rc<LogBudget>,
 }
 
@@ -134,6 +136,14 @@ impl Drop for Lease {
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(worker) = self.seat.surroundings.worker().filter(|_| self.counted.get()) {
+            worker.telemetry.instance_dropped(&self.bound.settings.plugin);
+        }
+    }
+}
+
 impl Running {
     /// Starts an instance; `on_vm_start` and `on_configure` have run.
     pub fn start(bound: &Arc<Bound>, surroundings: &Rc<Surroundings>) -> Result<Rc<Running>, Fault> {
@@ -149,12 +159,21 @@ impl Running {
         let instance = RefCell::new(bound.code.instantiate(seat.clone())?);
         seat.phase.set(Phase::Background);
         let (bound, log) = (bound.clone(), log.clone());
-        let running =
-            Rc::new(Running { bound, instance, seat, ticking: Cell::new(false), broken: Cell::new(false), log });
+        let running = Rc::new(Running {
+            bound,
+            instance,
+            seat,
+            ticking: Cell::new(false),
+            broken: Cell::new(false),
+            counted: Cell::new(false),
+            log,
+        });
         if let Home::Plugin { running: home, .. } = &running.seat.home {
             *home.borrow_mut() = Rc::downgrade(&running);
         }
-        if running.seat.surroundings.worker().is_some() {
+        if let Some(worker) = running.seat.surroundings.worker() {
+            worker.telemetry.instance_made(&running.bound.settings.plugin);
+            running.counted.set(true);
             Running::tick(&running);
         }
         Ok(running)

@@ -135,6 +135,7 @@ impl Edge {
         let plugins = plugins::load(&region, Some(&before.plugins))?;
         let tls = snapshot::read_tls(&region)?;
         // Nothing can fail from here on.
+        self.shared.ledger.set_access(region.log.access);
         self.shared.membership.reload(&region, Instant::now());
         let snapshot = Snapshot::with_tls(region, plugins, tls, &self.shared.membership);
         self.shared.snapshot.store(Arc::new(snapshot));

@@ -62,6 +62,11 @@ impl Plugin for LuaPlugin {
         self.callbacks
     }
 
+    /// A killed coroutine leaves its state whole, so the exchanges beside it feel nothing.
+    fn shares(&self) -> bool {
+        true
+    }
+
     fn instantiate(&self, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault> {
         let mut instance = LuaInstance::start(self.source.clone(), host).map_err(|failure| {
             let mut fault = failure.fault;
