@@ -23,6 +23,8 @@ pub struct Watch {
     file: PathBuf,
     files: BTreeSet<PathBuf>,
     folders: BTreeSet<PathBuf>,
+    /// Folders of Lua plugins, whose modules may stand anywhere below.
+    lua: BTreeSet<PathBuf>,
 }
 
 impl Watch {
@@ -40,8 +42,8 @@ impl Watch {
                 event.paths.into_iter().for_each(|path| drop(send.send(path)));
             }
         })?;
-        let (files, folders) = Default::default();
-        let mut watch = Watch { watcher, events, file, files, folders };
+        let (files, folders, lua) = Default::default();
+        let mut watch = Watch { watcher, events, file, files, folders, lua };
         watch.follow(region);
         Ok(watch)
     }
@@ -54,8 +56,13 @@ impl Watch {
         });
         for path in code.chain([self.file.clone()]) {
             let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+            let whole = path.file_name().is_some_and(|name| name == "main.lua");
+            if whole {
+                self.lua.insert(folder.clone());
+            }
             if !self.folders.contains(&folder) {
-                match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                let depth = if whole { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+                match self.watcher.watch(&folder, depth) {
                     Ok(()) => drop(self.folders.insert(folder)),
                     Err(error) => tracing::warn!("changes in {} will not be noticed: {error}", folder.display()),
                 }
@@ -82,7 +89,11 @@ impl Watch {
     }
 
     fn matters(&self, path: &Path) -> bool {
-        path.file_name().is_some_and(|name| name == "..data") || self.files.contains(path)
+        let module = || {
+            path.extension().is_some_and(|extension| extension == "lua")
+                && self.lua.iter().any(|folder| path.starts_with(folder))
+        };
+        path.file_name().is_some_and(|name| name == "..data") || self.files.contains(path) || module()
     }
 }
 
@@ -115,13 +126,28 @@ mod tests {
 
     /// What `change` is noticed as, within a time that is long enough to fail.
     fn noticed(folder: &Folder, change: impl FnOnce(&Path)) -> Option<String> {
+        noticed_in(folder, REGION, change)
+    }
+
+    fn noticed_in(folder: &Folder, region: &str, change: impl FnOnce(&Path)) -> Option<String> {
         let file = folder.file("region.yaml");
-        fs::write(&file, REGION).unwrap();
-        let region = config::parse(REGION, &file, &folder.0).unwrap();
+        fs::write(&file, region).unwrap();
+        let region = config::parse(region, &file, &folder.0).unwrap();
         let mut watch = Watch::new(&file, &region).unwrap();
         change(&file);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { tokio::time::timeout(SETTLE * 4, watch.changed()).await.ok() })
+    }
+
+    #[test]
+    fn a_module_below_the_folder_of_a_lua_plugin_is_noticed() {
+        let folder = Folder::new("module");
+        fs::create_dir_all(folder.file("greet/words")).unwrap();
+        fs::write(folder.file("greet/main.lua"), "return {}").unwrap();
+        let region = format!("{REGION}plugins: [{{ name: greet, lua: greet }}]\n");
+        let module = folder.file("greet/words/hello.lua");
+        let what = noticed_in(&folder, &region, |_| fs::write(&module, "return {}").unwrap());
+        assert!(what.unwrap().ends_with("hello.lua changed"));
     }
 
     #[test]
