@@ -93,8 +93,7 @@ pub async fn serve(
     loop {
         match chain.response(response, below).await {
             Ok((parts, body)) => {
-                // After a 101 there is nothing left for a plugin to see: its exchange ends here.
-                let body = body.into_tunnel().unwrap_or_else(|body| Body::Chain(Box::into_pin(body.ending(finish))));
+                let body = Body::Chain(Box::pin(body.ending(finish)));
                 return Ok(Answered { response: Response::from_parts(parts, body), detail });
             }
             Err(Stop::Answer { slot }) => {

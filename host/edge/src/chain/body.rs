@@ -42,18 +42,9 @@ impl ChainBody {
         ChainBody { bypass: Some(body), ..ChainBody::pulled(chain, side, None) }
     }
 
-    /// The two byte streams of an upgraded connection, if that is what this is.
-    pub fn into_tunnel(mut self) -> Result<Body, Box<ChainBody>> {
-        match self.bypass.take() {
-            Some(tunnel @ Body::Tunnel(_)) => Ok(tunnel),
-            other => Err(Box::new(ChainBody { bypass: other, ..self })),
-        }
-    }
-
     /// The exchange ends when this body does.
-    pub fn ending(mut self: Box<Self>, finish: Finish) -> Box<ChainBody> {
-        self.finish = Some(finish);
-        self
+    pub fn ending(self, finish: Finish) -> ChainBody {
+        ChainBody { finish: Some(finish), ..self }
     }
 
     /// The tunnel of a 101, which no plugin looks into. What is left ends the exchange when it
