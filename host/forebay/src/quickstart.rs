@@ -162,8 +162,7 @@ async fn watch(scenario: &Scenario, plan: &Plan, ports: &Ports) -> anyhow::Resul
     let mut view = View::new(Title {
         length: scenario.length,
         peak_at: scenario.peak_at(),
-        schedule: plan.lead.map_or("no schedule".into(), |lead| format!("a schedule leads by {}", span::text(lead))),
-        ports: format!("requests to {}, admin {}, aggregator {}", ports.edge(), ports.admin(), ports.aggregator()),
+        schedule: plan.lead.map_or("no schedule".into(), |lead| format!("schedule leads by {}", span::text(lead))),
     });
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -19,8 +19,10 @@ const QUIET: Duration = Duration::from_secs(2);
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// As much as fits beside the numbers in 80 columns.
 const SPARKS: usize = 40;
-/// Decisions shown, so that a frame fits in 24 lines.
-const DECISIONS: usize = 10;
+/// Decisions shown, so that a frame fits in 24 lines though some take two.
+const DECISIONS: usize = 6;
+/// Columns of a decision's text, so that a frame fits in 80.
+const TEXT: usize = 66;
 
 /// What there is to show at one moment.
 pub struct Moment<'a> {
@@ -38,9 +40,8 @@ pub struct Moment<'a> {
 pub struct Title {
     pub length: Duration,
     pub peak_at: Duration,
-    /// "lead 8s", or that there is none.
+    /// How much the schedule leads by, or that there is none.
     pub schedule: String,
-    pub ports: String,
 }
 
 pub struct View {
@@ -139,7 +140,7 @@ impl View {
         let origins: String = origins.iter().flat_map(|&(count, mark)| vec![mark; count as usize]).collect();
         let red = if rates.rejects > 0.0 { "\x1b[31m" } else { "" };
         let mut frame = String::new();
-        let _ = writeln!(frame, "\x1b[1mforebay quickstart\x1b[0m   {}   {}", self.clock(moment), self.title.ports);
+        let _ = writeln!(frame, "\x1b[1mforebay quickstart\x1b[0m   {}", self.clock(moment));
         let _ = writeln!(frame);
         let _ = writeln!(frame, "demand    {:>5.0}/s   {sparks}", rates.demand);
         let _ = writeln!(
@@ -159,7 +160,12 @@ impl View {
         let _ = writeln!(frame, "decisions of the aggregator for the pool `shop`");
         let skipped = moment.decisions.len().saturating_sub(DECISIONS);
         for (at, decision) in &moment.decisions[skipped..] {
-            let _ = writeln!(frame, "{at:>7.1} s  {}", line(decision));
+            for (i, part) in wrap(line(decision)).iter().enumerate() {
+                let _ = match i {
+                    0 => writeln!(frame, "{at:>7.1} s  {part}"),
+                    _ => writeln!(frame, "{:>13}{part}", ""),
+                };
+            }
         }
         frame
     }
@@ -167,14 +173,12 @@ impl View {
     fn peak(&self, moment: &Moment) -> String {
         let at = self.title.peak_at.as_secs_f64();
         let ready = match moment.ready_before_peak {
-            Some(ready) if ready >= 0.0 => format!("the capacity for it was ready {ready:.1} s before"),
-            Some(late) => format!("the capacity for it was ready {:.1} s late", -late),
-            None if moment.elapsed.is_some_and(|elapsed| elapsed >= self.title.peak_at) => {
-                "the capacity for it is missing".into()
-            }
-            None => "the capacity for it is not there yet".into(),
+            Some(ready) if ready >= 0.0 => format!("ready {ready:.1} s before"),
+            Some(late) => format!("ready {:.1} s late", -late),
+            None if moment.elapsed.is_some_and(|elapsed| elapsed >= self.title.peak_at) => "missing".into(),
+            None => "not there yet".into(),
         };
-        format!("demand triples at {at:.1} s ({}); {ready}", self.title.schedule)
+        format!("demand triples at {at:.1} s ({}); capacity for it: {ready}", self.title.schedule)
     }
 
     /// Over the last frame. Lines are cut at the terminal's edge and not wrapped, so that their
@@ -217,8 +221,37 @@ impl View {
     }
 }
 
+/// At blanks, into lines of at most [`TEXT`] columns (a longer word stays whole).
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= TEXT => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
 /// The aggregator's own line; every one here is about the same pool.
 fn line(decision: &Decision) -> &str {
     let line = decision.line.strip_prefix("pool ").and_then(|line| line.strip_prefix(decision.pool.as_str()));
     line.map_or(&decision.line, |line| line.trim_start_matches([':', ' ']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_is_wrapped_and_loses_no_word() {
+        let text = "2 -> 6: schedule batch (floor 6 from 04:07:28 UTC, lead 4750ms) over reactive 2; ceiling 8";
+        let lines = wrap(text);
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line.chars().count() <= TEXT), "{lines:?}");
+        assert_eq!(lines.join(" "), text);
+    }
 }
