@@ -1,4 +1,7 @@
 //! HTTP/2 with prior knowledge, to clients and to origins.
+//!
+//! Trailers that leave the edge over HTTP/1.1 are those that a `Trailer` header has announced: the
+//! edge drops others, so the tests announce theirs.
 
 use harness::client_http2::Ask;
 use harness::origin_http2::{Answered, OriginHttp2};
@@ -24,13 +27,15 @@ fn trailers_cross_from_http_2_to_http_1_and_back() {
     let origin = Origin::serve(|exchange| {
         exchange.messages.body()?;
         let end = exchange.messages.trailers().get("x-end").unwrap_or("none").to_owned();
-        exchange.begin(200, &[("x-seen", &end)])?;
+        exchange.begin(200, &[("x-seen", &end), ("trailer", "x-sum")])?;
         exchange.chunk(b"body")?;
         exchange.end(&[("x-sum", "42")])
     });
     let edge = Edge::before(&[origin.address]);
     let mut client = Http2::connect(edge.address);
-    let answer = client.ask(Ask::post("/", b"hi").header("te", "trailers").trailer("x-end", "7")).expect("an answer");
+    let answer = client
+        .ask(Ask::post("/", b"hi").header("te", "trailers").header("trailer", "x-end").trailer("x-end", "7"))
+        .expect("an answer");
     assert_eq!((answer.status, answer.text(), answer.header("x-seen")), (200, "body", Some("7")));
     assert_eq!(answer.trailers.get("x-sum"), Some("42"));
 }
@@ -40,6 +45,7 @@ fn an_origin_is_spoken_to_in_http_2() {
     let origin = OriginHttp2::serve(|asked| Answered {
         status: 200,
         headers: vec![
+            ("trailer".to_owned(), "x-sum".to_owned()),
             ("x-path".to_owned(), asked.path),
             ("x-method".to_owned(), asked.method),
             ("x-for".to_owned(), asked.headers.get("x-forwarded-for").unwrap_or("none").to_owned()),
@@ -50,7 +56,7 @@ fn an_origin_is_spoken_to_in_http_2() {
     });
     let edge = Edge::start(to_shop(&[origin.address], "    http2: true\n"));
     let mut one = edge.connect();
-    one.send("POST /a?b HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-End: 7\r\n\r\n");
+    one.send("POST /a?b HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTrailer: x-end\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-End: 7\r\n\r\n");
     let answer = one.response();
     assert_eq!((answer.status, answer.text()), (200, "hi"));
     assert_eq!((answer.header("x-path"), answer.header("x-method")), (Some("/a?b"), Some("POST")));

@@ -40,8 +40,8 @@ fn requests_are_counted_by_route_pool_and_status() {
         let metrics = edge.metrics();
         (metrics.sum("forebay_requests_total", &["route=\"all\"", "pool=\"shop\""]) == 5.0).then_some(metrics)
     });
-    assert_eq!(metrics.sum("forebay_requests_total", &["status=\"200\""]), 3.0, "{}", metrics.0);
-    assert_eq!(metrics.sum("forebay_requests_total", &["status=\"500\""]), 1.0);
+    assert_eq!(metrics.sum("forebay_requests_total", &["code=\"200\""]), 3.0, "{}", metrics.0);
+    assert_eq!(metrics.sum("forebay_requests_total", &["code=\"500\""]), 1.0);
     assert_eq!(metrics.sum("forebay_request_duration_seconds_count", &["route=\"all\""]), 5.0);
     assert_eq!(metrics.sum("forebay_in_flight", &[]), 0.0);
     for line in metrics.0.lines().filter(|line| line.starts_with("# TYPE ")) {

@@ -100,7 +100,9 @@ fn paths_that_climb_do_not_reach_another_route() {
     ));
     let mut client = edge.connect();
     for target in ["/closed", "/../closed", "//closed"] {
-        assert_eq!(ask(&mut client, "GET", target, &[]), "404", "{target}");
+        client.request("GET", target, &[], b"");
+        let status = client.response().status;
+        assert!(matches!(status, 400 | 404), "{target}: {status}");
     }
     assert_eq!(closed.requests(), 0);
 }
