@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use abi::{Answer, Map, Refusal, Settings, Side, Value};
+use abi::{Map, Settings, Side, Value};
 
 use super::Exchange;
 use super::headers::path;
@@ -20,8 +20,9 @@ pub fn of_plugin(settings: &Settings, path: &[&str]) -> Option<Value> {
 }
 
 impl Exchange {
-    pub fn property(&self, path: &[&str]) -> Answer<Value> {
-        let found = match path {
+    /// A fact about this exchange.
+    pub fn property(&self, path: &[&str]) -> Option<Value> {
+        match path {
             ["request", rest @ ..] => self.request_property(rest),
             ["response", rest @ ..] => self.response_property(rest),
             ["source", rest @ ..] => address(self.connection.remote, rest),
@@ -34,8 +35,7 @@ impl Exchange {
                 config::RouteTo::Respond(_) => None,
             },
             _ => None,
-        };
-        found.or_else(|| self.shared_value(path)).ok_or_else(Refusal::not_found)
+        }
     }
 
     pub fn share(&self, path: &[&str], value: &[u8]) {
@@ -47,7 +47,8 @@ impl Exchange {
         }
     }
 
-    fn shared_value(&self, path: &[&str]) -> Option<Value> {
+    /// What a plugin has shared along the chain.
+    pub fn shared_value(&self, path: &[&str]) -> Option<Value> {
         let key = path.join(".");
         let shared = self.shared.borrow();
         shared.iter().find(|(k, _)| *k == key).map(|(_, value)| Value::Bytes(value.clone()))

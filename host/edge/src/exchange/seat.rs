@@ -267,16 +267,22 @@ impl Host for Seat {
     }
 
     fn property(&self, path: &[&str]) -> Answer<Value> {
+        let exchange = match &self.home {
+            Home::Exchange { exchange, .. } => Some(exchange),
+            Home::Plugin { .. } => None,
+        };
+        let known = property::of_plugin(&self.bound.settings, path)
+            .or_else(|| exchange.and_then(|exchange| exchange.property(path)));
+        // What plugins share along the chain is `ctx.get`, which takes no capability; it never
+        // stands in front of a fact.
+        if known.is_none()
+            && let Some(value) = exchange.and_then(|exchange| exchange.shared_value(path))
+        {
+            return self.check(Call::CtxGet).map(|()| value);
+        }
         self.check(Call::PropertyGet)?;
-        if let Some(value) = property::of_plugin(&self.bound.settings, path) {
-            return Ok(value);
-        }
-        match &self.home {
-            Home::Exchange { exchange, .. } => exchange.property(path),
-            Home::Plugin { .. } => Err(Refusal::not_found()),
-        }
+        known.ok_or_else(Refusal::not_found)
     }
-
     fn set_property(&self, path: &[&str], value: &[u8]) -> Answer<()> {
         self.check(Call::CtxSet)?;
         self.exchange()?.share(path, value);

@@ -46,7 +46,8 @@ fn get(asked: Asked) -> Reply {
             value::push(asked.state, &value);
             Ok(1)
         }
-        Err(refusal) if refusal.status == Status::NotFound => asked.nil(),
+        // Without `property.read` only what is shared is seen, and this is not.
+        Err(refusal) if matches!(refusal.status, Status::NotFound | Status::CapabilityDenied) => asked.nil(),
         Err(refusal) => asked.refuse(&refusal),
     }
 }

@@ -34,18 +34,6 @@ extern "C" {
     ) -> i32;
     pub fn proxy_close_stream(stream: u32) -> i32;
     pub fn proxy_continue_stream(stream: u32) -> i32;
-    pub fn proxy_http_call(
-        target: *const u8,
-        target_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        body: *const u8,
-        body_size: usize,
-        trailers: *const u8,
-        trailers_size: usize,
-        timeout_ms: u32,
-        token: *mut u32,
-    ) -> i32;
     pub fn proxy_get_property(path: *const u8, path_size: usize, value: *mut *mut u8, size: *mut usize) -> i32;
     pub fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, size: usize) -> i32;
     pub fn proxy_get_shared_data(
