@@ -19,8 +19,8 @@ const QUIET: Duration = Duration::from_secs(2);
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// As much as fits beside the numbers in 80 columns.
 const SPARKS: usize = 40;
-/// Decisions shown, so that a frame fits in 24 lines though some take two.
-const DECISIONS: usize = 6;
+/// Lines of decisions: a frame must fit in a terminal of 24, or it cannot be drawn over.
+const DECISIONS: usize = 12;
 /// Columns of a decision's text, so that a frame fits in 80.
 const TEXT: usize = 66;
 
@@ -158,14 +158,8 @@ impl View {
         let _ = writeln!(frame, "peak      {}", self.peak(moment));
         let _ = writeln!(frame);
         let _ = writeln!(frame, "decisions of the aggregator for the pool `shop`");
-        let skipped = moment.decisions.len().saturating_sub(DECISIONS);
-        for (at, decision) in &moment.decisions[skipped..] {
-            for (i, part) in wrap(line(decision)).iter().enumerate() {
-                let _ = match i {
-                    0 => writeln!(frame, "{at:>7.1} s  {part}"),
-                    _ => writeln!(frame, "{:>13}{part}", ""),
-                };
-            }
+        for line in latest(moment.decisions) {
+            let _ = writeln!(frame, "{line}");
         }
         frame
     }
@@ -178,7 +172,7 @@ impl View {
             None if moment.elapsed.is_some_and(|elapsed| elapsed >= self.title.peak_at) => "missing".into(),
             None => "not there yet".into(),
         };
-        format!("demand triples at {at:.1} s ({}); capacity for it: {ready}", self.title.schedule)
+        format!("demand triples at {at:.1} s ({}); capacity: {ready}", self.title.schedule)
     }
 
     /// Over the last frame. Lines are cut at the terminal's edge and not wrapped, so that their
@@ -221,6 +215,22 @@ impl View {
     }
 }
 
+/// The latest decisions, whole, as many as there are lines for; oldest first.
+fn latest(decisions: &[(f64, Decision)]) -> Vec<String> {
+    let mut shown: Vec<String> = Vec::new();
+    for (at, decision) in decisions.iter().rev() {
+        let parts = wrap(line(decision)).into_iter().enumerate();
+        let parts: Vec<String> = parts
+            .map(|(i, part)| if i == 0 { format!("{at:>7.1} s  {part}") } else { format!("{:>13}{part}", "") })
+            .collect();
+        if shown.len() + parts.len() > DECISIONS {
+            break;
+        }
+        shown.splice(..0, parts);
+    }
+    shown
+}
+
 /// At blanks, into lines of at most [`TEXT`] columns (a longer word stays whole).
 fn wrap(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -245,6 +255,21 @@ fn line(decision: &Decision) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decision(n: u32, words: usize) -> (f64, Decision) {
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        let line = format!("pool shop: {n} -> 1: {}", "because ".repeat(words));
+        (f64::from(n), Decision { at, pool: "shop".into(), from: n, to: 1, line })
+    }
+
+    #[test]
+    fn decisions_never_take_more_lines_than_there_are_and_the_latest_are_kept() {
+        let decisions: Vec<_> = (0..40).map(|n| decision(n, n as usize % 20)).collect();
+        let shown = latest(&decisions);
+        assert!(shown.len() <= DECISIONS, "{shown:#?}");
+        assert!(shown.iter().any(|line| line.contains("39 -> 1")), "{shown:#?}");
+        assert!(!shown.iter().any(|line| line.contains("5 -> 1") && !line.contains("35")), "{shown:#?}");
+    }
 
     #[test]
     fn a_long_reason_is_wrapped_and_loses_no_word() {
