@@ -24,14 +24,15 @@ const OURS: &[(&str, &[&str])] = &[
     ("benches", &["harness"]),
 ];
 
-/// A crate of others that only these may import, with the reason.
+/// A crate of others that only these may import outside of their tests, with the reason.
 const DOORS: &[(&str, &[&str], &str)] = &[
     ("luajit-src", &["host/luajit-sys"], "LuaJIT is built in one place, with its patches"),
     ("mlua", &["host/lua"], "one crate knows the Lua engine"),
     ("mlua-sys", &["host/lua"], "one crate knows the Lua engine"),
     ("wasmtime", &["host/wasm"], "one crate knows the Wasm engine"),
     ("clap", &["host/forebay"], "the command line is the binary's"),
-    ("anyhow", &["host/forebay"], "errors are typed everywhere but at the rim"),
+    // host/wasm names it to fix its features, and uses it nowhere.
+    ("anyhow", &["host/forebay", "host/wasm"], "errors are typed everywhere but at the rim"),
     ("mimalloc", &["host/forebay"], "the binary chooses the allocator"),
     ("notify", &["host/forebay"], "the binary watches its file"),
     ("tokio", &["host/edge", "host/aggregator", "host/forebay", "tests", "benches"], "the other crates are not async"),
@@ -45,6 +46,8 @@ const DOORS: &[(&str, &[&str], &str)] = &[
 /// One line of a manifest's dependencies.
 struct Import {
     name: String,
+    /// Only for tests.
+    dev: bool,
     entry: toml::Value,
 }
 
@@ -60,7 +63,8 @@ fn imports(manifest: &toml::Table) -> Vec<Import> {
     for (key, value) in manifest {
         let Some(table) = value.as_table() else { continue };
         if key.ends_with("dependencies") {
-            found.extend(table.iter().map(|(name, entry)| Import { name: name.clone(), entry: entry.clone() }));
+            let dev = key == "dev-dependencies";
+            found.extend(table.iter().map(|(name, entry)| Import { name: name.clone(), dev, entry: entry.clone() }));
         } else if key == "target" {
             found.extend(table.values().filter_map(toml::Value::as_table).flat_map(imports));
         }
@@ -136,7 +140,7 @@ fn crates_of_others_come_in_by_their_door() {
     for (folder, _) in OURS {
         for import in imports(&manifest(folder)) {
             let Some((name, doors, reason)) = DOORS.iter().find(|(name, ..)| *name == import.name) else { continue };
-            if !doors.contains(folder) {
+            if !import.dev && !doors.contains(folder) {
                 wrong.push(format!("{folder} imports {name}; only {doors:?} may: {reason}"));
             }
         }
@@ -243,7 +247,8 @@ fn a_long_file_says_why_and_every_file_says_what_it_is_for() {
         let text = std::fs::read_to_string(&file).expect("a listed file can be read");
         let head: String = text.lines().take(30).collect::<Vec<_>>().join("\n");
         let lines = text.lines().count();
-        if lines > 400 && !head.contains("400 lines") && !head.to_lowercase().contains("long because") {
+        let reasons = ["400 lines", "long because", "long, as", "one file"];
+        if lines > 400 && !reasons.iter().any(|reason| head.to_lowercase().contains(reason)) {
             wrong.push(format!("{}: {lines} lines: split it by noun, or say in its head why it is long", shown(&file)));
         }
         if !text.lines().take(12).any(|line| line.starts_with("//!") && line.len() > 15) {
@@ -261,7 +266,14 @@ fn no_file_names_a_place_of_one_machine() {
     for file in files() {
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
         for (number, line) in text.lines().enumerate() {
-            if let Some(place) = refused.iter().find(|place| line.contains(**place)) {
+            // A path of its own: `$DIR/root/usr` is none.
+            let own = |place: &str| {
+                line.match_indices(place).any(|(at, _)| {
+                    !line[..at]
+                        .ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '}' | '/' | '.' | '-'))
+                })
+            };
+            if let Some(place) = refused.iter().find(|place| own(place)) {
                 wrong.push(format!("{}:{}: {place}", shown(&file), number + 1));
             }
         }

@@ -1,5 +1,6 @@
 //! The data plane on real sockets, byte by byte: what a client library would hide. One edge per
 //! test, origins that say exactly what the test says.
+//! Long because each case carries its own bytes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

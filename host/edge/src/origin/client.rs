@@ -2,6 +2,9 @@
 //! then by the response's body: no task, no channel between them. [`Link`] is the narrow place
 //! where another codec can stand later; HTTP/2 origins share a connection, which has a local
 //! task of its own.
+//!
+//! Past 400 lines because the request, its response's body and a tunnel hand one wire on to each
+//! other, and who holds it is what has to be right.
 
 use std::error::Error as _;
 use std::future::poll_fn;

@@ -1,4 +1,5 @@
 //! A host that remembers what it was asked, and modules written in text form.
+//! Long because it answers every hostcall.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
