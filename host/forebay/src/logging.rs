@@ -8,37 +8,50 @@ use std::path::Path;
 use anyhow::Context;
 use config::{Log, LogFormat};
 use tracing_subscriber::filter::EnvFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt};
 
-/// What was installed, to change its filter later.
+mod writer;
+
+use writer::Writer;
+
+/// What was installed, to change its filter later. Dropped, it waits for the last lines.
 pub struct Logging {
     format: LogFormat,
     filter: reload::Handle<EnvFilter, Registry>,
+    queue: Writer,
 }
 
 /// Installs the process's only subscriber. Lines go to stderr, or to a file if one is given.
 pub fn install(log: &Log, file: Option<&Path>) -> anyhow::Result<Logging> {
     let (writer, colour) = match file {
-        Some(path) => {
-            let file = File::create(path).with_context(|| path.display().to_string())?;
-            (BoxMakeWriter::new(std::sync::Mutex::new(file)), false)
-        }
-        None => (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal()),
+        Some(path) => (Writer::start(File::create(path).with_context(|| path.display().to_string())?)?, false),
+        None => (Writer::start(io::stderr())?, io::stderr().is_terminal()),
     };
+    let queue = writer.clone();
+    let writer = move || writer.clone();
     let (filter, handle) = reload::Layer::new(parse(&log.filter)?);
     let registry = tracing_subscriber::registry().with(filter);
     match log.format {
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(writer)).try_init()?,
         LogFormat::Pretty => registry.with(fmt::layer().with_ansi(colour).with_writer(writer)).try_init()?,
     }
-    Ok(Logging { format: log.format, filter: handle })
+    Ok(Logging { format: log.format, filter: handle, queue })
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.flush();
+    }
 }
 
 impl Logging {
+    pub fn flush(&self) {
+        self.queue.flush_queue();
+    }
+
     pub fn reload(&self, log: &Log) -> anyhow::Result<()> {
         if log.format != self.format {
             tracing::warn!("log.format has changed; it takes effect at the next start");

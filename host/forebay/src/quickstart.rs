@@ -86,7 +86,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         &scenario,
     )?;
     // The terminal belongs to the view.
-    logging::install(&plan.region.log, Some(&folder.path.join("forebay.log")))?;
+    let _logging = logging::install(&plan.region.log, Some(&folder.path.join("forebay.log")))?;
     introduce(&options, &scenario, &plan, &folder, &ports);
 
     let running = Running::start(&plan.region, &running::install_metrics()?)?;

@@ -54,6 +54,7 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
             cut_off = drained => tracing::info!(cut_off = cut_off?, "drained"),
             _ = stop.asked() => {
                 tracing::warn!("second signal: ended without waiting");
+                logging.flush();
                 std::process::exit(1);
             }
         }
