@@ -89,6 +89,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let _logging = logging::install(&plan.region.log, Some(&folder.path.join("forebay.log")))?;
     introduce(&options, &scenario, &plan, &folder, &ports);
 
+    running::raise_open_files();
     let running = Running::start(&plan.region, &running::install_metrics()?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let watched = runtime.block_on(watch(&scenario, &plan, &ports));

@@ -23,6 +23,7 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 pub fn run(file: &Path) -> anyhow::Result<()> {
     let region = region::load(file)?;
     let logging = logging::install(&region.log, None)?;
+    running::raise_open_files();
     let metrics = running::install_metrics()?;
     let running = Running::start(&region, &metrics)?;
     let addresses: Vec<String> = running.addresses().iter().map(ToString::to_string).collect();

@@ -13,6 +13,15 @@ pub struct Running {
     aggregator: Option<aggregator::Aggregator>,
 }
 
+/// Each exchange takes two open files, and the usual soft limit of 1024 is soon reached: takes
+/// what the hard limit allows. Serving goes on with less.
+pub fn raise_open_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => tracing::debug!(files, "limit of open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it was"),
+    }
+}
+
 /// Makes this process's metrics readable; before anything else counts.
 pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     let durations = Matcher::Suffix(edge::telemetry::HISTOGRAM_SUFFIX.into());
