@@ -189,6 +189,12 @@ impl Asked {
         Out::Raise
     }
 
+    /// Asked before something is started that is then waited for. Nothing that a script can reach
+    /// calls it back under a C frame; if something does, it must not start things without end.
+    pub fn can_wait(&self) -> Result<(), Out> {
+        if self.state.can_suspend() { Ok(()) } else { Err(self.error("cannot wait here")) }
+    }
+
     /// The script is not returned to until what it waits for is there.
     pub fn wait(&self, wait: Wait) -> Out {
         self.stop(Stop::Wait(wait))

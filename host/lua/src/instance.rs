@@ -126,8 +126,7 @@ impl LuaInstance {
                 return Err(Fault::new(Verdict::Config, format!("{name} returned false{why}")));
             }
         }
-        self.vm.frozen.set(true);
-        Ok(())
+        self.vm.freeze().map_err(|why| Fault::new(Verdict::Panic, format!("sealing the libraries: {why}")))
     }
 
     fn plugin_context(&self) -> &Asking {

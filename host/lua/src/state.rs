@@ -167,10 +167,11 @@ impl State {
         self.set_top(-values - 1);
     }
 
-    /// Room for `slots` more values; false if the stack is at its end.
+    /// Room for `slots` more values; false if the stack is at its end. One more is asked for: LuaJIT
+    /// grows a stack as its last slot is filled, and at the end of its size it throws there.
     pub fn reserve(self, slots: c_int) -> bool {
         // SAFETY: the state is live.
-        unsafe { ffi::lua_checkstack(self.0, slots) != 0 }
+        unsafe { ffi::lua_checkstack(self.0, slots + 1) != 0 }
     }
 
     #[inline]

@@ -13,6 +13,8 @@ use crate::state::Kind;
 use crate::vm::Vm;
 use pattern::{Bad, Capture, Found, Matcher};
 
+/// Bytes that a plain search looks through between two looks at the watchdog.
+const PIECE: usize = 256 << 10;
 const SPECIALS: &[u8] = b"^$*+?.([%-";
 
 /// `find(s, pattern, init, plain)`
@@ -20,7 +22,7 @@ pub fn find(asked: Asked) -> Reply {
     let (text, pattern) = (asked.text(1, "string.find", "s")?, asked.text(2, "string.find", "pattern")?);
     let start = start(&asked, text.len(), "string.find")?;
     if asked.state.truth(4) || memchr_free(pattern) {
-        match memmem::find(&text[start..], pattern) {
+        match plain(&asked, &text[start..], pattern)? {
             Some(at) => {
                 asked.state.push_number((start + at + 1) as f64);
                 asked.state.push_number((start + at + pattern.len()) as f64);
@@ -87,9 +89,6 @@ pub fn gsub(asked: Asked) -> Reply {
         if let Some(found) = &found {
             count += 1;
             substitute(&asked, text, found, replacement, &mut out)?;
-            if out.len() > asked.vm.heap.limit() {
-                return Err(asked.out_of_memory());
-            }
         }
         match found {
             Some(found) if found.end > at => at = found.end,
@@ -109,10 +108,39 @@ pub fn gsub(asked: Asked) -> Reply {
     Ok(2)
 }
 
-/// Adds the replacement for one match: `%0` to `%9` stand for what it caught.
+/// Where `needle` begins in `text`. A piece at a time: one search through all of it, with the
+/// worst of needles, takes longer than a deadline may be passed by.
+fn plain(asked: &Asked, text: &[u8], needle: &[u8]) -> Result<Option<usize>, Out> {
+    if text.len() <= PIECE {
+        return Ok(memmem::find(text, needle));
+    }
+    let finder = memmem::Finder::new(needle);
+    let piece = PIECE.max(2 * needle.len());
+    let mut from = 0;
+    loop {
+        let to = text.len().min(from + piece);
+        if let Some(at) = finder.find(&text[from..to]) {
+            return Ok(Some(from + at));
+        }
+        if to == text.len() {
+            return Ok(None);
+        }
+        if asked.vm.kill().is_some() {
+            return Err(asked.killed());
+        }
+        // What lies across the end of this piece is in the next one.
+        from = to + 1 - needle.len();
+    }
+}
+
+/// Adds the replacement for one match: `%0` to `%9` stand for what it caught. Each can stand for
+/// the whole text, so the limit is looked at for each.
 fn substitute(asked: &Asked, text: &[u8], found: &Found, replacement: &[u8], out: &mut Vec<u8>) -> Result<(), Out> {
     let mut bytes = replacement.iter().copied();
     while let Some(byte) = bytes.next() {
+        if out.len() > asked.vm.heap.limit() {
+            return Err(asked.out_of_memory());
+        }
         if byte != b'%' {
             out.push(byte);
             continue;
@@ -127,6 +155,9 @@ fn substitute(asked: &Asked, text: &[u8], found: &Found, replacement: &[u8], out
             // LuaJIT reads the NUL after the text here.
             other => out.push(other.unwrap_or(0)),
         }
+    }
+    if out.len() > asked.vm.heap.limit() {
+        return Err(asked.out_of_memory());
     }
     Ok(())
 }
@@ -189,7 +220,11 @@ fn captures(asked: &Asked, text: &[u8], found: &Found, whole: bool, most: usize)
         asked.state.push_bytes(&text[found.start..found.end]);
         return Ok(1);
     }
-    asked.state.reserve(level as i32);
+    // A script can call from the very end of its stack, or with thousands of arguments: then
+    // there is room for the 20 values that every call has, and captures may be more.
+    if level > 12 && !asked.state.reserve(level as i32) {
+        return Err(asked.error("stack overflow: no room for what the pattern caught"));
+    }
     for i in 0..level {
         match found.capture(i) {
             Ok(Capture::Span(start, end)) => asked.state.push_bytes(&text[start..end]),

@@ -4,6 +4,9 @@ use abi::Value;
 
 use crate::state::{Kind, State};
 
+/// Bytes of an error's text that are kept.
+const MAX_ERROR_TEXT: usize = 4 << 10;
+
 /// Pushes a property: a string, a number (durations and times in seconds), a boolean or a table.
 pub fn push(state: State, value: &Value) {
     match value {
@@ -59,7 +62,11 @@ fn push_json(state: State, json: &serde_json::Value) {
 
 /// The text of an error value, which may be anything. No script code runs for it.
 pub fn error_text(state: State, index: i32) -> String {
-    let text = |index| String::from_utf8_lossy(state.bytes(index).unwrap_or_default()).into_owned();
+    // Cut: it goes into logs and answers.
+    let text = |index| {
+        let bytes: &[u8] = state.bytes(index).unwrap_or_default();
+        String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_ERROR_TEXT)]).into_owned()
+    };
     match state.kind(index) {
         // A copy, since a number becomes a string in its slot.
         Kind::String | Kind::Number => text(index),

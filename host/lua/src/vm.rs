@@ -102,6 +102,8 @@ pub struct Vm {
     pub source: Arc<Source>,
     /// The metatable of refusals.
     pub refusal: Cell<Ref>,
+    /// The function of the prelude that makes the libraries read-only.
+    pub seal: Cell<Ref>,
     pool: RefCell<Vec<Coroutine>>,
 }
 
@@ -120,6 +122,7 @@ impl Vm {
             panicked: RefCell::new(None),
             source,
             refusal: Cell::new(Ref::NONE),
+            seal: Cell::new(Ref::NONE),
             pool: RefCell::default(),
         });
         let data: *const Vm = &*vm;
@@ -180,6 +183,19 @@ impl Vm {
         self.heap.infallible.set(true);
         self.asking.set(None);
         resumed
+    }
+
+    /// Makes globals and libraries read-only: from here on exchanges come. The error is ours.
+    pub fn freeze(&self) -> Result<(), String> {
+        let main = self.main();
+        main.push_kept(self.seal.get());
+        if !main.call_protected(0, 0) {
+            let why = String::from_utf8_lossy(main.bytes(-1).unwrap_or_default()).into_owned();
+            main.pop(1);
+            return Err(why);
+        }
+        self.frozen.set(true);
+        Ok(())
     }
 
     /// Why the script must be taken from its coroutine now, if it must.
@@ -244,6 +260,7 @@ unsafe extern "C-unwind" fn hook(raw: *mut Raw, _: *mut lua_Debug) {
     let state = unsafe { State::new(raw) };
     let vm = Vm::of(state);
     let Some(verdict) = vm.kill() else {
+        vm.heap.settle();
         if let Some(watch) = vm.watch.get() {
             watch.disarm();
         }

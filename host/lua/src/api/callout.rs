@@ -21,6 +21,7 @@ const LONGEST: f64 = 366.0 * 86_400.0;
 
 /// `call(target, method, path, authority, flat headers, body, timeout)`
 fn call(asked: Asked) -> Reply {
+    asked.can_wait()?;
     let target = asked.name(1, "http.call", "target")?;
     let text = |index, name| match asked.state.kind(index) {
         Kind::Nil | Kind::None => Ok(String::new()),
@@ -48,6 +49,7 @@ fn call(asked: Asked) -> Reply {
 }
 
 fn sleep(asked: Asked) -> Reply {
+    asked.can_wait()?;
     let duration = seconds(&asked, 1, "sleep", "seconds")?;
     match asked.vm.host().sleep(duration) {
         Ok(token) => Err(asked.wait(Wait::Token(token))),

@@ -51,12 +51,18 @@ pub fn headers(asked: &Asked, index: i32, function: &str) -> Result<Pairs, Out> 
     }
     let pairs = asked.state.length(index) / 2;
     let mut headers = Vec::with_capacity(pairs);
+    // One string may stand in the array a thousand times; here it is copied each time.
+    let mut size = 0;
     for pair in 0..pairs as i32 {
         asked.state.raw_get_index(index, 2 * pair + 1);
         asked.state.raw_get_index(index, 2 * pair + 2);
         let name = asked.state.bytes(-2).unwrap_or_default().to_vec();
         let value = asked.state.bytes(-1).unwrap_or_default().to_vec();
         asked.state.pop(2);
+        size += name.len() + value.len();
+        if size > asked.vm.heap.limit() {
+            return Err(asked.out_of_memory());
+        }
         headers.push((name, value));
     }
     Ok(headers)

@@ -2,11 +2,21 @@
 
 use std::ffi::CString;
 
-use super::{Asked, Raw, Reply, enter, functions};
+use super::{Asked, Out, Raw, Reply, enter, functions};
 use crate::source::MAX_FILE;
 use crate::state::{Function, Kind};
 use crate::text;
 use crate::vm::{NESTING, Stop};
+
+/// The largest table that is made at once, by array and by hash.
+const MAX_PRESIZED: f64 = 16_777_216.0;
+/// Keys of a table between two looks at the watchdog.
+const KEYS: f64 = 4096.0;
+
+/// LuaJIT's compiler walks a list of jumps to its end for each that it adds, and nothing stops it:
+/// 13,000 of them took 0.2 s. While the plugin starts there is time for that.
+const JUMPS: [&str; 4] = ["and", "or", "elseif", "goto"];
+const MAX_JUMPS: usize = 2000;
 
 pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "find" text::find;
@@ -52,6 +62,12 @@ fn compile(asked: Asked) -> Reply {
         asked.state.push_bytes(message.as_bytes());
         return Ok(2);
     }
+    if asked.vm.frozen.get() && jumps(source) > MAX_JUMPS {
+        asked.state.push_nil();
+        let message = format!("load: after the start a text may have {MAX_JUMPS} of the words {}", JUMPS.join(", "));
+        asked.state.push_bytes(message.as_bytes());
+        return Ok(2);
+    }
     let name: Vec<u8> = name.iter().copied().take_while(|b| *b != 0).collect();
     let name = CString::new(name).expect("cut at the first NUL");
     if !asked.state.compile(source, &name) {
@@ -64,6 +80,10 @@ fn compile(asked: Asked) -> Reply {
         asked.state.set_environment(-2);
     }
     Ok(1)
+}
+
+fn jumps(source: &[u8]) -> usize {
+    JUMPS.iter().map(|word| memchr::memmem::find_iter(source, word).count()).sum()
 }
 
 /// `module(name)`: chunk name and text, or nil and why not.
@@ -107,6 +127,11 @@ fn refusal(asked: Asked) -> Reply {
     Ok(0)
 }
 
+/// Ends the script in the middle of a large table, if it must end.
+fn look(asked: &Asked, keys: f64) -> Result<(), Out> {
+    if keys % KEYS == 0.0 && asked.vm.kill().is_some() { Err(asked.killed()) } else { Ok(()) }
+}
+
 fn nkeys(asked: Asked) -> Reply {
     if asked.state.kind(1) != Kind::Table {
         return Err(asked.wrong(1, "table.nkeys", "table", "a table"));
@@ -116,14 +141,17 @@ fn nkeys(asked: Asked) -> Reply {
     while asked.state.next(1) {
         asked.state.pop(1);
         keys += 1.0;
+        look(&asked, keys)?;
     }
     asked.state.push_number(keys);
     Ok(1)
 }
 
-/// `new_table(array, hash)`, sizes checked by the prelude.
+/// `new_table(array, hash)`, sizes checked by the prelude. LuaJIT raises past its own limits, which
+/// nothing here may: there the sizes are only a hint.
 fn new_table(asked: Asked) -> Reply {
-    asked.state.new_table(asked.state.number(1) as i32, asked.state.number(2) as i32);
+    let size = |index| asked.state.number(index).min(MAX_PRESIZED) as i32;
+    asked.state.new_table(size(1), size(2));
     Ok(1)
 }
 
@@ -131,8 +159,11 @@ fn clear(asked: Asked) -> Reply {
     if asked.state.kind(1) != Kind::Table {
         return Err(asked.wrong(1, "table.clear", "table", "a table"));
     }
+    let mut keys = 0.0;
     asked.state.push_nil();
     while asked.state.next(1) {
+        keys += 1.0;
+        look(&asked, keys)?;
         asked.state.pop(1);
         asked.state.push_copy(-1);
         asked.state.push_nil();

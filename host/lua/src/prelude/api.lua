@@ -7,7 +7,10 @@ local format = string.format
 local tostring = host.library.tostring
 local wrong, fail = host.wrong, host.fail
 
-local refusal = { __tostring = function(self) return tostring(self.code) .. ": " .. tostring(self.message) end }
+local refusal = {
+  __tostring = function(self) return tostring(self.code) .. ": " .. tostring(self.message) end,
+  __metatable = false,
+}
 host.refusal(refusal)
 
 local forebay = {}
@@ -140,7 +143,8 @@ forebay.ctx = {
 }
 
 local dict_get, dict_set = host["dict.get"], host["dict.set"]
-local Dict = {}
+-- What all exchanges share is hidden: one that could write it would change what the next one calls.
+local Dict = { __metatable = false }
 Dict.__index = Dict
 function Dict:get(key)
   return dict_get(self.name, key)
@@ -158,7 +162,7 @@ end
 local increment, record, value = host["metric:increment"], host["metric:record"], host["metric:get"]
 
 local function metric(define, methods)
-  methods.__index = methods
+  methods.__index, methods.__metatable = methods, false
   return function(name)
     local id, why = define(name)
     if not id then

@@ -30,7 +30,18 @@ globals.print = function(...)
 end
 
 globals.bit, globals.math = real.bit, real.math
-globals.os = take(real.os, "clock time difftime")
+globals.os = take(real.os, "clock difftime")
+-- LuaJIT's own reads the fields under a C frame, where a metamethod could neither wait nor end.
+local raw_time = real.os.time
+globals.os.time = function(date)
+  if type(date) ~= "table" then
+    return raw_time(date)
+  end
+  return raw_time {
+    year = date.year, month = date.month, day = date.day,
+    hour = date.hour, min = date.min, sec = date.sec, isdst = date.isdst,
+  }
+end
 
 -- In place: these tables are also what methods of strings are looked up in.
 local string, table = real.string, real.table
@@ -55,16 +66,25 @@ globals.coroutine = {
 }
 
 -- require: modules beside the plugin and those of sdk-lua, by name.
-local loaded, LOADING = { forebay = forebay }, {}
+-- `loading` has the coroutine that loads a module: it may be ended, or wait, before it is done, and
+-- then another exchange loads the module again.
+local loaded, loading = { forebay = forebay }, {}
+local running, status = coroutine.running, coroutine.status
+
+local function in_a_circle(name)
+  local loader = loading[name]
+  return loader ~= nil and (loader == running() or status(loader) == "normal")
+end
+
 function globals.require(name)
   if type(name) ~= "string" then
     host.wrong("require", 1, "name", name, "a string")
   end
   local found = loaded[name]
-  if found == LOADING then
-    fail(format("require: module '%s' is being loaded: modules require each other in a circle", name))
-  elseif found ~= nil then
+  if found ~= nil then
     return found
+  elseif in_a_circle(name) then
+    fail(format("require: module '%s' is being loaded: modules require each other in a circle", name))
   end
   local text, file = module(name)
   if not text then
@@ -74,10 +94,10 @@ function globals.require(name)
   if not chunk then
     error(why, 0)
   end
-  loaded[name] = LOADING
+  loading[name] = running()
   local ok, result = pcall(chunk, name)
+  loading[name] = nil
   if not ok then
-    loaded[name] = nil
     error(result, 0)
   end
   if result == nil then
@@ -102,6 +122,52 @@ local names = setmetatable({}, {
 })
 globals._G = names
 host.globals = names
+
+-- After the start libraries are read-only too. Each gives what it has to a table that nobody can
+-- reach, and reads through to it. (What is left of raw writes, `table.insert`, adds numbered values
+-- that nobody looks for.)
+local sealed = { [names] = true }
+local metatables = {}
+
+local function protect(list)
+  local metatable = { __metatable = false }
+  metatables[list], sealed[list] = metatable, true
+  setmetatable(list, metatable)
+  for _, value in next, list do
+    if type(value) == "table" then
+      protect(value)
+    end
+  end
+end
+
+for _, list in next, { string, table, globals.math, globals.bit, globals.os, globals.coroutine, forebay } do
+  protect(list)
+end
+
+local function refuse(_, name)
+  fail(format("'%s' cannot be set in a library after the start; allowed: a local of the file, or forebay.ctx",
+    tostring(name)))
+end
+
+function host.seal()
+  for list, metatable in next, metatables do
+    local content = {}
+    for name, value in next, list do
+      content[name] = value
+    end
+    for name in next, content do
+      list[name] = nil
+    end
+    metatable.__index, metatable.__newindex = content, refuse
+  end
+end
+
+function globals.rawset(list, name, value)
+  if sealed[list] and frozen() then
+    refuse(list, name)
+  end
+  return rawset(list, name, value)
+end
 
 for name in next, real do
   real[name] = nil

@@ -45,6 +45,10 @@ library.tostring = tostring
 local function plain(first, ...)
   if type(first) == "table" and tostring_of(first) ~= nil then
     first = tostring(first)
+    -- LuaJIT would look for `__tostring` again, and call it under a C frame.
+    if type(first) == "table" then
+      fail("'__tostring' must return a string")
+    end
   end
   if select("#", ...) == 0 then
     return first

@@ -10,6 +10,8 @@ const MAX_CAPTURES: usize = 32;
 const MAX_DEPTH: u32 = 200;
 /// Steps between two looks at the watchdog (a step takes a few nanoseconds).
 const STEPS: u32 = 4096;
+/// Characters of a set that are a step.
+const CHARACTERS: usize = 4;
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,10 +205,11 @@ impl<'a, F: FnMut() -> ControlFlow<()>> Matcher<'a, F> {
 
     fn longest(&mut self, s: usize, p: usize, end: usize) -> Step {
         let mut last = s;
+        let step = 1 + (end - p) / CHARACTERS;
         while last < self.text.len() && self.single(self.text[last], p, end) {
             last += 1;
             // Counted here too: no way back may be taken for a whole text.
-            self.count(1)?;
+            self.count(step)?;
         }
         loop {
             if let Some(done) = self.run(last, end + 1)? {
@@ -221,6 +224,7 @@ impl<'a, F: FnMut() -> ControlFlow<()>> Matcher<'a, F> {
 
     fn shortest(&mut self, mut s: usize, p: usize, end: usize) -> Step {
         loop {
+            self.count((end - p) / CHARACTERS)?;
             if let Some(done) = self.run(s, end + 1)? {
                 return Ok(Some(done));
             }
@@ -295,8 +299,15 @@ impl<'a, F: FnMut() -> ControlFlow<()>> Matcher<'a, F> {
         Ok(None)
     }
 
-    /// Where the single-character item at `p` ends.
-    fn class_end(&self, mut p: usize) -> Result<usize, Bad> {
+    /// Where the single-character item at `p` ends. A set is read to its end here, and again for
+    /// every character that it is held against.
+    fn class_end(&mut self, p: usize) -> Result<usize, Bad> {
+        let end = self.find_class_end(p)?;
+        self.count((end - p) / CHARACTERS)?;
+        Ok(end)
+    }
+
+    fn find_class_end(&self, mut p: usize) -> Result<usize, Bad> {
         match self.pat(p) {
             b'%' if self.pat(p + 1) == 0 => Err(Bad::EndsWithEscape),
             b'%' => Ok(p + 2),

@@ -66,6 +66,11 @@ impl Heap {
         self.over.set(true);
     }
 
+    /// The script stays: what passed the limit has been freed. The limit holds again.
+    pub fn settle(&self) {
+        self.over.set(false);
+    }
+
     #[inline]
     pub fn exhausted(&self) -> bool {
         self.over.get() && (self.refused.get() || self.used.get() > self.soft.get())

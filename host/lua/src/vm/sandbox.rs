@@ -52,6 +52,8 @@ pub fn furnish(vm: &Vm) -> Result<(), String> {
         state.push_copy(-1);
         run(state, name, text, 1)?;
     }
+    state.raw_field(-1, "seal");
+    vm.seal.set(state.keep());
     // The last part left the script's globals there.
     state.raw_field(-1, "globals");
     state.replace(GLOBALS);

@@ -272,15 +272,19 @@ impl Host for Fake {
         Ok(MetricId(metrics.len() as u32 - 1))
     }
     fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()> {
-        self.metrics.borrow_mut()[metric.0 as usize].2.push(by);
+        if let Some(known) = self.metrics.borrow_mut().get_mut(metric.0 as usize) {
+            known.2.push(by);
+        }
         Ok(())
     }
     fn record_metric(&self, metric: MetricId, value: u64) -> Answer<()> {
-        self.metrics.borrow_mut()[metric.0 as usize].2.push(value as i64);
+        if let Some(known) = self.metrics.borrow_mut().get_mut(metric.0 as usize) {
+            known.2.push(value as i64);
+        }
         Ok(())
     }
     fn metric(&self, metric: MetricId) -> Answer<u64> {
-        Ok(self.metrics.borrow()[metric.0 as usize].2.iter().sum::<i64>() as u64)
+        Ok(self.metrics.borrow().get(metric.0 as usize).map_or(0, |known| known.2.iter().sum::<i64>() as u64))
     }
     fn log(&self, level: LogLevel, message: &str) {
         self.logs.borrow_mut().push((level, message.to_owned()));

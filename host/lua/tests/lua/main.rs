@@ -6,6 +6,7 @@
 //! - [`bombs`]: scripts that misbehave, and their neighbours; [`matcher`]: patterns against LuaJIT's own;
 //! - [`sdk`]: documentation and editor types against the table of hostcalls; [`plugins`]: those we ship.
 
+mod attacks;
 mod bombs;
 mod calls;
 mod fake;
