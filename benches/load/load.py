@@ -262,8 +262,8 @@ def measure(server, path, options):
         "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
         "cpu": (user + system) / requests * 1e6,
         "user": user / requests * 1e6,
-        "p50": seconds(re.search(r"50%\s+(\S+)", out).group(1)),
-        "p99": seconds(re.search(r"99%\s+(\S+)", out).group(1)),
+        "p50": seconds(re.search(r"^\s+50%\s+(\S+)", out, re.M).group(1)),
+        "p99": seconds(re.search(r"^\s+99%\s+(\S+)", out, re.M).group(1)),
     }
 
 
@@ -292,7 +292,8 @@ def machine():
                   if line.startswith("model name")), "unknown CPU")
     program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
     version = subprocess.run([program, "-v"], capture_output=True, text=True).stderr.strip().split("/")[-1]
-    return f"{os.cpu_count()} cores of {model}, nginx {version}, {time.strftime('%Y-%m-%d')}"
+    load = os.getloadavg()[0]
+    return f"{os.cpu_count()} cores of {model} (load {load:.1f} before the run), nginx {version}, {time.strftime('%Y-%m-%d')}"
 
 
 def write(text):
@@ -312,6 +313,7 @@ def main():
     parser.add_argument("--peer-only", action="store_true", help="nginx alone, to try the set-up")
     options = parser.parse_args()
 
+    where = machine()
     folder = Path(tempfile.mkdtemp(prefix="forebay-load-"))
     servers = []
     try:
@@ -340,7 +342,7 @@ def main():
             verify(sides[side], path)
         if options.peer_only:
             return
-        text = (f"{machine()}; {options.rounds} rounds of {options.seconds} s, {options.connections} connections:\n\n"
+        text = (f"{where}; {options.rounds} rounds of {options.seconds} s, {options.connections} connections:\n\n"
                 + table(runs))
         print(text)
         if options.write:
