@@ -106,7 +106,10 @@ fn an_exchange_under_way_ends_as_it_began() {
     let first = Origin::serve(move |exchange| {
         exchange.begin(200, &[])?;
         exchange.chunk(b"begun ")?;
-        let _ = wait.lock().expect("not poisoned").recv_timeout(PATIENCE);
+        // Only the first: others may come while the new file is not taken yet.
+        if exchange.number == 1 {
+            let _ = wait.lock().expect("not poisoned").recv_timeout(PATIENCE);
+        }
         exchange.chunk(b"and ended")?;
         exchange.end(&[])
     });
