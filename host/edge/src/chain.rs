@@ -7,7 +7,7 @@
 //! and those behind it do not.
 //!
 //! - [`slot`]: one plugin's place in the chain; its faults
-//! - [`body`]: what goes on to origin and client; [`answer`]: responses that no origin gave
+//! - [`body`]: what goes on to origin and client, [`frame`] its length; [`answer`]: responses that no origin gave
 //! - [`lane`]: a body on its way through the slots of one side
 
 use std::cell::RefCell;
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use abi::{Action, Callbacks, Event, Phase, Side};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use crate::body::Body;
@@ -26,12 +26,13 @@ use crate::exchange::{Exchange, Stop};
 use crate::origin;
 use crate::reject::Reject;
 use crate::route::Route;
-use crate::serve::Connection;
+use crate::serve::{Connection, forward};
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
 pub mod answer;
 pub mod body;
+pub mod frame;
 pub mod lane;
 pub mod slot;
 
@@ -51,6 +52,8 @@ pub struct Chain {
     /// By place in the route; opened when the first event reaches it.
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
     lanes: [Lane; 2],
+    /// The client asked for headers alone, whatever a plugin made of the method.
+    headless: bool,
 }
 
 /// What the chain made of a request: a response (of the origin, of a plugin), and what is to be
@@ -84,11 +87,15 @@ pub async fn serve(
         Ok(body) => chain.origin(extensions, body).await,
         Err(stop) => Err(stop),
     };
-    chain.exchange.take_stop();
+    // What was stopped in the very moment of the origin's answer is stopped.
+    let answered = match chain.exchange.take_stop() {
+        Some(stop) => Err(stop),
+        None => answered,
+    };
     let (mut response, mut below) = match answered {
         Ok(response) => (response, route.plugins.len()),
         Err(Stop::Answer { slot }) => (chain.local_answer(&mut detail), slot),
-        Err(Stop::Reject(reject)) => return Err(reject),
+        Err(Stop::Reject(reject)) => return Err(chain.refused(reject)),
     };
     loop {
         match chain.response(response, below).await {
@@ -100,7 +107,7 @@ pub async fn serve(
                 chain.exchange.take_stop();
                 (response, below) = (chain.local_answer(&mut detail), slot);
             }
-            Err(Stop::Reject(reject)) => return Err(reject),
+            Err(Stop::Reject(reject)) => return Err(chain.refused(reject)),
         }
     }
 }
@@ -108,7 +115,8 @@ pub async fn serve(
 impl Chain {
     fn new(exchange: Rc<Exchange>, plugins: usize) -> Rc<Chain> {
         let slots = RefCell::new(std::iter::repeat_with(|| None).take(plugins).collect());
-        Rc::new(Chain { exchange, slots, lanes: Default::default() })
+        let headless = exchange.request.borrow().method == Method::HEAD;
+        Rc::new(Chain { exchange, slots, lanes: Default::default(), headless })
     }
 
     pub fn lane(&self, side: Side) -> &Lane {
@@ -146,13 +154,16 @@ impl Chain {
 
     /// Request events, up to what is handed to the origin.
     async fn request(self: &Rc<Chain>, body: Body) -> Result<Body, Stop> {
-        const SIDE: Callbacks =
-            Callbacks::REQUEST_HEADERS.union(Callbacks::REQUEST_BODY).union(Callbacks::REQUEST_TRAILERS);
+        // A plugin that the request has reached is told of its end, also where it wants no more.
+        const SIDE: Callbacks = Callbacks::REQUEST_HEADERS
+            .union(Callbacks::REQUEST_BODY)
+            .union(Callbacks::REQUEST_TRAILERS)
+            .union(Callbacks::LOG);
         let lane = self.lane(Side::Request);
         lane.begin(body);
         for place in 0..self.exchange.route.plugins.len() {
             let Some(slot) = self.slot(place, SIDE)? else { continue };
-            let end_of_stream = lane.is_empty();
+            let end_of_stream = lane.is_empty(Side::Request);
             lane.add(&slot);
             if slot.has(Callbacks::REQUEST_HEADERS) {
                 let action = slot.call(Phase::Request, &Event::RequestHeaders { end_of_stream })?;
@@ -172,14 +183,20 @@ impl Chain {
             Callbacks::RESPONSE_HEADERS.union(Callbacks::RESPONSE_BODY).union(Callbacks::RESPONSE_TRAILERS);
         let (mut parts, body) = response.into_parts();
         let extensions = std::mem::take(&mut parts.extensions);
+        if parts.status != StatusCode::SWITCHING_PROTOCOLS {
+            // What belongs to the origin's connection is no plugin's to read or to write back.
+            forward::response(&mut parts.headers);
+        }
         *self.exchange.answered_by.borrow_mut() = extensions.get::<origin::Answerer>().map(|a| a.address);
         *self.exchange.response.borrow_mut() = Some(parts);
         *self.exchange.response_trailers.borrow_mut() = None;
         let lane = self.lane(Side::Response);
         lane.begin(body);
+        // Of an answer that this one replaces.
+        self.slots.borrow().iter().flatten().for_each(|slot| slot.forget(Side::Response));
         for place in (0..below).rev() {
             let Some(slot) = self.slot(place, SIDE)? else { continue };
-            let end_of_stream = lane.is_empty();
+            let end_of_stream = lane.is_empty(Side::Response);
             lane.add(&slot);
             if slot.has(Callbacks::RESPONSE_HEADERS) {
                 let action = slot.call(Phase::Response, &Event::ResponseHeaders { end_of_stream })?;
@@ -192,6 +209,13 @@ impl Chain {
         };
         let mut parts = self.response_parts();
         parts.extensions = extensions;
+        let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if bodiless && !body.is_end_stream() {
+            // The status is a plugin's: the length is that of a body which no longer exists.
+            parts.headers.remove(CONTENT_LENGTH);
+            self.lane(Side::Response).clear();
+            return Ok((parts, ChainBody::passing(self, Side::Response, Body::Empty)));
+        }
         Ok((parts, body))
     }
 
@@ -211,15 +235,16 @@ impl Chain {
     /// What a side hands on when its headers have passed: headers with true framing, and a body.
     async fn outcome(self: &Rc<Chain>, side: Side) -> Result<Body, Stop> {
         let lane = self.lane(side);
-        if lane.is_empty() {
-            // Nobody is told of a body that is not there, and its headers stay as they are.
-            self.exchange_sent(side);
+        if lane.is_empty(side) {
+            // Nobody is told of a body that is not there.
+            self.frame_nothing(side);
+            self.exchange_sent(side)?;
             return Ok(lane.take().unwrap_or(Body::Empty));
         }
         let Some(body) = lane.bypass(side) else {
             let length = if self.has_length(side) { self.hold(side).await? } else { None };
             self.frame(side, length);
-            self.exchange_sent(side);
+            self.exchange_sent(side)?;
             if length == Some(0) && self.exchange.trailers(side).borrow().is_none() {
                 return Ok(Body::Empty);
             }
@@ -229,7 +254,7 @@ impl Chain {
         if !body.is_end_stream() {
             self.frame(side, body.size_hint().exact());
         }
-        self.exchange_sent(side);
+        self.exchange_sent(side)?;
         Ok(body)
     }
 
@@ -251,47 +276,23 @@ impl Chain {
         Ok(None)
     }
 
-    fn has_length(&self, side: Side) -> bool {
-        match side {
-            Side::Request => self.exchange.request.borrow().headers.contains_key(CONTENT_LENGTH),
-            Side::Response => {
-                let response = self.exchange.response.borrow();
-                response.as_ref().is_some_and(|response| response.headers.contains_key(CONTENT_LENGTH))
-            }
+    /// The headers of a side go out, unless the exchange was stopped meanwhile.
+    fn exchange_sent(&self, side: Side) -> Result<(), Stop> {
+        if let Some(stop) = self.exchange.stopped() {
+            return Err(stop);
         }
-    }
-
-    fn frame(&self, side: Side, length: Option<u64>) {
-        // With trailers to come HTTP/1 needs chunks: no length then.
-        let length = length.filter(|_| self.exchange.trailers(side).borrow().is_none());
-        let write = |headers: &mut HeaderMap, bare: bool| {
-            headers.remove(TRANSFER_ENCODING);
-            match length {
-                Some(0) if bare => drop(headers.remove(CONTENT_LENGTH)),
-                Some(length) => drop(headers.insert(CONTENT_LENGTH, length.into())),
-                None => drop(headers.remove(CONTENT_LENGTH)),
-            }
-        };
-        match side {
-            Side::Request => {
-                let mut request = self.exchange.request.borrow_mut();
-                let bare = matches!(request.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS);
-                write(&mut request.headers, bare);
-            }
-            Side::Response => {
-                let headless = self.exchange.request.borrow().method == Method::HEAD;
-                if let Some(response) = self.exchange.response.borrow_mut().as_mut().filter(|_| !headless) {
-                    write(&mut response.headers, false);
-                }
-            }
-        }
-    }
-
-    fn exchange_sent(&self, side: Side) {
         match side {
             Side::Request => self.exchange.request_sent.set(true),
             Side::Response => self.exchange.response_sent.set(true),
         }
+        Ok(())
+    }
+
+    /// The client gets a refusal in place of any answer, and `on_log` sees what the client got.
+    fn refused(&self, reject: Reject) -> Reject {
+        let answer = (!matches!(reject, Reject::PluginAbort { .. })).then(|| reject.response().into_parts().0);
+        *self.exchange.response.borrow_mut() = answer;
+        reject
     }
 
     /// Sends the request where the route says. A plugin whose callout ends meanwhile may still
@@ -326,11 +327,12 @@ impl Chain {
         local_response(answer, &self.exchange)
     }
 
-    /// The headers to send; a copy stays for `on_log`, where any plugin has one.
+    /// The headers to send; a copy stays where any plugin may still read them.
     fn response_parts(&self) -> http::response::Parts {
-        let logged = self.slots.borrow().iter().flatten().any(|slot| slot.has(Callbacks::LOG));
+        const LATER: Callbacks = Callbacks::LOG.union(Callbacks::RESPONSE_BODY).union(Callbacks::RESPONSE_TRAILERS);
+        let read = self.slots.borrow().iter().flatten().any(|slot| slot.has(LATER) || slot.waits());
         let mut response = self.exchange.response.borrow_mut();
-        let parts = if logged { response.clone() } else { response.take() };
+        let parts = if read { response.clone() } else { response.take() };
         parts.unwrap_or_else(|| Response::new(()).into_parts().0)
     }
 

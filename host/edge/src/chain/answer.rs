@@ -18,8 +18,9 @@ pub fn direct_response(direct: &config::DirectResponse) -> Response<Body> {
 }
 
 pub fn local_response(answer: LocalAnswer, exchange: &Exchange) -> Response<Body> {
+    let bodiless = matches!(answer.status, 204 | 304);
     let length = answer.body.len();
-    let body = if answer.body.is_empty() { Body::Empty } else { Body::Full(answer.body) };
+    let body = if bodiless || answer.body.is_empty() { Body::Empty } else { Body::Full(answer.body) };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -27,7 +28,11 @@ pub fn local_response(answer: LocalAnswer, exchange: &Exchange) -> Response<Body
         append(headers, name, value);
     }
     headers.remove(TRANSFER_ENCODING);
-    headers.insert(CONTENT_LENGTH, length.into());
+    if bodiless {
+        headers.remove(CONTENT_LENGTH);
+    } else {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
     let grpc = exchange
         .request
         .borrow()

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use abi::Side;
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
 use super::lane::{self, Item, Pulling};
 use super::{Chain, Finish};
@@ -77,6 +77,36 @@ impl ChainBody {
         }
     }
 
+    fn stopped(&mut self, stop: Stop) -> BodyError {
+        self.done = true;
+        BodyError::Reject(match stop {
+            Stop::Reject(reject) => reject,
+            Stop::Answer { .. } => Reject::RequestBodyBroken,
+        })
+    }
+
+    fn poll_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let exchange = &self.chain.exchange;
+        if let Some(stop) = exchange.stopped() {
+            self.bypass = None;
+            return Poll::Ready(Some(Err(self.stopped(stop))));
+        }
+        let Some(body) = &mut self.bypass else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let count = &exchange.bytes[self.side as usize];
+                count.set(count.get() + frame.data_ref().map_or(0, |data| data.len() as u64));
+                if let Some(trailers) = frame.trailers_ref() {
+                    *exchange.trailers(self.side).borrow_mut() = Some(trailers.clone());
+                }
+            }
+            Poll::Pending => exchange.watch(cx),
+            Poll::Ready(_) => {}
+        }
+        polled
+    }
+
     fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item, Stop>> {
         if let Some(item) = self.chain.lane(self.side).ready.borrow_mut().pop_front() {
             return Poll::Ready(Ok(item));
@@ -96,28 +126,16 @@ impl http_body::Body for ChainBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        if let Some(body) = &mut this.bypass {
-            let polled = Pin::new(body).poll_frame(cx);
-            if let Poll::Ready(Some(Ok(frame))) = &polled
-                && let Some(data) = frame.data_ref()
-            {
-                let count = &this.chain.exchange.bytes[this.side as usize];
-                count.set(count.get() + data.len() as u64);
-            }
-            return polled;
+        if this.bypass.is_some() {
+            return this.poll_bypass(cx);
         }
         while !this.done {
             let item = match this.poll_pull(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(item)) => item,
                 Poll::Ready(Err(stop)) => {
-                    this.done = true;
                     this.chain.exchange.stop(stop.clone());
-                    let reject = match stop {
-                        Stop::Reject(reject) => reject,
-                        Stop::Answer { .. } => Reject::RequestBodyBroken,
-                    };
-                    return Poll::Ready(Some(Err(BodyError::Reject(reject))));
+                    return Poll::Ready(Some(Err(this.stopped(stop))));
                 }
             };
             if let Some(frame) = this.item(item) {

@@ -63,21 +63,28 @@ impl Lane {
         self.source.take()
     }
 
-    pub fn is_empty(&self) -> bool {
-        let queued = |slot: &Rc<Slot>, side| !slot.stage(side).queue.borrow().is_empty();
-        let held = self.order.borrow().iter().any(|slot| queued(slot, Side::Request) || queued(slot, Side::Response));
+    /// Nothing comes along it: `side` is its own.
+    pub fn is_empty(&self, side: Side) -> bool {
+        let held = self.order.borrow().iter().any(|slot| !slot.stage(side).queue.borrow().is_empty());
         !held && self.source.borrow().as_ref().is_none_or(Body::is_end_stream)
     }
 
+    /// Lets go of everything: the source may hold the other side's body, which holds the chain.
     pub fn clear(&self) {
         self.order.borrow_mut().clear();
+        self.ready.borrow_mut().clear();
+        drop(self.source.take());
     }
 }
 
 /// Whether the slot sees or holds any of this side's body.
 fn is_active(slot: &Slot, side: Side) -> bool {
     let stage = slot.stage(side);
-    slot.has(callbacks(side)) || stage.drained.get() || !stage.queue.borrow().is_empty() || slot.window(side).size() > 0
+    slot.has(callbacks(side))
+        || stage.drained.get()
+        || !stage.queue.borrow().is_empty()
+        || slot.window(side).size() > 0
+        || stage.pulling.borrow().is_some()
 }
 
 fn callbacks(side: Side) -> Callbacks {
@@ -122,13 +129,23 @@ fn pull_before(chain: &Rc<Chain>, side: Side, place: usize) -> Pulling {
 
 async fn pull_source(chain: &Rc<Chain>, side: Side) -> Result<Item, Stop> {
     let lane = chain.lane(side);
-    let frame = std::future::poll_fn(|cx| match &mut *lane.source.borrow_mut() {
-        Some(source) => Pin::new(source).poll_frame(cx),
-        None => Poll::Ready(None),
+    let frame = std::future::poll_fn(|cx| {
+        if let Some(stop) = chain.exchange.stopped() {
+            return Poll::Ready(Err(stop));
+        }
+        let polled = match &mut *lane.source.borrow_mut() {
+            Some(source) => Pin::new(source).poll_frame(cx),
+            None => Poll::Ready(None),
+        };
+        if polled.is_pending() {
+            chain.exchange.watch(cx);
+        }
+        polled.map(Ok)
     });
-    match frame.await {
+    match frame.await? {
         None => Ok(Item::End),
-        Some(Err(error)) => Err(Stop::Reject(broken(chain, side, error))),
+        // A body that a plugin stopped looks broken to whoever sends it.
+        Some(Err(error)) => Err(chain.exchange.stopped().unwrap_or_else(|| Stop::Reject(broken(chain, side, error)))),
         Some(Ok(frame)) => match frame.into_data() {
             Ok(bytes) => {
                 let count = &chain.exchange.bytes[side as usize];

@@ -103,7 +103,10 @@ impl Slot {
             return Ok(Action::Continue);
         }
         let side = if phase == Phase::Response { Side::Response } else { Side::Request };
-        self.stage(side).resumed.set(false);
+        // The end of a callout or a timer takes no word back that another has given.
+        if !matches!(event, Event::Callout { .. } | Event::Timer { .. }) {
+            self.stage(side).resumed.set(false);
+        }
         self.seat.phase.set(phase);
         let plugin = &self.bound().settings.plugin;
         self.exchange.worker.telemetry.plugin_call(plugin, event.callback());
@@ -116,11 +119,9 @@ impl Slot {
             self.fail(&fault, event.callback())?;
             return Ok(Action::Continue);
         }
-        if self.exchange.answer.borrow().is_some() {
-            return Err(Stop::Answer { slot: self.index });
-        }
         match self.exchange.stopped() {
             Some(stop) => Err(stop),
+            None if self.exchange.answer.borrow().is_some() => Err(Stop::Answer { slot: self.index }),
             None => called.or(Ok(Action::Continue)),
         }
     }
@@ -173,6 +174,17 @@ impl Slot {
         tasks.push(task);
     }
 
+    /// Something that it started has not ended yet.
+    pub fn waits(&self) -> bool {
+        self.tasks.borrow().iter().any(|task| !task.is_finished())
+    }
+
+    /// Nothing of this side has happened.
+    pub fn forget(&self, side: Side) {
+        self.stage(side).forget();
+        self.window(side).take();
+    }
+
     /// The exchange has ended: `on_log`, then the context is closed.
     pub fn finish(&self) {
         if self.has(Callbacks::LOG) {
@@ -196,7 +208,7 @@ impl Slot {
     pub fn overflows(&self, side: Side) -> Result<(), Stop> {
         let most = self.bound().settings.limits.buffer;
         let held = self.window(side).size();
-        if held <= most {
+        if held <= most || self.is_off() {
             return Ok(());
         }
         let text = format!("buffered {held} bytes of body (limit buffer: {most})");
@@ -210,6 +222,14 @@ impl Slot {
 }
 
 impl Stage {
+    fn forget(&self) {
+        let Stage { resumed, answer, queue, drained, trailers_told, trailers_passed, pulling } = self;
+        [resumed, drained, trailers_told, trailers_passed].iter().for_each(|said| said.set(false));
+        answer.set(None);
+        queue.borrow_mut().clear();
+        pulling.take();
+    }
+
     pub fn queue(&self, item: Item) {
         self.queue.borrow_mut().push_back(item);
     }

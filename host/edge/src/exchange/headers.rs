@@ -96,7 +96,14 @@ impl Exchange {
             return Err(Refusal::new(Status::LimitExceeded, format!("more than {MOST_PAIRS} headers")));
         }
         let mut fresh = HeaderMap::with_capacity(pairs.len());
-        for (name, value) in pairs.iter().filter(|(name, _)| !is_pseudo(map, name)) {
+        // The edge's own framing (of an upgrade) stays; that it is written back is no attempt on it.
+        let mut framing = None;
+        self.with(map, |headers| framing = headers.get(CONNECTION).cloned());
+        let written_back = |name: &[u8], value: &[u8]| {
+            name.eq_ignore_ascii_case(b"connection") && framing.as_ref().is_some_and(|framing| framing == value)
+        };
+        let own = pairs.iter().filter(|(name, value)| !is_pseudo(map, name) && !written_back(name, value));
+        for (name, value) in own {
             fresh.append(header_name(name)?, header_value(value)?);
         }
         if map == Map::RequestHeaders
@@ -104,6 +111,7 @@ impl Exchange {
         {
             fresh.insert(HOST, host.clone());
         }
+        fresh.extend(framing.map(|framing| (CONNECTION, framing)));
         self.with_mut(map, |headers| *headers = fresh)?;
         pairs.iter().filter(|(name, _)| is_pseudo(map, name)).try_for_each(|(n, v)| self.set_pseudo(map, n, v))
     }
@@ -142,11 +150,13 @@ impl Exchange {
         self.writable(map)?;
         match (map, name) {
             (Map::ResponseHeaders, b":status") => {
-                let status = StatusCode::from_bytes(value)
-                    .map_err(|_| bad(format!(":status: {} is no status (100 to 999)", show(value))))?;
-                if let Some(response) = &mut *self.response.borrow_mut() {
-                    response.status = status;
-                }
+                let mut response = self.response.borrow_mut();
+                let Some(response) = &mut *response else { return Ok(()) };
+                // An interim answer cannot be made of a final one. What is there may be written back.
+                let status = StatusCode::from_bytes(value).ok();
+                let status = status.filter(|s| (200..=599).contains(&s.as_u16()) || *s == response.status);
+                response.status =
+                    status.ok_or_else(|| bad(format!(":status: {} is no status (200 to 599)", show(value))))?;
                 Ok(())
             }
             (Map::RequestHeaders, b":method") => {
