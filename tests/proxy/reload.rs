@@ -103,7 +103,12 @@ fn not_one_request_fails_while_files_are_swapped_under_load() {
 fn an_exchange_under_way_ends_as_it_began() {
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
+    let asked = AtomicUsize::new(0);
     let first = Origin::serve(move |exchange| {
+        if asked.fetch_add(1, Ordering::Relaxed) > 0 {
+            // Who looks whether the new file is taken, too early.
+            return exchange.respond(200, &[], b"first");
+        }
         exchange.begin(200, &[])?;
         exchange.chunk(b"begun ")?;
         // Only the first: others may come while the new file is not taken yet.
