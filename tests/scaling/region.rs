@@ -110,7 +110,7 @@ impl Region {
                 }
                 let Ok(text) = std::fs::read(entry.path()) else { continue };
                 let Ok(value) = serde_json::from_slice::<Value>(&text) else { continue };
-                let Some(pid) = value["pid"].as_u64() else { continue };
+                let Some(pid) = pid_in(&value) else { continue };
                 // A pid that was given to another process since must not be hit.
                 let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
                 if String::from_utf8_lossy(&line).contains("origin") {
@@ -119,6 +119,12 @@ impl Region {
             }
         }
     }
+}
+
+/// The pid of a record, wherever it stands in it.
+fn pid_in(value: &Value) -> Option<u64> {
+    let map = value.as_object()?;
+    map.get("pid").and_then(Value::as_u64).or_else(|| map.values().find_map(pid_in))
 }
 
 impl Drop for Region {
