@@ -139,7 +139,11 @@ impl Edge {
     fn wait_until_ready(&mut self) {
         let admin = self.admin;
         wait_until("the edge to be ready", PATIENCE, || {
-            assert!(self.process.running(), "the edge ended before it was ready:\n{}", self.process.log().join("\n"));
+            if !self.process.running() {
+                // Its last lines are read by then.
+                self.process.wait();
+                panic!("the edge ended before it was ready:\n{}", self.process.log().join("\n"));
+            }
             let mut client = Client::try_connect(admin).ok()?;
             client.request("GET", "/readyz", &[("Connection", "close")], b"");
             (client.try_response().ok()?.status == 200).then_some(())

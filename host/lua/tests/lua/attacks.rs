@@ -1,5 +1,6 @@
 //! Attacks on the sandbox, each named by what it tries: to reach past the memory or CPU limit in
 //! one call, to corrupt a stack, to leave something behind for the next exchange.
+//! Long because each attack is a script of its own.
 
 use std::time::{Duration, Instant};
 
