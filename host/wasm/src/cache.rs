@@ -27,7 +27,7 @@ pub fn folder() -> Option<PathBuf> {
 /// Compiles `bytes`, or takes what an earlier run compiled. Errors are the compiler's; a folder
 /// that cannot be read or written only costs time.
 pub fn compile(engine: &Engine, bytes: &[u8], folder: Option<&Path>) -> wasmtime::Result<Module> {
-    let Some(folder) = folder else { return Module::new(engine, bytes) };
+    let Some(folder) = folder.filter(|folder| ours(folder)) else { return Module::new(engine, bytes) };
     let path = folder.join(key(engine, bytes));
     if let Some(module) = read(engine, &path) {
         return Ok(module);
@@ -37,6 +37,35 @@ pub fn compile(engine: &Engine, bytes: &[u8], folder: Option<&Path>) -> wasmtime
         tracing::debug!(%error, path = %path.display(), "compiled Wasm code is not kept");
     }
     Ok(module)
+}
+
+/// Whether only this user (and root) can write to `folder` and put another in its place. Compiled
+/// code is run as it is: in a folder that anybody can write to (a cache under `/tmp`), anybody
+/// could give us theirs.
+fn ours(folder: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    const OTHERS_WRITE: u32 = 0o002;
+    const GROUP_WRITE: u32 = 0o020;
+    const STICKY: u32 = 0o1000;
+    // SAFETY: it only answers, and cannot fail.
+    #[allow(unsafe_code)]
+    let user = unsafe { libc::geteuid() };
+    // Where it really is, if it is there already.
+    let folder = &folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let known = folder.ancestors().filter_map(|path| Some((path, std::fs::metadata(path).ok()?)));
+    for (path, is) in known {
+        let open = is.mode() & (OTHERS_WRITE | GROUP_WRITE);
+        // In a sticky folder nobody moves what is not theirs; but they can be there first, which
+        // the owner of the folder below it tells.
+        let safe = open == 0 || (path != folder && is.mode() & STICKY != 0);
+        // A group of one's own is common in home folders.
+        let safe = safe || (path != folder && open == GROUP_WRITE && is.uid() == user);
+        if !safe || (is.uid() != user && is.uid() != 0) {
+            tracing::warn!(path = %path.display(), "others can write here: compiled Wasm code is not kept");
+            return false;
+        }
+    }
+    true
 }
 
 fn key(engine: &Engine, bytes: &[u8]) -> String {
@@ -152,6 +181,33 @@ mod tests {
             assert_eq!(std::fs::read(only_file(&folder)).unwrap(), good);
         }
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let allow = |path: &Path, mode| {
+            std::fs::create_dir_all(path).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let bytes = wat::parse_str(MODULE).unwrap();
+        let parent = folder("open");
+        let inner = parent.join("inner");
+        for (outer, own, used) in
+            [(0o755, 0o777, 0), (0o755, 0o770, 0), (0o755, 0o1777, 0), (0o777, 0o700, 0), (0o755, 0o700, 1)]
+        {
+            allow(&parent, outer);
+            allow(&inner, own);
+            compile(engine(), &bytes, Some(&inner)).unwrap();
+            assert_eq!(std::fs::read_dir(&inner).unwrap().count(), used, "{outer:o} {own:o}");
+        }
+        // By another name it is no better.
+        let link = parent.join("link");
+        std::os::unix::fs::symlink(&inner, &link).unwrap();
+        assert!(ours(&link));
+        allow(&inner, 0o777);
+        assert!(!ours(&link));
+        std::fs::remove_dir_all(parent).unwrap();
     }
 
     #[test]

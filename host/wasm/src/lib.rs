@@ -36,10 +36,22 @@ use abi::{LoadError, Plugin};
 pub use exports::CALLBACKS;
 pub use imports::names as import_names;
 
+/// Bytes of a module. Large ones of real plugins have 6 MB; compiling takes a second and 100 MB of
+/// memory for each MB.
+const MAX_MODULE: u64 = 64 << 20;
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let size = std::fs::metadata(path).map_err(|e| LoadError::new(e.to_string()))?.len();
+    if size > MAX_MODULE {
+        return Err(LoadError::new(format!("has {size} bytes, a module may have {MAX_MODULE}")));
+    }
+    std::fs::read(path).map_err(|e| LoadError::new(e.to_string()))
+}
+
 /// Loads, checks and compiles the module at `path`; the compiled code is kept in the user's
 /// cache folder. The error names everything that the module lacks or wants too much, but not
 /// `path`: who gave it knows better how to call it.
 pub fn load(path: &Path) -> Result<Arc<dyn Plugin>, LoadError> {
-    let bytes = std::fs::read(path).map_err(|e| LoadError::new(e.to_string()))?;
+    let bytes = read(path)?;
     Ok(Arc::new(plugin::Module::new(&bytes, cache::folder().as_deref())?))
 }

@@ -27,6 +27,8 @@ const NOSYS: i32 = 52;
 /// The largest number of pieces in one write; POSIX guarantees no more than 16.
 const MAX_PIECES: u32 = 1024;
 const MAX_RANDOM: u32 = 1 << 16;
+/// Bytes that one write takes; a guest writes the rest again, and its deadline is looked at between.
+const MAX_WRITE: u32 = 8 << 10;
 
 /// `proc_exit`: a plugin cannot end the host, so it ends itself.
 #[derive(Debug)]
@@ -170,8 +172,12 @@ fn fd_write(guest: &mut Guest<'_>, fd: u32, pieces: u32, count: u32, out: u32) -
     for i in 0..count {
         let piece = pieces.saturating_add(8 * i);
         let (at, len) = (memory::read_u32(data, piece)?, memory::read_u32(data, piece.saturating_add(4))?);
-        state.print(level, memory::bytes(data, at, len)?);
-        written = written.saturating_add(len);
+        let taken = len.min(MAX_WRITE - written);
+        state.print(level, memory::bytes(data, at, taken)?);
+        written += taken;
+        if taken < len {
+            break;
+        }
     }
     memory::put_u32(data, out, written)?;
     Ok(SUCCESS)

@@ -1,6 +1,8 @@
 //! The engine as the edge meets it: modules in text form, one for each question, against a
 //! host that remembers what it was asked; and modules that the Rust SDK made.
 
+#[path = "suite/attacks.rs"]
+mod attacks;
 #[path = "suite/body.rs"]
 mod body;
 #[path = "suite/callout.rs"]

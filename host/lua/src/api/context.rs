@@ -12,9 +12,17 @@ pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "ctx.set" set;
 };
 
+/// Bytes of a property's path.
+const MAX_PATH: usize = 4 << 10;
+
 /// `get(path)`, segments divided by dots.
 fn property(asked: Asked) -> Reply {
     let path = asked.name(1, "property.get", "path")?;
+    // A path of nothing but dots would become a list of many times its size.
+    if path.len() > MAX_PATH {
+        let text = format!("property.get: a path of {} bytes, it may have {MAX_PATH}", path.len());
+        return asked.failure(Status::BadArgument.name(), &text);
+    }
     let segments: Vec<&str> = path.split('.').collect();
     match asked.vm.host().property(&segments) {
         Ok(value) => {

@@ -39,6 +39,12 @@ fn one_string_in_many_headers_is_not_copied_past_the_memory_limit() {
     out_of_memory(&format!("{headers} forebay.http.call('authz', {{ headers = {{ x = t }} }})"));
 }
 
+#[test]
+fn a_path_of_nothing_but_dots_is_refused() {
+    let seen = eval("local value, why = forebay.property.get(string.rep('.', 1e6)) log(tostring(value)) log(why.code)");
+    assert_eq!(seen, ["nil", "BAD_ARGUMENT"]);
+}
+
 /// A table that grows passes the limit for a moment, and falls below it again when its old part
 /// is freed. That must not switch the limit off.
 #[test]

@@ -10,6 +10,7 @@ mod attacks;
 mod bombs;
 mod calls;
 mod fake;
+mod generated;
 mod library;
 mod loading;
 mod matcher;

@@ -5,9 +5,16 @@ use abi::{Status, Value};
 use super::Guest;
 use crate::memory::{self, Outcome, Pairs, refuse};
 
+/// Bytes of a path: one of nothing but separators would become a list of many times its size.
+const MAX_PATH: u32 = 4 << 10;
+
 /// Parts between NULs. SDKs for C++ also put one at the end.
-fn split(path: &str) -> Vec<&str> {
-    path.strip_suffix('\0').unwrap_or(path).split('\0').collect()
+fn path(data: &[u8], at: u32, len: u32) -> Outcome<Vec<&str>> {
+    if len > MAX_PATH {
+        return refuse(Status::BadArgument, format!("a path of {len} bytes, it may have {MAX_PATH}"));
+    }
+    let path = memory::text(data, at, len)?;
+    Ok(path.strip_suffix('\0').unwrap_or(path).split('\0').collect())
 }
 
 /// Integers and times are 8 bytes, little-endian; a boolean is 1 byte; a map is pairs.
@@ -29,7 +36,7 @@ fn encode(value: Value) -> Vec<u8> {
 
 pub fn get(guest: &mut Guest<'_>, at: u32, len: u32, at_out: u32, len_out: u32) -> Outcome {
     let (data, state) = memory::view(guest)?;
-    let path = split(memory::text(data, at, len)?);
+    let path = path(data, at, len)?;
     let host = state.host();
     let value = match path[..] {
         // Asked for before anything else by the SDKs for C++ and AssemblyScript, which choose
@@ -43,7 +50,7 @@ pub fn get(guest: &mut Guest<'_>, at: u32, len: u32, at_out: u32, len_out: u32) 
 
 pub fn set(guest: &mut Guest<'_>, at: u32, len: u32, value: u32, value_len: u32) -> Outcome {
     let (data, state) = memory::view(guest)?;
-    let path = split(memory::text(data, at, len)?);
+    let path = path(data, at, len)?;
     if path == [""] {
         return refuse(Status::BadArgument, "an empty path");
     }

@@ -1,0 +1,235 @@
+//! Attacks on the host by way of a guest's word: each is refused, or ends as a fault with the right
+//! verdict soon after its deadline.
+
+use std::time::{Duration, Instant};
+
+use abi::{Event, Map, Value, Verdict};
+
+use super::fake::{EXCHANGE, Fake, Tried, load_bytes, module, on_request};
+
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is ours to be written.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time)
+    };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// The fault of `text`, which must come at most 60 ms of CPU past a limit of 10 (a debug build, and
+/// tests side by side).
+fn ends_soon(name: &str, text: &str, host: std::rc::Rc<Fake>) -> abi::Fault {
+    let mut tried = Tried::text_with(text, host);
+    let start = cpu();
+    let fault = tried.request().map(|action| panic!("{name}: {action:?}")).unwrap_err();
+    let took = cpu() - start;
+    println!("{name}: {took:?} {fault}");
+    assert!(took < Duration::from_millis(70), "{name}: took {took:?}: {fault}");
+    fault
+}
+
+const FILL: &str = "(drop (memory.grow (i32.const 479)))
+    (memory.fill (i32.const 65536) (i32.const BYTE) (i32.const 31391744))";
+
+/// 1024 pieces of 30 MB each in one call: nothing looks at the clock inside it.
+#[test]
+fn printing_without_end_in_one_call_ends_at_the_deadline() {
+    for byte in ["0", "10", "120"] {
+        let text = module(
+            &[],
+            &format!(
+                r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (local $i i32)
+                {}
+                (loop $l
+                    (i32.store (i32.add (i32.const 8192) (i32.mul (local.get $i) (i32.const 8))) (i32.const 65536))
+                    (i32.store (i32.add (i32.const 8196) (i32.mul (local.get $i) (i32.const 8))) (i32.const 31391744))
+                    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                    (br_if $l (i32.lt_u (local.get $i) (i32.const 1024))))
+                (loop $again (drop (call $fd_write (i32.const 2) (i32.const 8192) (i32.const 1024) (i32.const 16))) (br $again))
+                (i32.const 0))"#,
+                FILL.replace("BYTE", byte)
+            ),
+        );
+        let import =
+            r#"(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))"#;
+        let text = text.replacen("(module", &format!("(module {import}"), 1);
+        let host = Fake::new();
+        assert_eq!(ends_soon(&format!("fd_write of {byte}"), &text, host.clone()).verdict, Verdict::Cpu);
+        assert!(host.lines.borrow().iter().all(|(_, line)| line.len() < 70_000));
+    }
+}
+
+#[test]
+fn a_huge_line_is_logged_cut() {
+    for byte in ["120", "255", "0"] {
+        for level in [2, 5] {
+            let text = on_request(
+                &[],
+                "",
+                &format!(
+                    "{} (loop $l (drop (call $log (i32.const {level}) (i32.const 65536) (i32.const 31391744))) (br $l))",
+                    FILL.replace("BYTE", byte)
+                ),
+            );
+            let host = Fake::new();
+            assert_eq!(ends_soon("log", &text, host.clone()).verdict, Verdict::Cpu);
+            assert!(host.lines.borrow().iter().all(|(_, line)| line.len() < 70_000));
+        }
+    }
+}
+
+/// Each NUL divides: a path of nothing else would become a list 16 times its size.
+#[test]
+fn a_path_of_nothing_but_separators_is_refused() {
+    for (name, call) in [
+        (
+            "proxy_get_property",
+            "(call $get_property (i32.const 65536) (i32.const 31391744) (i32.const 16) (i32.const 20))",
+        ),
+        (
+            "proxy_set_property",
+            "(call $set_property (i32.const 65536) (i32.const 31391744) (i32.const 16) (i32.const 1))",
+        ),
+    ] {
+        let text = on_request(
+            &[(name, "iiii")],
+            "",
+            &format!("{} (call $num {call}) (loop $l (drop {call}) (br $l))", FILL.replace("BYTE", "0")),
+        );
+        let host = Fake::new();
+        assert_eq!(ends_soon(name, &text, host.clone()).verdict, Verdict::Cpu);
+        assert!(host.lines.borrow().iter().any(|(_, line)| line == "2"), "{:?}", host.lines.borrow().last());
+    }
+}
+
+/// A module whose allocator does `body`, and which asks for a header when a request comes.
+fn allocating(imports: &[(&'static str, &'static str)], body: &str) -> String {
+    let text = on_request(
+        &[&[("proxy_get_header_map_value", "iiiii")], imports].concat(),
+        "a",
+        "(call $num (call $get_header_map_value (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 16) (i32.const 20)))",
+    );
+    let start = text.find("(global.get $next)").unwrap();
+    let end = text.find("(func $num").unwrap();
+    format!("{}{body})\n{}", &text[..start], &text[end..])
+}
+
+#[test]
+fn an_allocator_can_do_nothing_but_fail() {
+    let host = || {
+        let host = Fake::new();
+        host.put(Map::RequestHeaders, "a", "value");
+        host.properties.borrow_mut().insert("a".into(), Value::Bytes(b"v".to_vec()));
+        host
+    };
+    let fault = ends_soon("loop", &allocating(&[], "(loop $l (br $l)) (i32.const 8)"), host());
+    assert_eq!(fault.verdict, Verdict::Cpu);
+    let fault = ends_soon("trap", &allocating(&[], "(unreachable)"), host());
+    assert_eq!(fault.verdict, Verdict::Trap);
+    // The host asks the guest, which asks the host, and so on.
+    let again =
+        "(drop (call $get_property (i32.const 1024) (i32.const 1) (i32.const 16) (i32.const 20))) (i32.const 40960)";
+    let fault = ends_soon("recursion", &allocating(&[("proxy_get_property", "iiii")], again), host());
+    assert_eq!(fault.verdict, Verdict::Trap, "{fault}");
+    let grows = "(if (i32.eq (memory.grow (i32.const 10000)) (i32.const -1)) (then (unreachable))) (i32.const 8)";
+    let fault = ends_soon("growth", &allocating(&[], grows), host());
+    assert_eq!(fault.verdict, Verdict::Memory);
+    // Pointers that point nowhere are an answer to the guest.
+    for at in ["-1", "0", "65535", "65532", "2147483647"] {
+        let host = host();
+        let mut tried = Tried::text_with(&allocating(&[], &format!("(i32.const {at})")), host.clone());
+        tried.request().unwrap_or_else(|fault| panic!("{at}: {fault}"));
+        assert!(host.lines.borrow().iter().any(|(_, line)| line == "6"), "{at}: {:?}", host.lines.borrow());
+        tried.instance.close(EXCHANGE);
+    }
+}
+
+/// Of proposals that this engine has or has not: loaded, or refused, but nothing else.
+#[test]
+fn modules_of_newer_proposals_load_or_are_refused() {
+    let header = r#"(func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 8))"#;
+    for (name, text) in [
+        ("shared memory", format!(r#"(module (memory (export "memory") 1 2 shared) {header})"#)),
+        ("64-bit memory", format!(r#"(module (memory (export "memory") i64 1) {header})"#)),
+        ("two memories", format!(r#"(module (memory (export "memory") 1) (memory 1) {header})"#)),
+        ("a huge memory", format!(r#"(module (memory (export "memory") 65536) {header})"#)),
+        ("a huge table", format!(r#"(module (memory (export "memory") 1) (table 10000000 funcref) {header})"#)),
+        (
+            "many tables",
+            format!(r#"(module (memory (export "memory") 1) {} {header})"#, "(table 1 funcref)".repeat(90)),
+        ),
+        (
+            "vectors",
+            format!(
+                r#"(module (memory (export "memory") 1) (func (export "proxy_on_tick") (param i32) (drop (i32x4.splat (i32.const 1)))) {header})"#
+            ),
+        ),
+        (
+            "structures",
+            format!(
+                r#"(module (type $s (struct (field i32))) (memory (export "memory") 1) (func (export "proxy_on_tick") (param i32) (drop (struct.new $s (i32.const 1)))) {header})"#
+            ),
+        ),
+        (
+            "exceptions",
+            format!(
+                r#"(module (tag $t) (memory (export "memory") 1) (func (export "proxy_on_tick") (param i32) (throw $t)) {header})"#
+            ),
+        ),
+        (
+            "tail calls",
+            format!(
+                r#"(module (memory (export "memory") 1) (func $f (export "proxy_on_tick") (param i32) (return_call $f (local.get 0))) {header})"#
+            ),
+        ),
+        (
+            "atomics",
+            format!(
+                r#"(module (memory (export "memory") 1 1 shared) (func (export "proxy_on_tick") (param i32) (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))) {header})"#
+            ),
+        ),
+        (
+            "data past the end",
+            format!(r#"(module (memory (export "memory") 1) (data (i32.const 65530) "0123456789") {header})"#),
+        ),
+        ("memory that is a global", format!(r#"(module (global (export "memory") i32 (i32.const 1)) {header})"#)),
+        (
+            "malloc that is a memory",
+            r#"(module (memory (export "memory") (export "malloc") 1) (func (export "proxy_abi_version_0_2_1")))"#
+                .to_owned(),
+        ),
+        (
+            "main of floats",
+            format!(
+                r#"(module (memory (export "memory") 1) (func (export "_initialize")) (func (export "main") (param f64) (result f64) (local.get 0)) {header})"#
+            ),
+        ),
+    ] {
+        let Ok(wasm) = wat::parse_str(&text) else { panic!("{name} is no text") };
+        let start = cpu();
+        match load_bytes(&wasm) {
+            Err(error) => println!("{name}: {error}"),
+            Ok(plugin) => match Tried::start(&*plugin, Fake::new()) {
+                Err(fault) => println!("{name}: {fault}"),
+                Ok(mut tried) => println!("{name}: {:?} {:?}", tried.request(), tried.call(Event::Tick)),
+            },
+        }
+        assert!(cpu() - start < Duration::from_secs(3), "{name}");
+    }
+}
+
+#[test]
+fn a_module_of_a_hundred_megabytes_is_refused_at_once() {
+    let folder = std::env::temp_dir().join(format!("forebay-wasm-large-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("large.wasm");
+    std::fs::File::create(&path).unwrap().set_len(100 << 20).unwrap();
+    let start = Instant::now();
+    let error = forebay_wasm::load(&path).map(|_| ()).unwrap_err();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(error.message.contains("104857600 bytes"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
