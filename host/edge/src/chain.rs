@@ -51,6 +51,8 @@ pub struct Chain {
     exchange: Rc<Exchange>,
     /// By place in the route; opened when the first event reaches it.
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
+    /// Places whose plugin did not open: it is passed by, and not tried again.
+    shut: RefCell<Vec<usize>>,
     lanes: [Lane; 2],
     /// The client asked for headers alone, whatever a plugin made of the method.
     headless: bool,
@@ -116,7 +118,7 @@ impl Chain {
     fn new(exchange: Rc<Exchange>, plugins: usize) -> Rc<Chain> {
         let slots = RefCell::new(std::iter::repeat_with(|| None).take(plugins).collect());
         let headless = exchange.request.borrow().method == Method::HEAD;
-        Rc::new(Chain { exchange, slots, lanes: Default::default(), headless })
+        Rc::new(Chain { exchange, slots, shut: RefCell::default(), lanes: Default::default(), headless })
     }
 
     pub fn lane(&self, side: Side) -> &Lane {
@@ -137,7 +139,7 @@ impl Chain {
             return Ok(Some(slot.clone()));
         }
         let bound = &self.exchange.route.plugins[place];
-        if !bound.code.callbacks().intersects(wanted) {
+        if !bound.code.callbacks().intersects(wanted) || self.shut.borrow().contains(&place) {
             return Ok(None);
         }
         match Slot::open(place, bound, &self.exchange) {
@@ -146,6 +148,7 @@ impl Chain {
                 Ok(Some(slot))
             }
             Err(fault) => {
+                self.shut.borrow_mut().push(place);
                 slot::report(bound, &self.exchange, &fault, "on_context_create");
                 slot::judge(bound, &fault, false).map(|()| None)
             }

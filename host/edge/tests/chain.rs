@@ -191,3 +191,162 @@ fn a_paused_request_goes_on_though_another_answer_comes_right_after() {
         assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
     }
 }
+
+/// Sends a callout when the response's headers come and goes on; fails at its answer.
+fn fails_at_the_answer() -> String {
+    TWO_CALLOUTS
+        .replace("proxy_on_request_headers", "proxy_on_response_headers")
+        .replace("(call $send) (call $send) (i32.const 1)", "(call $send) (i32.const 0)")
+        .replace("(global.set $answers (i32.add (global.get $answers) (i32.const 1)))", "unreachable")
+}
+
+/// Answers `/` with a body that goes on for as long as it is read, anything else at once.
+fn endless() -> std::net::SocketAddr {
+    origin(|mut stream| {
+        let asked = head(&mut stream);
+        if asked.contains("host: a\r\n") {
+            let _ = stream.write_all(OK.as_bytes());
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n");
+        let _ = stream.read_to_end(&mut Vec::new());
+    })
+}
+
+#[test]
+fn a_fault_while_a_body_goes_by_breaks_it_off() {
+    let plugin = Plugin { name: "fails", code: Code::Wat(fails_at_the_answer()), keys: "" };
+    let stage = Stage::new(&[plugin], endless());
+    let mut client = stage.connect();
+    client.write_all(GET.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let read = client.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(read.is_ok_and(|_| !answer.ends_with("0\r\n\r\n")), "{answer}");
+    let open = Plugin { name: "fails", code: Code::Wat(fails_at_the_answer()), keys: "    on_fault: open" };
+    let stage = Stage::new(&[open], endless());
+    let mut client = stage.connect();
+    client.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    client.write_all(GET.as_bytes()).unwrap();
+    client.read_to_end(&mut Vec::new()).expect_err("an open plugin's fault breaks nothing off");
+}
+
+#[test]
+fn a_plugin_whose_context_does_not_open_fails_once_in_an_exchange() {
+    let text = r#"(module (memory (export "memory") 1) (global $n (mut i32) (i32.const 0))
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 32768))
+        (func (export "proxy_on_context_create") (param i32 i32) (if (local.get 1) (then unreachable)))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#;
+    let plugin = Plugin { name: "never_opens", code: Code::Wat(text.into()), keys: "    on_fault: open" };
+    let stage = Stage::new(&[plugin], fixed(OK));
+    for exchanges in [1.0, 2.0] {
+        assert!(stage.exchange(GET).ends_with("\r\n\r\nok"));
+        let until = std::time::Instant::now() + stage::LONG;
+        let faults = || stage::metric("forebay_plugin_faults_total", "never_opens");
+        while faults() < exchanges {
+            assert!(std::time::Instant::now() < until, "{} faults", faults());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(faults(), exchanges);
+    }
+}
+
+#[test]
+fn bytes_go_both_ways_in_turn_through_plugins_that_look_at_them() {
+    let looks = "function plugin.on_request_body() forebay.request.set_body(forebay.request.chunk():upper()) end
+        function plugin.on_response_body() forebay.response.set_body(forebay.response.chunk() .. '!') end";
+    let stage = Stage::new(
+        &[lua("first", looks), lua("second", looks)],
+        origin(|mut stream| {
+            head(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+            // A chunk of one byte each: "1\r\nX\r\n".
+            let mut chunk = [0; 6];
+            while stream.read_exact(&mut chunk).is_ok() {
+                stream.write_all(&chunk).unwrap();
+            }
+        }),
+    );
+    let mut client = stage.connect();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    assert!(head(&mut client).starts_with("HTTP/1.1 200 "));
+    for letter in "abcdef".chars() {
+        client.write_all(format!("1\r\n{letter}\r\n").as_bytes()).unwrap();
+        let mut back = [0; 8];
+        client.read_exact(&mut back).unwrap();
+        assert_eq!(String::from_utf8_lossy(&back), format!("3\r\n{}!!\r\n", letter.to_ascii_uppercase()));
+    }
+}
+
+#[test]
+fn a_client_that_leaves_while_a_plugin_waits_is_logged_once() {
+    let waits = "function plugin.on_request_headers() say('begun') forebay.sleep(60) say('never') end
+        function plugin.on_log() say('log') end";
+    let stage = Stage::new(&[lua("waits", waits)], fixed(OK));
+    let mut client = stage.connect();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").unwrap();
+    stage.expect("begun\n");
+    drop(client);
+    stage.expect("begun\nlog\n");
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    stage.expect("begun\nlog\n");
+}
+
+#[test]
+fn the_body_asked_for_in_the_trailers_callback_is_no_wait_without_end() {
+    let asks = "function plugin.on_request_trailers()
+        local body, why = forebay.request.body() say(body or why.code) end";
+    let asks = stage::Plugin { name: "asks", code: Code::Lua(asks), keys: "    limits: { wall: 2s }" };
+    let stage = Stage::new(
+        &[asks],
+        origin(|mut stream| {
+            head(&mut stream);
+            let mut rest = Vec::new();
+            let mut byte = [0];
+            while !rest.ends_with(b"x-t: 1\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n > 0) {
+                rest.push(byte[0]);
+            }
+            stream.write_all(OK.as_bytes()).unwrap();
+        }),
+    );
+    let answer = stage.exchange(
+        "POST / HTTP/1.1\r\nhost: h\r\nconnection: close\r\ntrailer: x-t\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n0\r\nx-t: 1\r\n\r\n",
+    );
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer} {}", stage.said());
+}
+
+#[test]
+fn the_head_of_a_body_that_plugins_change_is_answered_without_one() {
+    let looks = "function plugin.on_response_headers(last) say(last) end
+        function plugin.on_response_body() say('body') forebay.response.set_body('longer than before') end";
+    let stage = Stage::new(&[lua("looks", looks)], fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"));
+    let answer = stage.exchange("HEAD / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+    assert!(answer.contains("content-length: 2\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    stage.expect("true\n");
+}
+
+#[test]
+fn a_request_body_may_be_refused_while_it_streams() {
+    let refuses = "local seen = 0 function plugin.on_request_body(size) seen = seen + size
+        if seen > 200000 then forebay.respond(413, {}, 'enough') end end
+        function plugin.on_log() say(forebay.response.headers.get(':status')) end";
+    let stage = Stage::new(
+        &[lua("refuses", refuses)],
+        origin(|mut stream| {
+            let _ = stream.read_to_end(&mut Vec::new());
+        }),
+    );
+    let mut client = stage.connect();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\n").unwrap();
+    client.write_all(&[b'x'; 300_000]).unwrap();
+    let mut answer = head(&mut client);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    let mut body = [0; 6];
+    client.read_exact(&mut body).unwrap();
+    answer.push_str(&String::from_utf8_lossy(&body));
+    assert!(answer.ends_with("enough"), "{answer}");
+    drop(client);
+    stage.expect("413\n");
+}

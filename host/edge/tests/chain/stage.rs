@@ -184,3 +184,11 @@ pub fn fixed(answer: &'static str) -> SocketAddr {
         }
     })
 }
+
+/// A metric of one plugin, summed over its other labels.
+pub fn metric(name: &str, plugin: &str) -> f64 {
+    let label = format!("plugin=\"{plugin}\"");
+    let text = metrics().render();
+    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(&label));
+    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+}
