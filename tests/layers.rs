@@ -34,7 +34,6 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     // host/wasm names it to fix its features, and uses it nowhere.
     ("anyhow", &["host/forebay", "host/wasm"], "errors are typed everywhere but at the rim"),
     ("mimalloc", &["host/forebay"], "the binary chooses the allocator"),
-    ("notify", &["host/forebay"], "the binary watches its file"),
     ("tokio", &["host/edge", "host/aggregator", "host/forebay", "tests", "benches"], "the other crates are not async"),
     ("hyper", &["host/edge", "host/aggregator", "host/forebay", "tests", "benches"], "the other crates do no I/O"),
     ("hyper-util", &["host/edge", "host/aggregator", "host/forebay", "tests", "benches"], "the other crates do no I/O"),

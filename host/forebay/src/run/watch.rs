@@ -1,49 +1,46 @@
-//! Notices that the region file or a plugin's file has changed.
+//! Notices that the region file or a plugin's file has changed, by looking at them twice a second.
 //!
-//! Folders are watched and not files: editors and deployments put a new file in the old one's
-//! place, and a watch on the old one would then see nothing more. In Kubernetes the folder's
-//! `..data` link is what changes.
+//! By looking, and not by inotify: a watch is on a folder, and the library's tells of every file
+//! that is opened in it. Where origins or other servers read files of the same folder, that cost
+//! a tenth of the edge's CPU. Looking follows links too, so a swapped `..data` of Kubernetes and
+//! a file put in the old one's place need no case of their own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use config::{PluginCode, Region};
-use notify::event::{EventKind, ModifyKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
 
-/// One save makes several events; the reload waits until they are over.
-const SETTLE: Duration = Duration::from_millis(200);
+/// How often the files are looked at; a change must have stood this long before it counts, since
+/// one save may write more than once.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// The bounds that the Lua engine sets to the modules beside a plugin.
+const MODULES: usize = 256;
+const DEPTH: usize = 4;
 
 pub struct Watch {
-    watcher: RecommendedWatcher,
-    events: mpsc::UnboundedReceiver<PathBuf>,
-    file: PathBuf,
     files: BTreeSet<PathBuf>,
-    folders: BTreeSet<PathBuf>,
     /// Folders of Lua plugins, whose modules may stand anywhere below.
     lua: BTreeSet<PathBuf>,
+    seen: Sight,
+}
+
+/// What the files look like; one that is not there is missing here.
+type Sight = BTreeMap<PathBuf, Stamp>;
+
+#[derive(Clone, PartialEq)]
+struct Stamp {
+    written: Option<SystemTime>,
+    size: u64,
+    inode: u64,
 }
 
 impl Watch {
     pub fn new(file: &Path, region: &Region) -> anyhow::Result<Watch> {
-        let file = std::path::absolute(file).with_context(|| file.display().to_string())?;
-        let (send, events) = mpsc::unbounded_channel();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let Ok(event) = event else { return };
-            let changed = match event.kind {
-                EventKind::Create(_) | EventKind::Remove(_) => true,
-                EventKind::Modify(kind) => !matches!(kind, ModifyKind::Metadata(_)),
-                _ => false,
-            };
-            if changed {
-                event.paths.into_iter().for_each(|path| drop(send.send(path)));
-            }
-        })?;
-        let (files, folders, lua) = Default::default();
-        let mut watch = Watch { watcher, events, file, files, folders, lua };
+        let files = BTreeSet::from([std::path::absolute(file)?]);
+        let mut watch = Watch { files, lua: BTreeSet::new(), seen: Sight::new() };
         watch.follow(region);
         Ok(watch)
     }
@@ -51,49 +48,67 @@ impl Watch {
     /// Watches what this region is made of. What was watched before stays so: a plugin that a
     /// mistaken edit took out is then still noticed when it comes back.
     pub fn follow(&mut self, region: &Region) {
-        let code = region.plugins.values().map(|plugin| match &plugin.code {
-            PluginCode::Lua(path) | PluginCode::Wasm(path) => path.clone(),
-        });
-        for path in code.chain([self.file.clone()]) {
-            let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-            let whole = path.file_name().is_some_and(|name| name == "main.lua");
-            if whole {
-                self.lua.insert(folder.clone());
+        for plugin in region.plugins.values() {
+            let (PluginCode::Lua(path) | PluginCode::Wasm(path)) = &plugin.code;
+            self.files.insert(path.clone());
+            if path.file_name().is_some_and(|name| name == "main.lua") {
+                self.lua.extend(path.parent().map(Path::to_owned));
             }
-            if !self.folders.contains(&folder) {
-                let depth = if whole { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-                match self.watcher.watch(&folder, depth) {
-                    Ok(()) => drop(self.folders.insert(folder)),
-                    Err(error) => tracing::warn!("changes in {} will not be noticed: {error}", folder.display()),
-                }
-            }
-            self.files.insert(path);
         }
+        let now = self.look();
+        // What is watched already keeps its sight: a change that came during the reload counts.
+        let fresh = now.into_iter().filter(|(path, _)| !self.seen.contains_key(path));
+        let fresh: Vec<_> = fresh.collect();
+        self.seen.extend(fresh);
     }
 
     /// Waits for a change that matters, and until it has settled; says which file it was.
     pub async fn changed(&mut self) -> String {
+        let mut before = self.look();
         loop {
-            let Some(path) = self.events.recv().await else { std::future::pending().await };
-            if !self.matters(&path) {
-                continue;
+            tokio::time::sleep(LOOK).await;
+            let now = self.look();
+            let settled = now == before;
+            before = now;
+            if settled && let Some(path) = self.difference(&before) {
+                self.seen = before;
+                return format!("{} changed", path.display());
             }
-            let mut settled = Instant::now() + SETTLE;
-            while let Ok(Some(more)) = tokio::time::timeout_at(settled.into(), self.events.recv()).await {
-                if self.matters(&more) {
-                    settled = Instant::now() + SETTLE;
-                }
-            }
-            return format!("{} changed", path.display());
         }
     }
 
-    fn matters(&self, path: &Path) -> bool {
-        let module = || {
-            path.extension().is_some_and(|extension| extension == "lua")
-                && self.lua.iter().any(|folder| path.starts_with(folder))
-        };
-        path.file_name().is_some_and(|name| name == "..data") || self.files.contains(path) || module()
+    fn difference(&self, now: &Sight) -> Option<PathBuf> {
+        let mut all = self.seen.keys().chain(now.keys());
+        all.find(|path| self.seen.get(*path) != now.get(*path)).cloned()
+    }
+
+    fn look(&self) -> Sight {
+        let mut modules = Vec::new();
+        for folder in &self.lua {
+            find_modules(folder, DEPTH, &mut modules);
+        }
+        let stamp = |path: &PathBuf| Some((path.clone(), Stamp::of(path)?));
+        self.files.iter().chain(&modules).filter_map(stamp).collect()
+    }
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Stamp> {
+        use std::os::unix::fs::MetadataExt;
+        let meta = fs::metadata(path).ok()?;
+        Some(Stamp { written: meta.modified().ok(), size: meta.len(), inode: meta.ino() })
+    }
+}
+
+fn find_modules(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        let path = entry.path();
+        if kind.is_dir() && depth > 0 {
+            find_modules(&path, depth - 1, found);
+        } else if path.extension().is_some_and(|extension| extension == "lua") && found.len() < MODULES {
+            found.push(path);
+        }
     }
 }
 
@@ -136,7 +151,7 @@ mod tests {
         let mut watch = Watch::new(&file, &region).unwrap();
         change(&file);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { tokio::time::timeout(SETTLE * 4, watch.changed()).await.ok() })
+        runtime.block_on(async { tokio::time::timeout(LOOK * 5, watch.changed()).await.ok() })
     }
 
     #[test]
@@ -168,10 +183,26 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_is_swapped_beside_the_file_is_noticed() {
+    fn a_link_that_is_swapped_on_the_way_to_the_file_is_noticed() {
         let folder = Folder::new("linked");
-        let link = folder.file("..data");
-        assert!(noticed(&folder, |_| std::os::unix::fs::symlink("elsewhere", &link).unwrap()).is_some());
+        for (name, text) in [("one", REGION), ("two", "log: {}\n")] {
+            fs::create_dir(folder.file(name)).unwrap();
+            fs::write(folder.file(name).join("region.yaml"), text).unwrap();
+        }
+        let (data, new) = (folder.file("..data"), folder.file("new"));
+        std::os::unix::fs::symlink("one", &data).unwrap();
+        std::os::unix::fs::symlink("..data/region.yaml", folder.file("region.yaml")).unwrap();
+        let what = noticed(&folder, |_| {
+            std::os::unix::fs::symlink("two", &new).unwrap();
+            fs::rename(&new, &data).unwrap();
+        });
+        assert!(what.unwrap().ends_with("region.yaml changed"));
+    }
+
+    #[test]
+    fn a_file_that_goes_and_comes_back_is_noticed() {
+        let what = noticed(&Folder::new("gone"), |file| fs::remove_file(file).unwrap());
+        assert!(what.unwrap().ends_with("region.yaml changed"));
     }
 
     #[test]
