@@ -4,11 +4,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use abi::{Action, ContextId, Event, Fault, Host, Instance, Phase, Verdict};
+use abi::{Action, Callbacks, ContextId, Event, Fault, Host, Instance, Phase, Verdict};
 
 use crate::exchange::Surroundings;
 use crate::exchange::seat::{Home, Seat};
@@ -37,6 +37,10 @@ pub struct Instances {
 pub struct Set {
     bound: Arc<Bound>,
     idle: RefCell<Vec<Rc<Running>>>,
+    /// Of those that tick one is kept alive, whether requests come or not.
+    latest: RefCell<Weak<Running>>,
+    /// The last one did not start.
+    failed: Cell<bool>,
     log: Rc<LogBudget>,
 }
 
@@ -69,6 +73,7 @@ impl Instances {
         worker.instances.surroundings.attach(&worker);
         loop {
             worker.instances.refresh(&worker.snapshot());
+            worker.instances.revive();
             tokio::time::sleep(REFRESH).await;
         }
     }
@@ -90,6 +95,22 @@ impl Instances {
         }
     }
 
+    /// A plugin that ticks gets a fresh instance when its tick has brought the last one into
+    /// doubt: no exchange may ever come to ask for one. One that does not start waits for that.
+    fn revive(&self) {
+        let dead = |set: &&Rc<Set>| {
+            set.bound.code.callbacks().contains(Callbacks::TICK)
+                && !set.failed.get()
+                && set.latest.borrow().upgrade().is_none_or(|running| !running.healthy())
+        };
+        let sets: Vec<_> = self.sets.borrow().values().filter(dead).cloned().collect();
+        for set in sets {
+            if let Err(fault) = self.lease(&set.bound).map(drop) {
+                tracing::warn!(plugin = &*set.bound.settings.plugin, %fault, "plugin does not start again");
+            }
+        }
+    }
+
     /// An instance for one exchange, warm if there is one.
     pub fn lease(&self, bound: &Arc<Bound>) -> Result<Lease, Fault> {
         let set = self.set(bound);
@@ -99,7 +120,10 @@ impl Instances {
         let running = match warm {
             Some(running) => running,
             None => {
+                set.failed.set(true);
                 let running = Running::start_with(bound, &self.surroundings, &set.log)?;
+                set.failed.set(false);
+                *set.latest.borrow_mut() = Rc::downgrade(&running);
                 if bound.code.shares() {
                     set.idle.borrow_mut().push(running.clone());
                 }
@@ -113,7 +137,8 @@ impl Instances {
         if let Some(set) = self.sets.borrow().get(&bound.id) {
             return set.clone();
         }
-        let set = Rc::new(Set { bound: bound.clone(), idle: RefCell::default(), log: Rc::default() });
+        let (idle, latest, failed, log) = Default::default();
+        let set = Rc::new(Set { bound: bound.clone(), idle, latest, failed, log });
         self.sets.borrow_mut().insert(bound.id, set.clone());
         set
     }

@@ -350,3 +350,135 @@ fn a_request_body_may_be_refused_while_it_streams() {
     drop(client);
     stage.expect("413\n");
 }
+
+const WAT: &str = r#"(memory (export "memory") 1)
+    (func (export "proxy_abi_version_0_2_1"))
+    (global $next (mut i32) (i32.const 32768))
+    (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+        (global.get $next) (global.set $next (i32.add (global.get $next) (local.get $size))))"#;
+
+fn wat(name: &'static str, imports: &str, body: &str, keys: &'static str) -> Plugin {
+    Plugin { name, code: Code::Wat(format!("(module {imports} {WAT} {body})")), keys }
+}
+
+#[test]
+fn a_plugin_whose_tick_fails_ticks_again() {
+    let imports = r#"(import "env" "proxy_set_tick_period_milliseconds" (func $every (param i32) (result i32)))"#;
+    let body = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (drop (call $every (i32.const 20))) (i32.const 1))
+        (func (export "proxy_on_tick") (param i32) unreachable)
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))"#;
+    let _stage = Stage::new(&[wat("ticks", imports, body, "")], fixed(OK));
+    let until = std::time::Instant::now() + stage::LONG;
+    while stage::metric("forebay_plugin_faults_total", "ticks") < 2.0 {
+        assert!(std::time::Instant::now() < until, "its first fault was its last tick");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_a_plugin_reads_of_the_headers_it_may_write_back() {
+    let imports = r#"(import "env" "proxy_get_header_map_pairs" (func $get (param i32 i32 i32) (result i32)))
+        (import "env" "proxy_set_header_map_pairs" (func $set (param i32 i32 i32) (result i32)))"#;
+    // As the SDK for Rust does, which panics at any refusal.
+    let body = r#"(func $back (param i32)
+            (if (call $get (local.get 0) (i32.const 16) (i32.const 20)) (then unreachable))
+            (if (call $set (local.get 0) (i32.load (i32.const 16)) (i32.load (i32.const 20))) (then unreachable)))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $back (i32.const 0)) (i32.const 0))
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (call $back (i32.const 2)) (i32.const 0))"#;
+    let stage = Stage::new(&[wat("back", imports, body, "")], fixed(CHUNKED));
+    let answer = stage.exchange(GET);
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\r\nok\r\n"), "{answer}");
+    let stage = Stage::new(
+        &[wat("back", imports, body, "")],
+        origin(|mut stream| {
+            let asked = head(&mut stream);
+            assert!(asked.contains("connection: upgrade\r\n") && asked.contains("upgrade: echo\r\n"), "{asked}");
+            stream.write_all(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nhi").unwrap();
+        }),
+    );
+    let answer = stage.exchange("GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 101 ") && answer.contains("upgrade: echo\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
+}
+
+#[test]
+fn an_answer_does_not_wait_for_a_body_that_is_held() {
+    let imports = r#"(import "env" "proxy_http_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_send_local_response" (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))"#;
+    let body = r#"(data (i32.const 1024) "\03\00\00\00\07\00\00\00\03\00\00\00\05\00\00\00\01\00\00\00\0a\00\00\00\01\00\00\00:method\00GET\00:path\00/\00:authority\00a\00p")
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $call (i32.const 1085) (i32.const 1) (i32.const 1024) (i32.const 61)
+                (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 128)))
+            (i32.const 0))
+        (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32)
+            (drop (call $respond (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1))))"#;
+    let silent = origin(|mut stream| {
+        if head(&mut stream).contains("host: a\r\n") {
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let stage = Stage::new(&[wat("answers", imports, body, "")], silent);
+    for framing in ["content-length: 10", "transfer-encoding: chunked"] {
+        let mut client = stage.connect();
+        client.write_all(format!("POST / HTTP/1.1\r\nhost: h\r\n{framing}\r\n\r\n").as_bytes()).unwrap();
+        let answer = head(&mut client);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{framing}: {answer}");
+    }
+}
+
+#[test]
+fn trailers_come_after_a_body_that_two_plugins_read_whole() {
+    let first = "function plugin.on_request_headers()
+            forebay.request.set_body(forebay.request.body() .. '+1') end
+        function plugin.on_request_trailers() say(forebay.request.trailers.get('x-t')) end";
+    let second = "function plugin.on_request_body(size, last)
+            local body = forebay.request.body() say(body) forebay.request.set_body(body .. '+2') end
+        function plugin.on_request_trailers()
+            say(forebay.request.trailers.get('x-t')) forebay.request.trailers.set('x-t', 'two') end";
+    let (tell, bodies) = channel();
+    let tell = std::sync::Mutex::new(tell);
+    let stage = Stage::new(
+        &[lua("first", first), lua("second", second)],
+        origin(move |mut stream| {
+            head(&mut stream);
+            let mut rest = Vec::new();
+            let mut byte = [0];
+            while !rest.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n > 0) {
+                rest.push(byte[0]);
+            }
+            tell.lock().unwrap().send(String::from_utf8(rest).unwrap()).unwrap();
+            stream.write_all(OK.as_bytes()).unwrap();
+        }),
+    );
+    let answer = stage.exchange(
+        "POST / HTTP/1.1\r\nhost: h\r\nconnection: close\r\ntrailer: x-t\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\nx-t: 1\r\n\r\n",
+    );
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer} {}", stage.said());
+    assert_eq!(bodies.recv().unwrap(), "A\r\nonetwo+1+2\r\n0\r\nx-t: two\r\n\r\n");
+    stage.expect("1\nonetwo+1\n1\n");
+}
+
+#[test]
+fn a_callout_from_the_log_outlives_its_exchange() {
+    let calls = "function plugin.on_log() forebay.http.call('p', { path = '/logged' }) say('answered') end";
+    let (tell, asked) = channel();
+    let tell = std::sync::Mutex::new(tell);
+    let stage = Stage::new(
+        &[lua("calls", calls)],
+        origin(move |mut stream| {
+            loop {
+                let head = head(&mut stream);
+                if head.is_empty() {
+                    return;
+                }
+                tell.lock().unwrap().send(head.lines().next().unwrap().to_owned()).unwrap();
+                stream.write_all(OK.as_bytes()).unwrap();
+            }
+        }),
+    );
+    stage.exchange(GET);
+    assert_eq!(asked.recv_timeout(stage::LONG).unwrap(), "GET / HTTP/1.1");
+    assert_eq!(asked.recv_timeout(stage::LONG).unwrap(), "GET /logged HTTP/1.1");
+}
