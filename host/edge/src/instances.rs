@@ -134,12 +134,24 @@ impl Instances {
     }
 
     fn set(&self, bound: &Arc<Bound>) -> Rc<Set> {
-        if let Some(set) = self.sets.borrow().get(&bound.id) {
-            return set.clone();
+        let known = || self.sets.borrow().get(&bound.id).cloned();
+        if let Some(set) = known() {
+            return set;
+        }
+        // Newer than what was last looked at, or older: an exchange that began before a reload.
+        if let Some(worker) = self.surroundings.worker() {
+            self.refresh(&worker.snapshot());
+        }
+        if let Some(set) = known() {
+            return set;
         }
         let (idle, latest, failed, log) = Default::default();
         let set = Rc::new(Set { bound: bound.clone(), idle, latest, failed, log });
-        self.sets.borrow_mut().insert(bound.id, set.clone());
+        let seen = self.seen.borrow().upgrade();
+        if seen.is_none_or(|snapshot| snapshot.plugins.bound().any(|used| used.id == bound.id)) {
+            self.sets.borrow_mut().insert(bound.id, set.clone());
+        }
+        // Otherwise it lives as long as the exchange, and ticks no longer.
         set
     }
 }

@@ -1,4 +1,5 @@
-//! What plugins of a route are told and may do, on a running edge.
+//! What plugins of a route are told and may do, on a running edge. Long because each question
+//! needs its own plugin and its own origin, and both are best read beside what they show.
 
 #[path = "chain/stage.rs"]
 mod stage;
@@ -481,4 +482,41 @@ fn a_callout_from_the_log_outlives_its_exchange() {
     stage.exchange(GET);
     assert_eq!(asked.recv_timeout(stage::LONG).unwrap(), "GET / HTTP/1.1");
     assert_eq!(asked.recv_timeout(stage::LONG).unwrap(), "GET /logged HTTP/1.1");
+}
+
+#[test]
+fn a_plugin_that_a_reload_has_taken_off_its_route_ticks_no_more() {
+    let ticks = "forebay.timer.every(0.02)
+        function plugin.on_tick() say('tick') end
+        function plugin.on_response_headers() forebay.response.headers.set('x-old', 'yes') end";
+    let (go, wait) = channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let address = origin(move |mut stream| {
+        head(&mut stream);
+        let _ = wait.lock().unwrap().recv_timeout(stage::LONG);
+        stream.write_all(OK.as_bytes()).unwrap();
+    });
+    let stage = Stage::new(&[lua("ticks", ticks)], address);
+    let mut client = stage.connect();
+    client.write_all(GET.as_bytes()).unwrap();
+    while !stage.said().contains("tick") {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    stage.reload(&[], address);
+    // Until the worker has seen it.
+    loop {
+        let before = stage.said();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        if stage.said() == before {
+            break;
+        }
+    }
+    // The exchange that began before is the old plugin's to the end.
+    go.send(()).unwrap();
+    assert!(head(&mut client).contains("x-old: yes\r\n"));
+    client.read_to_end(&mut Vec::new()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let after = stage.said();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(stage.said(), after);
 }

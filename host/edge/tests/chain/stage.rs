@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ end
 "#;
 
 pub struct Stage {
-    _edge: Edge,
+    edge: Edge,
     pub address: SocketAddr,
     folder: PathBuf,
 }
@@ -61,37 +61,15 @@ impl Stage {
     pub fn start(plugins: &[Plugin], to: &str, origin: SocketAddr) -> Stage {
         let folder = std::env::temp_dir().join(format!("forebay-chain-{}-{}", std::process::id(), fastrand::u64(..)));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut entries = String::new();
-        let reader = lua("reader", READER);
-        for plugin in plugins.iter().chain([&reader]) {
-            let (kind, file) = match &plugin.code {
-                Code::Lua(text) => {
-                    let file = folder.join(format!("{}.lua", plugin.name));
-                    std::fs::write(&file, format!("{PRELUDE}{text}\nreturn plugin\n")).unwrap();
-                    ("lua", file)
-                }
-                Code::Wat(text) => {
-                    let file = folder.join(format!("{}.wasm", plugin.name));
-                    std::fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
-                    ("wasm", file)
-                }
-            };
-            let (name, keys) = (plugin.name, plugin.keys);
-            let grants = "capabilities: [\"dict:said\", \"callout:p\"]";
-            entries.push_str(&format!("  - name: {name}\n    {kind}: {}\n    {grants}\n{keys}\n", file.display()));
-        }
-        let names: Vec<_> = plugins.iter().map(|plugin| plugin.name).collect();
-        let text = format!(
-            "edge:\n  name: test\n  workers: 1\n  listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
-             plugins:\n{entries}routes:\n  - name: said\n    match: {{ path: {{ exact: /said }} }}\n    plugins: [reader]\n    respond: {{}}\n  \
-             - name: all\n    plugins: [{}]\n    {to}\npools:\n  - name: p\n    origins: [\"{origin}\"]\n",
-            names.join(", ")
-        );
-        let region = config::parse(&text, &folder.join("region.yaml"), &folder);
-        let region = Arc::new(region.map_err(|errors| format!("{errors}\n{text}")).unwrap());
+        let region = region(&folder, plugins, to, origin);
         let edge = Edge::start(region, Options { metrics: metrics() }).unwrap();
         let address = edge.addresses()[0];
-        Stage { _edge: edge, address, folder }
+        Stage { edge, address, folder }
+    }
+
+    /// Other plugins on the route, from now on.
+    pub fn reload(&self, plugins: &[Plugin], origin: SocketAddr) {
+        self.edge.reload(region(&self.folder, plugins, "pool: p", origin)).unwrap();
     }
 
     pub fn new(plugins: &[Plugin], origin: SocketAddr) -> Stage {
@@ -129,6 +107,37 @@ impl Stage {
             thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+fn region(folder: &Path, plugins: &[Plugin], to: &str, origin: SocketAddr) -> Arc<config::Region> {
+    let mut entries = String::new();
+    let reader = lua("reader", READER);
+    for plugin in plugins.iter().chain([&reader]) {
+        let (kind, file) = match &plugin.code {
+            Code::Lua(text) => {
+                let file = folder.join(format!("{}.lua", plugin.name));
+                std::fs::write(&file, format!("{PRELUDE}{text}\nreturn plugin\n")).unwrap();
+                ("lua", file)
+            }
+            Code::Wat(text) => {
+                let file = folder.join(format!("{}.wasm", plugin.name));
+                std::fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+                ("wasm", file)
+            }
+        };
+        let (name, keys) = (plugin.name, plugin.keys);
+        let grants = "capabilities: [\"dict:said\", \"callout:p\"]";
+        entries.push_str(&format!("  - name: {name}\n    {kind}: {}\n    {grants}\n{keys}\n", file.display()));
+    }
+    let names: Vec<_> = plugins.iter().map(|plugin| plugin.name).collect();
+    let text = format!(
+        "edge:\n  name: test\n  workers: 1\n  listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
+             plugins:\n{entries}routes:\n  - name: said\n    match: {{ path: {{ exact: /said }} }}\n    plugins: [reader]\n    respond: {{}}\n  \
+             - name: all\n    plugins: [{}]\n    {to}\npools:\n  - name: p\n    origins: [\"{origin}\"]\n",
+        names.join(", ")
+    );
+    let region = config::parse(&text, &folder.join("region.yaml"), folder);
+    Arc::new(region.map_err(|errors| format!("{errors}\n{text}")).unwrap())
 }
 
 impl Drop for Stage {
