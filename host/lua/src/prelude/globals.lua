@@ -124,8 +124,7 @@ globals._G = names
 host.globals = names
 
 -- After the start libraries are read-only too. Each gives what it has to a table that nobody can
--- reach, and reads through to it. (What is left of raw writes, `table.insert`, adds numbered values
--- that nobody looks for.)
+-- reach, and reads through to it.
 local sealed = { [names] = true }
 local metatables = {}
 
@@ -160,6 +159,22 @@ function host.seal()
     end
     metatable.__index, metatable.__newindex = content, refuse
   end
+end
+
+-- LuaJIT's own moves everything from the end to the position one by one, and nothing stops it: to
+-- -2^31, and it never comes back.
+local raw_insert, tonumber = table.insert, tonumber
+function table.insert(list, ...)
+  if sealed[list] and frozen() then
+    refuse(list, (...))
+  end
+  if select("#", ...) == 2 then
+    local at = tonumber((...))
+    if at and not (at >= 1 and at < 2147483648) then
+      fail(format("table.insert: position %s; allowed: a number from 1", tostring(at)))
+    end
+  end
+  return raw_insert(list, ...)
 end
 
 function globals.rawset(list, name, value)

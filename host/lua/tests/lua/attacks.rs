@@ -40,6 +40,22 @@ fn one_string_in_many_headers_is_not_copied_past_the_memory_limit() {
 }
 
 #[test]
+fn an_insertion_far_below_a_list_is_refused() {
+    for at in ["-2^31", "0", "-1", "1e308", "0/0", "'-2147483648'", "-1/0", "2^31"] {
+        let seen = eval(&format!(
+            "local t = {{ 1 }} local ok, why = pcall(table.insert, t, {at}, 2) log(tostring(ok) .. #t) log(why)"
+        ));
+        assert_eq!(seen[0], "false1", "{at}");
+        assert!(seen[1].contains("allowed: a number from 1"), "{seen:?}");
+    }
+    let seen = eval(
+        "local t = { 1, 2 } table.insert(t, 3) table.insert(t, 1, 0) table.insert(t, 5, 4) log(table.concat(t, ' '))
+        local function no(...) return tostring((pcall(table.insert, ...))) end log(no(t) .. no(t, 'x', 1) .. no())",
+    );
+    assert_eq!(seen, ["0 1 2 3 4", "falsefalsefalse"]);
+}
+
+#[test]
 fn a_path_of_nothing_but_dots_is_refused() {
     let seen = eval("local value, why = forebay.property.get(string.rep('.', 1e6)) log(tostring(value)) log(why.code)");
     assert_eq!(seen, ["nil", "BAD_ARGUMENT"]);
@@ -157,6 +173,9 @@ fn an_exchange_cannot_change_what_the_next_one_finds() {
         "rawset(_G, 'pairs', error)",
         "setmetatable(_G, {})",
         "getmetatable(_G).__index = nil",
+        "table.insert(_G, 'leak')",
+        "table.insert(string, 'leak')",
+        "table.insert(forebay.request.headers, 1, 'leak')",
         "string.find = error",
         "string.leak = 1",
         "rawset(string, 'find', error)",
