@@ -54,6 +54,10 @@ pub fn start(
 
 fn request(target: &str, callout: CalloutRequest) -> Answer<Request<Body>> {
     let bad = |text: String| Refusal::new(Status::BadArgument, text);
+    if !callout.trailers.is_empty() {
+        // Better refused than left out without a word.
+        return Err(Refusal::new(Status::Unimplemented, "http.call: trailers of a request are not sent"));
+    }
     let method = if callout.method.is_empty() { "GET" } else { &callout.method };
     let path = if callout.path.is_empty() { "/" } else { &callout.path };
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| bad(format!("http.call: no method {method:?}")))?;

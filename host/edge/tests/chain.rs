@@ -520,3 +520,14 @@ fn a_plugin_that_a_reload_has_taken_off_its_route_ticks_no_more() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!(stage.said(), after);
 }
+
+#[test]
+fn many_short_waits_end_at_the_wall_limit_too() {
+    let naps = "function plugin.on_request_headers() for _ = 1, 1000 do forebay.sleep(0.02) end end";
+    let naps = stage::Plugin { name: "naps", code: Code::Lua(naps), keys: "    limits: { wall: 300ms }" };
+    let stage = Stage::new(&[naps], fixed(OK));
+    let began = std::time::Instant::now();
+    let answer = stage.exchange(GET);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("WALL"), "{answer}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "the thousand naps take 20 s");
+}

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use abi::{Action, Callbacks, Event, Fault, Phase, Side, Verdict};
 use bytes::Bytes;
@@ -183,7 +183,7 @@ pub fn release(slot: &Slot, side: Side, trailers: bool) {
     }
 }
 
-/// A paused side waits for its plugin, no longer than the plugin's wall time.
+/// A paused side waits for its plugin, no longer in all its waits than the plugin's wall time.
 pub async fn wait(slot: &Slot, side: Side, chain: &Chain) -> Result<Action, Stop> {
     let resumed = std::future::poll_fn(|cx| match slot.resumed(side) {
         Some(goes_on) => Poll::Ready(goes_on),
@@ -193,8 +193,13 @@ pub async fn wait(slot: &Slot, side: Side, chain: &Chain) -> Result<Action, Stop
         }
     });
     let limit: Duration = slot.bound().settings.limits.wall;
-    match tokio::time::timeout(limit, resumed).await {
-        Ok(goes_on) => goes_on,
+    let waited = &slot.stage(side).waited;
+    let began = Instant::now();
+    match tokio::time::timeout(limit.saturating_sub(waited.get()), resumed).await {
+        Ok(goes_on) => {
+            waited.set(waited.get() + began.elapsed());
+            goes_on
+        }
         Err(_) => {
             let text = format!("paused for {limit:?} (limit wall)");
             slot.fail(&Fault::new(Verdict::Wall, text), "wait").map(|()| Action::Continue)

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi::{Action, Callbacks, ContextId, Event, Fault, Phase, Side, Verdict};
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub struct Stage {
     resumed: Cell<bool>,
     /// The answer to an event that came while the side was paused.
     answer: Cell<Option<Action>>,
+    /// How long it has been paused in all.
+    pub waited: Cell<Duration>,
     /// What this slot lets through next, before it asks for more input.
     pub queue: RefCell<VecDeque<Item>>,
     /// All input was read.
@@ -223,7 +226,8 @@ impl Slot {
 
 impl Stage {
     fn forget(&self) {
-        let Stage { resumed, answer, queue, drained, trailers_told, trailers_passed, pulling } = self;
+        // Its waits are kept: what it has used up stays used up.
+        let Stage { resumed, answer, queue, drained, trailers_told, trailers_passed, pulling, waited: _ } = self;
         [resumed, drained, trailers_told, trailers_passed].iter().for_each(|said| said.set(false));
         answer.set(None);
         queue.borrow_mut().clear();
