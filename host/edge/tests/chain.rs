@@ -531,3 +531,18 @@ fn many_short_waits_end_at_the_wall_limit_too() {
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("WALL"), "{answer}");
     assert!(began.elapsed() < std::time::Duration::from_secs(10), "the thousand naps take 20 s");
 }
+
+#[test]
+fn what_a_plugin_may_write_and_share_is_bounded() {
+    let writes = "function plugin.on_request_headers()
+        forebay.request.body()
+        local done, why = forebay.request.set_body(('x'):rep(2000)) say(done and 'written' or why.code)
+        local shared, why = forebay.ctx.set('k', ('x'):rep(70000), { shared = true }) say(shared and 'shared' or why.code)
+        forebay.ctx.set('k', 'small', { shared = true }) say(forebay.ctx.get('k'))
+    end";
+    let writes = stage::Plugin { name: "writes", code: Code::Lua(writes), keys: "    limits: { buffer: 1000 }" };
+    let stage = Stage::new(&[writes], fixed(OK));
+    let answer = stage.exchange("POST / HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody");
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+    stage.expect("LIMIT_EXCEEDED\nLIMIT_EXCEEDED\nsmall\n");
+}

@@ -2,10 +2,13 @@
 
 use std::time::UNIX_EPOCH;
 
-use abi::{Map, Settings, Side, Value};
+use abi::{Answer, Map, Refusal, Settings, Side, Status, Value};
 
 use super::Exchange;
 use super::headers::path;
+
+/// Bytes of keys and values that plugins of one exchange may share.
+const MOST_SHARED: usize = 64 << 10;
 
 /// Properties that need no exchange.
 pub fn of_plugin(settings: &Settings, path: &[&str]) -> Option<Value> {
@@ -38,13 +41,19 @@ impl Exchange {
         }
     }
 
-    pub fn share(&self, path: &[&str], value: &[u8]) {
+    pub fn share(&self, path: &[&str], value: &[u8]) -> Answer<()> {
         let key = path.join(".");
         let mut shared = self.shared.borrow_mut();
+        let others = shared.iter().filter(|(k, _)| *k != key).map(|(k, v)| k.len() + v.len()).sum::<usize>();
+        if others + key.len() + value.len() > MOST_SHARED {
+            let text = format!("ctx.set: the values shared in one exchange are over {MOST_SHARED} bytes");
+            return Err(Refusal::new(Status::LimitExceeded, text));
+        }
         match shared.iter_mut().find(|(k, _)| *k == key) {
             Some((_, old)) => *old = value.to_vec(),
             None => shared.push((key, value.to_vec())),
         }
+        Ok(())
     }
 
     /// What a plugin has shared along the chain.

@@ -186,6 +186,12 @@ impl Host for Seat {
         if !window.open.get() {
             return Err(Refusal::new(Status::NotFound, "no body is looked at now"));
         }
+        let most = self.bound.settings.limits.buffer.max(window.size());
+        let size = window.size_with(&range, bytes.len());
+        if size > most {
+            let text = format!("set_body: {size} bytes at once (allowed: {most}, the limit buffer)");
+            return Err(Refusal::new(Status::LimitExceeded, text));
+        }
         window.splice(range, bytes);
         Ok(())
     }
@@ -285,8 +291,7 @@ impl Host for Seat {
     }
     fn set_property(&self, path: &[&str], value: &[u8]) -> Answer<()> {
         self.check(Call::CtxSet)?;
-        self.exchange()?.share(path, value);
-        Ok(())
+        self.exchange()?.share(path, value)
     }
 
     fn dict_get(&self, dict: &str, key: &[u8]) -> Answer<(Bytes, u32)> {

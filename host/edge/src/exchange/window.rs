@@ -45,6 +45,12 @@ impl Window {
         self.bytes.borrow().len()
     }
 
+    /// What [`Window::splice`] would leave.
+    pub fn size_with(&self, range: &Range<usize>, new: usize) -> usize {
+        let start = range.start.min(self.size());
+        self.size() - (range.end.clamp(start, self.size()) - start) + new
+    }
+
     /// Replaces a range, clamped to what there is.
     pub fn splice(&self, range: Range<usize>, new: &[u8]) {
         let mut bytes = self.bytes.borrow_mut();
