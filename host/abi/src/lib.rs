@@ -71,8 +71,10 @@ pub trait Instance {
     fn healthy(&self) -> bool;
 }
 
-/// Everything a plugin may ask. One value answers for one context. The first line of every
-/// method checks phase and capability against the row of its call in [`hostcall::TABLE`].
+/// Everything a plugin may ask. One value answers for one context. The first line of a
+/// method checks phase and capability against the row of its call in [`hostcall::TABLE`]. What has
+/// no row of its own needs none: to use a metric takes having defined it, and `resume` has no say
+/// over what is not paused.
 pub trait Host {
     /// Who is asking, with which configuration and limits.
     fn settings(&self) -> &Settings;

@@ -78,7 +78,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
 }
 
-/// Certificate and key have been read and belong together.
+/// Both files were read and hold PEM; that they belong together is found by the edge before it
+/// binds, and before a reload is taken.
 #[derive(Clone, Debug)]
 pub struct Tls {
     pub certificate: PathBuf,

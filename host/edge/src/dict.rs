@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 const SHARDS: usize = 16;
 
-/// Bytes of keys and values that one dictionary may hold.
+/// Bytes of keys and values that one dictionary may hold, an equal part of them in each shard: so
+/// one value has at most a sixteenth.
 const CAPACITY: usize = 16 << 20;
 
 /// All dictionaries of the edge, by name.
@@ -59,7 +60,10 @@ impl Dicts {
         };
         let with = without + key.len() + value.len();
         if with > CAPACITY / SHARDS {
-            let text = format!("dict.set: {dict:?} is full ({} MiB in all its keys)", CAPACITY >> 20);
+            let most = CAPACITY / SHARDS;
+            let text = format!(
+                "dict.set: {dict:?} has no room here: {with} bytes (allowed: {most} in each of {SHARDS} parts)"
+            );
             return Err(Refusal::new(Status::LimitExceeded, text));
         }
         shard.last_version = shard.last_version.wrapping_add(1).max(1);

@@ -55,7 +55,6 @@ pub enum Reject {
         detail: &'static str,
     },
     HeadersTooLarge,
-    Draining,
 }
 
 impl Reject {
@@ -75,14 +74,13 @@ impl Reject {
             Reject::RequestBodyBroken => "request_body_broken",
             Reject::BadRequest { .. } => "bad_request",
             Reject::HeadersTooLarge => "headers_too_large",
-            Reject::Draining => "draining",
         }
     }
 
     pub fn status(&self) -> StatusCode {
         match self {
             Reject::NoRoute => StatusCode::NOT_FOUND,
-            Reject::NoOrigin { .. } | Reject::PluginFault { .. } | Reject::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Reject::NoOrigin { .. } | Reject::PluginFault { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Reject::OriginUnreachable { .. }
             | Reject::OriginBroken { .. }
             | Reject::PluginAbort { .. }
@@ -113,7 +111,6 @@ impl Reject {
             Reject::RequestBodyBroken => "the request body broke off or is malformed".into(),
             Reject::BadRequest { detail } => format!("bad request: {detail}"),
             Reject::HeadersTooLarge => "the request headers are too large or too many".into(),
-            Reject::Draining => "this edge is shutting down".into(),
         }
     }
 
@@ -125,7 +122,7 @@ impl Reject {
         let headers = response.headers_mut();
         headers.insert(REJECT_HEADER, HeaderValue::from_static(self.name()));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        if let Reject::NoOrigin { .. } | Reject::Draining = self {
+        if let Reject::NoOrigin { .. } = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.closes() {
@@ -148,7 +145,6 @@ impl Reject {
                 | Reject::RequestBodyTimeout
                 | Reject::RequestBodyBroken
                 | Reject::PluginAbort { .. }
-                | Reject::Draining
         )
     }
 }

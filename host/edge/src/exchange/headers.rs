@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::Exchange;
 
-/// Most bytes and pairs of one map, as other proxy-wasm hosts bound them.
+/// Most pairs of one map, as other proxy-wasm hosts bound them.
 const MOST_PAIRS: usize = 1024;
 
 impl Exchange {

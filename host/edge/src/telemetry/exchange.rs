@@ -83,7 +83,7 @@ impl PoolExchange {
                 }
                 self.fail_attempt();
             }
-            Reject::NoOrigin { .. } | Reject::Draining => self.load().rejects.add(1),
+            Reject::NoOrigin { .. } => self.load().rejects.add(1),
             // The client's or a plugin's doing: nothing was refused for want of capacity.
             _ => {}
         }
