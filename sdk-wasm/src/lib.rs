@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: the configuration as a type of your own;
 //! - [`meta`]: which host this is, and which hostcalls it has;
+//! - [`packed`]: the wire of Forebay's own calls, for those that have no function here;
 //! - [`time`]: a pause that does not stop the worker.
 //!
 //! Everything of Forebay's own is reached by `proxy_call_foreign_function`: a module that uses
@@ -10,6 +11,7 @@
 
 pub mod config;
 pub mod meta;
+pub mod packed;
 pub mod time;
 
 pub use proxy_wasm;

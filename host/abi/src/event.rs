@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::status::Answer;
+
 /// One context of an instance. The plugin context is [`ContextId::PLUGIN`]; contexts of
 /// exchanges count from 2 (proxy-wasm's root context is 1 on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +93,12 @@ pub enum Event<'a> {
     Timer {
         token: Token,
     },
+    /// What another call that is waited for has brought; the answer means what it means for
+    /// `Callout`.
+    Reply {
+        token: Token,
+        reply: &'a Answer<Value>,
+    },
     Tick,
     Log,
 }
@@ -107,6 +115,7 @@ impl Event<'_> {
             Event::ResponseTrailers => "on_response_trailers",
             Event::Callout { .. } => "on_callout",
             Event::Timer { .. } => "on_timer",
+            Event::Reply { .. } => "on_reply",
             Event::Tick => "on_tick",
             Event::Log => "on_log",
         }
@@ -189,15 +198,18 @@ pub struct LocalAnswer {
     pub grpc_status: Option<i32>,
 }
 
-/// The value of a property. Wasm gets it in proxy-wasm's encoding, Lua as its own type.
+/// The value of a property, or of a reply. Wasm gets a property in proxy-wasm's encoding and a
+/// reply packed, Lua both as its own type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
+    Nil,
     Bytes(Vec<u8>),
     Int(i64),
     Bool(bool),
     /// Nanoseconds, of a duration or since the Unix epoch.
     Nanos(u64),
     Map(Vec<(Vec<u8>, Vec<u8>)>),
+    List(Vec<Value>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

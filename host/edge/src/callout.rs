@@ -4,7 +4,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use abi::{Answer, CalloutError, CalloutRequest, CalloutResponse, Refusal, Status};
+use abi::{Answer, CalloutError, CalloutRequest, CalloutResponse, Refusal, Status, Value};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri};
@@ -22,6 +22,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Ended {
     Callout(Result<CalloutResponse, CalloutError>),
     Timer,
+    /// Of every other call that is waited for.
+    Reply(Answer<Value>),
 }
 
 /// Checks a callout now and gives its work: connecting, sending, reading the response up to

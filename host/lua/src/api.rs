@@ -233,6 +233,21 @@ impl Asked {
     }
 }
 
+/// What a call gives that was waited for: its value, or nil and why not. The number of values.
+pub fn push_reply(state: State, reply: &abi::Answer<abi::Value>) -> c_int {
+    match reply {
+        Ok(value) => {
+            crate::value::push(state, value);
+            1
+        }
+        Err(refusal) => {
+            state.push_nil();
+            push_failure(state, refusal.status.name(), &refusal.message);
+            2
+        }
+    }
+}
+
 /// Pushes `{code = …, message = …}`, which reads well when it is raised.
 pub fn push_failure(state: State, code: &str, message: &str) {
     state.reserve(6);

@@ -353,6 +353,9 @@ impl Instance for LuaInstance {
                 .go_on(context, Wait::Token(token), |state| api::push_result(state, result))
                 .unwrap_or(Ok(Action::Pause)),
             Event::Timer { token } => self.go_on(context, Wait::Token(token), flag(true)).unwrap_or(Ok(Action::Pause)),
+            Event::Reply { token, reply } => self
+                .go_on(context, Wait::Token(token), |state| api::push_reply(state, reply))
+                .unwrap_or(Ok(Action::Pause)),
             Event::Tick => self.tick(),
             Event::Log => self.begin(context, 8, true, |_| 0),
         }

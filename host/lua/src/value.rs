@@ -10,6 +10,7 @@ const MAX_ERROR_TEXT: usize = 4 << 10;
 /// Pushes a property: a string, a number (durations and times in seconds), a boolean or a table.
 pub fn push(state: State, value: &Value) {
     match value {
+        Value::Nil => state.push_nil(),
         Value::Bytes(bytes) => state.push_bytes(bytes),
         Value::Int(number) => state.push_number(*number as f64),
         Value::Bool(truth) => state.push_bool(*truth),
@@ -21,6 +22,14 @@ pub fn push(state: State, value: &Value) {
                 state.push_bytes(name);
                 state.push_bytes(value);
                 state.raw_set(-3);
+            }
+        }
+        Value::List(items) => {
+            state.reserve(4);
+            state.new_table(items.len() as i32, 0);
+            for (i, item) in items.iter().enumerate() {
+                push(state, item);
+                state.raw_set_index(-2, i as i32 + 1);
             }
         }
     }

@@ -12,6 +12,7 @@ pub mod headers;
 pub mod log;
 pub mod meta;
 pub mod metric;
+pub mod packed;
 pub mod property;
 pub mod time;
 pub mod unserved;
@@ -89,6 +90,7 @@ pub fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "proxy_grpc_cancel" = unserved::grpc_cancel, token: u32;
         "proxy_grpc_close" = unserved::grpc_close, token: u32;
     }
+    packed::define(linker)?;
     // Emscripten's: a module without threads compares its only one, and a memory that has
     // grown is looked at afresh in every call anyway.
     linker.func_wrap("env", "pthread_equal", |a: u32, b: u32| -> u32 { u32::from(a == b) })?;

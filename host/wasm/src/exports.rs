@@ -35,6 +35,7 @@ pub const CALLBACKS: &[(&str, &[usize], usize)] = &[
     ("proxy_on_delete", &[1], 0),
     ("proxy_on_foreign_function", &[3], 0),
     ("forebay_on_timer", &[2], 0),
+    ("forebay_on_reply", &[3], 0),
 ];
 
 /// The callbacks of the exchange in [`abi`]'s words.
@@ -121,6 +122,7 @@ pub struct Exports {
     pub delete: Call<u32, ()>,
     pub foreign_function: Call<(u32, u32, u32), ()>,
     pub timer: Call<(u32, u32), ()>,
+    pub reply: Call<(u32, u32, u32), ()>,
 }
 
 impl Exports {
@@ -144,6 +146,7 @@ impl Exports {
             delete: instance.get_typed_func(&mut *store, "proxy_on_delete").ok(),
             foreign_function: instance.get_typed_func(&mut *store, "proxy_on_foreign_function").ok(),
             timer: instance.get_typed_func(&mut *store, "forebay_on_timer").ok(),
+            reply: instance.get_typed_func(&mut *store, "forebay_on_reply").ok(),
         }
     }
 }

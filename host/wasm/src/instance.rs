@@ -3,9 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use abi::{Action, CalloutError, CalloutResponse, ContextId, Event, Fault, Host, LogLevel, Map, Side, Verdict};
+use abi::{
+    Action, Answer, CalloutError, CalloutResponse, ContextId, Event, Fault, Host, LogLevel, Map, Side, Value, Verdict,
+};
 use wasmtime::{Extern, InstancePre, Store};
 
+use crate::api::packed;
 use crate::exports::{ALLOCATORS, Exports, OnHeaders};
 use crate::fault;
 use crate::state::{self, Budget, State, Version};
@@ -150,6 +153,20 @@ impl Running {
         done.map(|()| Action::Pause)
     }
 
+    /// Tells what a call that was waited for has brought: the guest reads it, packed, from the
+    /// buffer of foreign calls.
+    fn on_reply(&mut self, context: u32, token: u32, reply: &Answer<Value>) -> Result<Action, Fault> {
+        let told = self.enter(context, |exports, store| {
+            let Some(callback) = exports.reply.as_ref().or(exports.foreign_function.as_ref()) else { return Ok(()) };
+            let reply = packed::reply(reply);
+            let size = reply.len() as u32;
+            store.data_mut().reply = Some(reply.into());
+            callback.call(store, (context, token, size))
+        });
+        self.store.data_mut().reply = None;
+        told.map(|()| Action::Pause)
+    }
+
     /// For the end of contexts, where nobody is left to hear of a fault but the log.
     fn end(&mut self, context: u32, host: &dyn Host) {
         let ended = self.enter(context, |exports, store| {
@@ -204,6 +221,7 @@ impl abi::Instance for Running {
                 }
                 Ok(Action::Pause)
             }),
+            Event::Reply { token, reply } => self.on_reply(id, token.0, reply),
             Event::Tick => self.enter(id, |exports, store| {
                 if let Some(tick) = &exports.tick {
                     tick.call(store, id)?;
@@ -247,11 +265,13 @@ impl Drop for Running {
 fn initialize(instance: &wasmtime::Instance, store: &mut Store<State>) -> wasmtime::Result<()> {
     let memory = instance.get_memory(&mut *store, "memory");
     let allocate = ALLOCATORS.iter().find_map(|name| instance.get_typed_func(&mut *store, name).ok());
-    let hears_timers = ["forebay_on_timer", "proxy_on_foreign_function"]
-        .iter()
-        .any(|name| instance.get_func(&mut *store, name).is_some());
+    let mut hears = |export| {
+        [export, "proxy_on_foreign_function"].iter().any(|name| instance.get_func(&mut *store, name).is_some())
+    };
+    let (hears_timers, hears_replies) = (hears("forebay_on_timer"), hears("forebay_on_reply"));
     let state = store.data_mut();
-    (state.memory, state.allocate, state.hears_timers) = (memory, allocate, hears_timers);
+    (state.memory, state.allocate) = (memory, allocate);
+    (state.hears_timers, state.hears_replies) = (hears_timers, hears_replies);
     let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize") else {
         let Ok(start) = instance.get_typed_func::<(), ()>(&mut *store, "_start") else { return Ok(()) };
         return match start.call(store, ()) {

@@ -6,7 +6,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
-use abi::{CalloutError, CalloutResponse, ContextId, Host, LogLevel};
+use abi::{Answer, CalloutError, CalloutResponse, ContextId, Host, LogLevel, Refusal, Status};
+use bytes::Bytes;
 use wasmtime::{Memory, ResourceLimiter, StoreContextMut, TypedFunc, UpdateDeadline};
 
 use crate::clock::thread_cpu;
@@ -35,10 +36,14 @@ pub struct State {
     pub allocate: Option<TypedFunc<u32, u32>>,
     /// Whether the end of a timer can be told.
     pub hears_timers: bool,
+    /// Whether the end of another wait can be told.
+    pub hears_replies: bool,
     pub bounds: Bounds,
     pub budget: Budget,
     /// The end of a callout, while the guest is told of it.
     pub answer: Option<Result<CalloutResponse, CalloutError>>,
+    /// What another wait has brought, packed, while the guest is told of it.
+    pub reply: Option<Bytes>,
     pub printed: Printed,
     /// Kept between calls so that reading a header allocates nothing here.
     pub scratch: Vec<u8>,
@@ -69,9 +74,11 @@ impl State {
             memory: None,
             allocate: None,
             hears_timers: false,
+            hears_replies: false,
             bounds: Bounds { memory: 0, refused: None },
             budget: Budget { since: None, limit: Duration::ZERO },
             answer: None,
+            reply: None,
             printed: Printed::default(),
             scratch: Vec::new(),
         }
@@ -79,6 +86,15 @@ impl State {
 
     pub fn host(&self) -> Rc<dyn Host> {
         self.host.clone().expect("a guest only runs in a store that has a host")
+    }
+
+    /// Asked before something is started whose end must be told.
+    pub fn can_reply(&self) -> Answer<()> {
+        if self.hears_replies {
+            return Ok(());
+        }
+        let text = "the module exports neither forebay_on_reply nor proxy_on_foreign_function to be told of the end";
+        Err(Refusal::new(Status::Unimplemented, text))
     }
 
     pub fn host_of(&self, context: u32) -> Option<Rc<dyn Host>> {

@@ -107,7 +107,7 @@ impl Slot {
         }
         let side = if phase == Phase::Response { Side::Response } else { Side::Request };
         // The end of a callout or a timer takes no word back that another has given.
-        if !matches!(event, Event::Callout { .. } | Event::Timer { .. }) {
+        if !matches!(event, Event::Callout { .. } | Event::Timer { .. } | Event::Reply { .. }) {
             self.stage(side).resumed.set(false);
         }
         self.seat.phase.set(phase);

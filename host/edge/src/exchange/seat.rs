@@ -386,6 +386,7 @@ impl callout::Ended {
         match self {
             callout::Ended::Callout(result) => Event::Callout { token, result },
             callout::Ended::Timer => Event::Timer { token },
+            callout::Ended::Reply(reply) => Event::Reply { token, reply },
         }
     }
 }

@@ -31,8 +31,9 @@ fn buffer(state: &State, buffer: u32) -> Result<Bytes, Refusal> {
         },
         6 => Ok(host.settings().vm_config.clone()),
         7 => Ok(host.settings().config.clone()),
-        // Data of plain connections, of gRPC, of a foreign function.
-        2 | 3 | 5 | 8 => Err(Refusal::not_found()),
+        8 => state.reply.clone().ok_or_else(Refusal::not_found),
+        // Data of plain connections, of gRPC.
+        2 | 3 | 5 => Err(Refusal::not_found()),
         _ => Err(Refusal::new(Status::BadArgument, format!("{buffer} is no buffer (0 to 8)"))),
     }
 }

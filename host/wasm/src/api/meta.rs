@@ -3,7 +3,7 @@
 
 use abi::{Status, hostcall};
 
-use super::{Guest, time};
+use super::{Guest, packed, time};
 use crate::memory::{self, Outcome, refuse};
 
 pub fn version(guest: &mut Guest<'_>, out: u32) -> Outcome {
@@ -22,9 +22,10 @@ fn known(name: &str) -> bool {
 }
 
 /// Numbers are little-endian: the version is a u32, `forebay_abi_has` takes the name and gives
-/// 1 byte, `forebay_time_sleep` takes a u64 of nanoseconds and gives the token, a u32.
+/// 1 byte, `forebay_time_sleep` takes a u64 of nanoseconds and gives the token, a u32. All others
+/// are [`packed`].
 pub fn call(guest: &mut Guest<'_>, name: u32, name_len: u32, at: u32, len: u32, at_out: u32, len_out: u32) -> Outcome {
-    let data = memory::view(guest)?.0;
+    let (data, state) = memory::view(guest)?;
     // A timer must not be started whose token cannot be told.
     memory::bytes(data, at_out, 4)?;
     memory::bytes(data, len_out, 4)?;
@@ -39,7 +40,10 @@ pub fn call(guest: &mut Guest<'_>, name: u32, name_len: u32, at: u32, len: u32, 
                 return refuse(Status::BadArgument, text);
             }
         },
-        _ => return refuse(Status::NotFound, "no such foreign function"),
+        name => match packed::foreign(state, name, argument) {
+            Some(answer) => answer,
+            None => return refuse(Status::NotFound, "no such foreign function"),
+        },
     };
     memory::give(guest, &answer, at_out, len_out)
 }

@@ -20,6 +20,7 @@ fn path(data: &[u8], at: u32, len: u32) -> Outcome<Vec<&str>> {
 /// Integers and times are 8 bytes, little-endian; a boolean is 1 byte; a map is pairs.
 fn encode(value: Value) -> Vec<u8> {
     match value {
+        Value::Nil => Vec::new(),
         Value::Bytes(bytes) => bytes,
         Value::Int(int) => int.to_le_bytes().to_vec(),
         Value::Nanos(nanos) => nanos.to_le_bytes().to_vec(),
@@ -31,6 +32,8 @@ fn encode(value: Value) -> Vec<u8> {
             }
             pairs.encode()
         }
+        // No property is one: proxy-wasm has no encoding for it.
+        Value::List(items) => items.into_iter().flat_map(encode).collect(),
     }
 }
 

@@ -1,0 +1,241 @@
+//! Forebay's own calls, all with one wire. The import `forebay_<group>_<call>(at, len, at_out,
+//! len_out) -> status` takes its arguments packed and gives its results packed; so does
+//! `proxy_call_foreign_function` under the same name, whose results begin with our status (an
+//! i32), as the code that it answers itself can only be one of proxy-wasm's. After a refusal its
+//! text follows.
+//!
+//! **Packed:** arguments in order, numbers little-endian; a text or bytes is its length (u32) and
+//! its bytes; a list is its length (u32) and its items; what may be missing is a byte, 0 or 1, and
+//! then the thing if there is one.
+
+use std::borrow::Cow;
+
+use abi::{Answer, Refusal, Status, Value};
+use wasmtime::Linker;
+
+use super::Guest;
+use crate::memory::{self, Outcome};
+use crate::state::State;
+
+/// One call: it never enters the guest, so it may hold on to the guest's memory.
+pub type Call = fn(&State, &mut Reader<'_>) -> Answer<Writer>;
+
+/// By the import's name. A new call joins here, and its row in `abi::hostcall`.
+pub const CALLS: &[(&str, Call)] = &[];
+
+pub fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    for &(name, call) in CALLS {
+        linker.func_wrap(
+            "env",
+            name,
+            move |mut guest: Guest<'_>, at: u32, len: u32, at_out: u32, len_out: u32| -> wasmtime::Result<i32> {
+                let outcome = answer(&mut guest, call, at, len, at_out, len_out);
+                super::status(&guest, name, outcome)
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn answer(guest: &mut Guest<'_>, call: Call, at: u32, len: u32, at_out: u32, len_out: u32) -> Outcome {
+    let (data, state) = memory::view(guest)?;
+    // Nothing must be done whose result cannot be told.
+    memory::bytes(data, at_out, 4)?;
+    memory::bytes(data, len_out, 4)?;
+    let results = call(state, &mut Reader::new(memory::bytes(data, at, len)?))?;
+    memory::give(guest, &results.bytes, at_out, len_out)
+}
+
+/// The same by name, as a foreign function: status, then results or the refusal's text. `None` if
+/// there is no such call.
+pub fn foreign(state: &State, name: &[u8], arguments: &[u8]) -> Option<Vec<u8>> {
+    let (_, call) = CALLS.iter().find(|(known, _)| known.as_bytes() == name)?;
+    Some(with_status(call(state, &mut Reader::new(arguments))))
+}
+
+/// A status, then results or the refusal's text: what a foreign function gives and what a reply is.
+pub fn with_status(answer: Answer<Writer>) -> Vec<u8> {
+    let (status, rest) = match answer {
+        Ok(results) => (Status::Ok, results.bytes),
+        Err(refusal) => {
+            let mut text = Writer::default();
+            text.bytes(refusal.message.as_bytes());
+            (refusal.status, text.bytes)
+        }
+    };
+    let mut all = (status as i32).to_le_bytes().to_vec();
+    all.extend_from_slice(&rest);
+    all
+}
+
+/// Reads packed arguments.
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(rest: &'a [u8]) -> Reader<'a> {
+        Reader { rest }
+    }
+
+    fn take(&mut self, len: usize) -> Answer<&'a [u8]> {
+        if len > self.rest.len() {
+            let text = format!("packed arguments end too early: {len} bytes wanted, {} left", self.rest.len());
+            return Err(Refusal::new(Status::BadArgument, text));
+        }
+        let (taken, rest) = self.rest.split_at(len);
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn number<const N: usize>(&mut self) -> Answer<[u8; N]> {
+        Ok(self.take(N)?.try_into().expect("that many bytes were taken"))
+    }
+
+    pub fn u8(&mut self) -> Answer<u8> {
+        Ok(u8::from_le_bytes(self.number()?))
+    }
+
+    pub fn u32(&mut self) -> Answer<u32> {
+        Ok(u32::from_le_bytes(self.number()?))
+    }
+
+    pub fn u64(&mut self) -> Answer<u64> {
+        Ok(u64::from_le_bytes(self.number()?))
+    }
+
+    pub fn i64(&mut self) -> Answer<i64> {
+        Ok(i64::from_le_bytes(self.number()?))
+    }
+
+    pub fn f64(&mut self) -> Answer<f64> {
+        Ok(f64::from_le_bytes(self.number()?))
+    }
+
+    pub fn bytes(&mut self) -> Answer<&'a [u8]> {
+        let len = self.u32()?;
+        self.take(len as usize)
+    }
+
+    pub fn text(&mut self) -> Answer<&'a str> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Refusal::new(Status::BadArgument, "the text is no UTF-8"))
+    }
+
+    pub fn maybe<T>(&mut self, read: impl FnOnce(&mut Self) -> Answer<T>) -> Answer<Option<T>> {
+        match self.u8()? {
+            0 => Ok(None),
+            1 => read(self).map(Some),
+            other => {
+                let text = format!("packed arguments: {other} where 0 (missing) or 1 (there) is allowed");
+                Err(Refusal::new(Status::BadArgument, text))
+            }
+        }
+    }
+
+    pub fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Answer<T>) -> Answer<Vec<T>> {
+        let count = self.u32()?;
+        // Not reserved for: the count may lie.
+        (0..count).map(|_| read(self)).collect()
+    }
+}
+
+/// Writes packed results.
+#[derive(Default)]
+pub struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    pub fn u8(&mut self, number: u8) -> &mut Writer {
+        self.bytes.push(number);
+        self
+    }
+
+    pub fn u32(&mut self, number: u32) -> &mut Writer {
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
+    pub fn u64(&mut self, number: u64) -> &mut Writer {
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
+    pub fn i64(&mut self, number: i64) -> &mut Writer {
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
+    pub fn f64(&mut self, number: f64) -> &mut Writer {
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Writer {
+        self.u32(bytes.len() as u32);
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
+    /// A tag, then what it says: 0 nothing, 1 bytes, 2 an i64, 3 a boolean (u8), 4 nanoseconds (u64),
+    /// 5 a map (a list of two texts each), 6 a list of values.
+    pub fn value(&mut self, value: &Value) -> &mut Writer {
+        match value {
+            Value::Nil => self.u8(0),
+            Value::Bytes(bytes) => self.u8(1).bytes(bytes),
+            Value::Int(number) => self.u8(2).i64(*number),
+            Value::Bool(truth) => self.u8(3).u8((*truth).into()),
+            Value::Nanos(nanos) => self.u8(4).u64(*nanos),
+            Value::Map(pairs) => {
+                self.u8(5).u32(pairs.len() as u32);
+                pairs.iter().fold(self, |to, (name, value)| to.bytes(name).bytes(value))
+            }
+            Value::List(items) => {
+                self.u8(6).u32(items.len() as u32);
+                items.iter().fold(self, Writer::value)
+            }
+        }
+    }
+
+    /// What was written, for who gives it on.
+    pub fn done(&mut self) -> Writer {
+        std::mem::take(self)
+    }
+}
+
+/// What a guest is told at the end of a wait: see [`with_status`].
+pub fn reply(reply: &Answer<Value>) -> Vec<u8> {
+    let told: Answer<Writer> = match reply {
+        Ok(value) => Ok(Writer::default().value(value).done()),
+        Err(refusal) => Err(Refusal::new(refusal.status, Cow::clone(&refusal.message))),
+    };
+    with_status(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_that_end_too_early_or_lie_are_refused() {
+        let bad = [&[][..], &[1, 0, 0], &[5, 0, 0, 0, b'a'], &[255, 255, 255, 255]];
+        for bytes in bad {
+            assert_eq!(Reader::new(bytes).bytes().unwrap_err().status, Status::BadArgument, "{bytes:?}");
+            assert_eq!(Reader::new(bytes).list(Reader::u8).unwrap_err().status, Status::BadArgument, "{bytes:?}");
+        }
+        assert_eq!(Reader::new(&[2]).maybe(Reader::u8).unwrap_err().status, Status::BadArgument);
+        assert_eq!(Reader::new(&[1, 0, 0, 0, 0xff]).text().unwrap_err().status, Status::BadArgument);
+    }
+
+    #[test]
+    fn what_was_packed_is_read_as_it_was() {
+        let packed = Writer::default().u8(1).u32(7).bytes(b"ab").i64(-3).f64(0.5).done();
+        let mut reader = Reader::new(&packed.bytes);
+        assert_eq!(reader.maybe(Reader::u32).unwrap(), Some(7));
+        assert_eq!((reader.bytes().unwrap(), reader.i64().unwrap(), reader.f64().unwrap()), (&b"ab"[..], -3, 0.5));
+        let reply = reply(&Ok(Value::List(vec![Value::Int(1), Value::Nil])));
+        assert_eq!(reply, [0, 0, 0, 0, 6, 2, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let refused = super::reply(&Err(Refusal::new(Status::Unavailable, "no")));
+        assert_eq!(refused, [104, 0, 0, 0, 2, 0, 0, 0, b'n', b'o']);
+    }
+}
