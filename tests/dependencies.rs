@@ -10,8 +10,11 @@ use serde_json::Value;
 /// Crates that stand twice in the build, and why that cannot be mended here.
 const TWICE: &[(&str, &str)] = &[
     ("base64", "metrics-exporter-prometheus and wasmtime's cache take 0.22, serde-saphyr and pem 0.23"),
-    ("getrandom", "ring takes 0.2, the rand of metrics-util 0.3"),
+    ("cpufeatures", "sha2 takes 0.2, the chacha20 of redis' rand 0.3"),
+    ("getrandom", "ring takes 0.2, the rand of metrics-util 0.3, that of redis 0.4"),
     ("hashbrown", "gimli and metrics-util take 0.16, cranelift and indexmap 0.17"),
+    ("rand", "metrics-util takes 0.9, the cluster client of redis 0.10"),
+    ("rand_core", "as rand"),
     ("syn", "derive macros are between 2 and 3; none of it is in what we ship"),
     ("winnow", "toml 0.9, which wasmtime's cache takes, reads with 1.0 and writes with 0.7"),
 ];
