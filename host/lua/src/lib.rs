@@ -18,8 +18,8 @@
 //!    throw, and inside a hostcall nothing can: the allocator does not fail there
 //!    ([`vm::heap`]), and errors are raised by the outermost frame ([`api::enter`]).
 //! 2. A panic never meets a Lua frame: [`api::enter`] catches it and turns it into a fault.
-//! 3. Only the watchdog touches a state from another thread, with the one call that LuaJIT
-//!    allows there (`lua_sethook`), under a lock that a VM's teardown takes too.
+//! 3. No other thread touches a state. Only the watchdog's signal handler comes in between, on the
+//!    state's own thread, with the one call that LuaJIT allows there (`lua_sethook`).
 
 mod api;
 mod instance;

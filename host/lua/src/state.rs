@@ -390,7 +390,7 @@ impl State {
     }
 }
 
-/// Makes the VM of `state` call `hook` before its next instruction, from any thread.
+/// Makes the VM of `state` call `hook` before its next instruction. A signal handler may do this.
 ///
 /// # Safety
 /// The VM lives until this returns.

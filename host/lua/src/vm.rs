@@ -89,8 +89,7 @@ pub struct Coroutine {
 pub struct Vm {
     pub heap: Heap,
     main: Cell<Option<State>>,
-    watch: OnceCell<Arc<Watch>>,
-    runs: Cell<u64>,
+    watch: OnceCell<Watch>,
     asking: Cell<Option<NonNull<Asking>>>,
     pub stop: Cell<Option<Stop>>,
     /// Coroutines of the plugin in each other now.
@@ -114,7 +113,6 @@ impl Vm {
             heap: Heap::new(memory),
             main: Cell::new(None),
             watch: OnceCell::new(),
-            runs: Cell::new(0),
             asking: Cell::new(None),
             stop: Cell::new(None),
             nested: Cell::new(0),
@@ -131,7 +129,7 @@ impl Vm {
         let main = main.ok_or("no memory for a Lua state")?;
         vm.main.set(Some(main));
         sandbox::furnish(&vm)?;
-        let _ = vm.watch.set(Watch::new(main, hook));
+        let _ = vm.watch.set(Watch::new(main, hook)?);
         Ok(vm)
     }
 
@@ -162,12 +160,9 @@ impl Vm {
 
     /// Runs `body`, in which coroutines may be resumed, under a limit of CPU time.
     pub fn watched<T>(&self, limit: Duration, body: impl FnOnce() -> T) -> T {
-        self.runs.set(self.runs.get() + 1);
-        let watch = self.watch.get().expect("set by Vm::new");
-        watch.begin(self.runs.get(), limit);
-        let result = body();
-        watch.finish();
-        result
+        // It is dropped even if the host panics; no Lua error passes here, since a resume ends all.
+        let _running = self.watch.get().expect("set by Vm::new").begin(limit);
+        body()
     }
 
     /// Resumes a coroutine for `asking`; within [`Vm::watched`].
@@ -214,7 +209,7 @@ impl Vm {
     pub fn arm(&self) {
         // While the VM is furnished there is no watch, and nothing to stop.
         if let Some(watch) = self.watch.get() {
-            watch.arm_now();
+            watch.arm();
         }
     }
 
@@ -245,9 +240,6 @@ impl Vm {
 
 impl Drop for Vm {
     fn drop(&mut self) {
-        if let Some(watch) = self.watch.get() {
-            watch.end();
-        }
         if let Some(main) = self.main.take() {
             main.close();
         }

@@ -2,15 +2,13 @@
 //!
 //! Synchronous calls (an asynchronous one costs eight times as much, and a guest never waits
 //! inside a call), pooled memory (an instance in 3 to 6 µs in place of 13 to 24), and epochs
-//! for deadlines: a thread moves the epoch each millisecond, and a guest that notices asks
+//! for deadlines: [`crate::ticker`] moves the epoch, and a guest that notices asks
 //! [`crate::state`] whether its CPU time is spent. Fuel would cost twice what epochs do.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-const TICK: Duration = Duration::from_millis(1);
 /// Of wasm's own stack. A worker's thread has at least 2 MiB, and the host needs the rest.
 const STACK: usize = 512 << 10;
 /// Instances of all workers together. Each reserves address space, not memory.
@@ -23,14 +21,7 @@ pub fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
         let engine = make();
-        let ticking = engine.clone();
-        let ticker = std::thread::Builder::new().name("wasm-epoch".to_owned()).spawn(move || {
-            loop {
-                std::thread::sleep(TICK);
-                ticking.increment_epoch();
-            }
-        });
-        ticker.expect("a process that can start its workers can start one thread more");
+        crate::ticker::start(engine.clone());
         engine
     })
 }

@@ -299,7 +299,9 @@ fn contain<T>(
     store: &mut Store<State>,
     body: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
 ) -> Result<T, Fault> {
+    let inside = crate::ticker::enter();
     let result = catch_unwind(AssertUnwindSafe(|| body(&mut *store)));
+    drop(inside);
     store.data_mut().flush();
     match result {
         Ok(Ok(value)) => Ok(value),

@@ -3,7 +3,7 @@
 //!
 //! The parts, in the order in which a module meets them:
 //!
-//! - [`engine`]: the one engine of the process, and the ticker that makes its epochs;
+//! - [`engine`]: the one engine of the process; [`ticker`]: what makes its epochs;
 //! - [`cache`]: compiled code on disk; [`plugin`]: a module checked, linked, ready to be run;
 //! - [`imports`]: what a module may import, and what is said when it wants more;
 //! - [`exports`]: the callbacks that it has;
@@ -26,6 +26,7 @@ mod instance;
 mod memory;
 mod plugin;
 mod state;
+mod ticker;
 mod wasi;
 
 use std::path::Path;
