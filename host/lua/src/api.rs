@@ -21,7 +21,10 @@ use abi::{Refusal, Verdict};
 
 pub use callout::push_result;
 
-use crate::state::{Kind, Raw, State};
+use crate::kit;
+use crate::state::Kind;
+pub use crate::state::Raw;
+use crate::state::State;
 use crate::vm::{Stop, Vm, Wait};
 
 /// How places in the prelude begin (see `vm/sandbox.rs`), and how many frames of it may stand
@@ -86,7 +89,7 @@ macro_rules! functions {
         })),*]
     };
 }
-use functions;
+pub(crate) use functions;
 
 /// Puts every C function into the table on top, by its name in the prelude.
 pub fn register(state: State) {
@@ -100,7 +103,7 @@ pub fn register(state: State) {
         metric::FUNCTIONS,
         lua::FUNCTIONS,
     ];
-    for (name, function) in groups.into_iter().flatten() {
+    for (name, function) in groups.into_iter().flatten().chain(kit::functions()) {
         state.push_function(*function);
         state.raw_set_field(-2, name);
     }

@@ -8,6 +8,7 @@
 //! - [`vm`]: one Lua state with its memory limit ([`vm::heap`]), its hardened library
 //!   ([`vm::sandbox`]) and its coroutines; [`watchdog`] ends what runs too long;
 //! - [`api`]: the hostcalls, as raw C functions (three times faster than closures of mlua);
+//! - [`kit`]: the modules of sdk-lua that are done natively (JSON, hashes, tokens and their like);
 //! - [`text`]: pattern matching that can be interrupted; [`value`]: what crosses as what;
 //! - [`state`]: LuaJIT's C API, the calls that we use.
 //!
@@ -23,6 +24,7 @@
 
 mod api;
 mod instance;
+mod kit;
 mod plugin;
 mod scratch;
 mod source;

@@ -71,7 +71,8 @@ impl Source {
     }
 
     fn unknown(&self, name: &str) -> String {
-        let known = || self.modules.keys().map(String::as_str).chain(SDK.iter().map(|(name, _)| *name));
+        let sdk = || SDK.iter().map(|(name, _)| *name).chain(crate::kit::MODULES);
+        let known = || self.modules.keys().map(String::as_str).chain(sdk());
         let near = nearest(name, known());
         let hint = near.map(|near| format!(" (did you mean '{near}'?)")).unwrap_or_default();
         let known: Vec<_> = known().collect();

@@ -242,6 +242,12 @@ impl State {
         unsafe { ffi::lua_objlen(self.0, index) }
     }
 
+    /// Whether two values are the same, without metamethods.
+    pub fn same(self, a: c_int, b: c_int) -> bool {
+        // SAFETY: the state is live, the indices exist.
+        unsafe { ffi::lua_rawequal(self.0, a, b) != 0 }
+    }
+
     /// Replaces the key on top by the next key and its value; pops it and answers false at the
     /// end. The key must be one of the table.
     pub fn next(self, table: c_int) -> bool {

@@ -101,6 +101,8 @@ pub struct Vm {
     pub source: Arc<Source>,
     /// The metatable of refusals.
     pub refusal: Cell<Ref>,
+    /// The metatable of arrays that came from JSON.
+    pub array: Cell<Ref>,
     /// The function of the prelude that makes the libraries read-only.
     pub seal: Cell<Ref>,
     pool: RefCell<Vec<Coroutine>>,
@@ -120,6 +122,7 @@ impl Vm {
             panicked: RefCell::new(None),
             source,
             refusal: Cell::new(Ref::NONE),
+            array: Cell::new(Ref::NONE),
             seal: Cell::new(Ref::NONE),
             pool: RefCell::default(),
         });

@@ -69,6 +69,9 @@ globals.coroutine = {
 -- `loading` has the coroutine that loads a module: it may be ended, or wait, before it is done, and
 -- then another exchange loads the module again.
 local loaded, loading = { forebay = forebay }, {}
+for name, module in next, host.kit do
+  loaded[name] = module
+end
 local running, status = coroutine.running, coroutine.status
 
 local function in_a_circle(name)
@@ -141,6 +144,9 @@ end
 
 for _, list in next, { string, table, globals.math, globals.bit, globals.os, globals.coroutine, forebay } do
   protect(list)
+end
+for _, module in next, host.kit do
+  protect(module)
 end
 
 local function refuse(_, name)

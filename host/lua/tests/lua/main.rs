@@ -11,6 +11,7 @@ mod bombs;
 mod calls;
 mod fake;
 mod generated;
+mod kit;
 mod library;
 mod loading;
 mod matcher;

@@ -55,3 +55,26 @@ fn the_editor_types_have_every_call() {
     }
     mlua::Lua::new().load(types).into_function().unwrap();
 }
+
+/// What the native modules have, asked of one in the sandbox.
+#[test]
+fn every_native_function_is_in_the_readme_and_the_editor_types() {
+    let lines = crate::fake::eval(
+        "for _, name in ipairs { 'base64', 'hash', 'hex', 'json', 'jwt', 'time' } do
+            -- Sealed: the list that `pairs` would walk is not there, the names are tried.
+            for word in ('encode decode array null sha1 sha256 sha384 sha512 hmac equal random verify http parse_http iso parse_iso format'):gmatch('%S+') do
+                if require('forebay.' .. name)[word] ~= nil then log(name .. '.' .. word) end
+            end
+        end",
+    );
+    assert_eq!(lines.len(), 22, "{lines:?}");
+    let readme = sdk("README.md");
+    for line in lines {
+        let (module, name) = line.split_once('.').unwrap();
+        let row = readme.lines().find(|row| row.starts_with(&format!("| `forebay.{module}` |")));
+        assert!(row.is_some_and(|row| row.contains(name)), "sdk-lua/README.md: no {line}");
+        let types = sdk(&format!("library/forebay/{module}.lua"));
+        assert!(types.contains(&format!("{module}.{name}")), "sdk-lua/library/forebay/{module}.lua: no {name}");
+        mlua::Lua::new().load(types).into_function().unwrap();
+    }
+}
