@@ -33,6 +33,7 @@ forebay = {}
 forebay.request = {}
 forebay.response = {}
 forebay.http = {}
+forebay.origin = {}
 forebay.property = {}
 forebay.ctx = {}
 forebay.metric = {}
@@ -245,6 +246,49 @@ function forebay.close() end
 ---@return ForebayError? why
 function forebay.http.call(target, request, options) end
 
+---Sends the request to another pool; in the request phase, or in `on_origin_select`.
+---@param pool string
+---@return true? ok
+---@return ForebayError? why
+function forebay.origin.set_pool(pool) end
+
+---Gives the next attempt to this origin of the chosen pool.
+---@param address string IP:PORT
+---@return true? ok
+---@return ForebayError? why
+function forebay.origin.set_host(address) end
+
+---Keeps this exchange from an origin, in all its attempts.
+---@param address string IP:PORT
+---@return true? ok
+---@return ForebayError? why
+function forebay.origin.exclude(address) end
+
+---@class ForebayPicked
+---@field address string
+---@field pool string
+---@field attempt integer
+
+---Who got the latest attempt; nil if nobody.
+---@return ForebayPicked? picked
+---@return ForebayError? why
+function forebay.origin.get() end
+
+---@class ForebayOrigin
+---@field address string
+---@field stage "booting"|"warming"|"serving"|"draining"
+---@field healthy boolean
+---@field share number its part of what a full origin gets
+---@field in_flight integer
+---@field requests integer
+---@field latency? number seconds to the first byte, a moving mean
+
+---How the origins of a pool stand, as this edge sees it.
+---@param pool? string the chosen one if left out
+---@return ForebayOrigin[]? origins
+---@return ForebayError? why
+function forebay.origin.stats(pool) end
+
 ---A fact about the exchange, by proxy-wasm's attribute path: `request.path`.
 ---@param path string
 ---@return string|number|boolean|table<string, string>|nil value
@@ -379,6 +423,7 @@ function forebay.abi.has(name) end
 ---@field on_request_headers? fun(end_of_stream: boolean)
 ---@field on_request_body? fun(size: integer, end_of_stream: boolean)
 ---@field on_request_trailers? fun()
+---@field on_origin_select? fun(pool: string, attempt: integer)
 ---@field on_response_headers? fun(end_of_stream: boolean)
 ---@field on_response_body? fun(size: integer, end_of_stream: boolean)
 ---@field on_response_trailers? fun()

@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: the configuration as a type of your own;
 //! - [`meta`]: which host this is, and which hostcalls it has;
+//! - [`origin`]: which origin gets the request;
 //! - [`packed`]: the wire of Forebay's own calls, for those that have no function here;
 //! - [`time`]: a pause that does not stop the worker.
 //!
@@ -11,6 +12,7 @@
 
 pub mod config;
 pub mod meta;
+pub mod origin;
 pub mod packed;
 pub mod time;
 

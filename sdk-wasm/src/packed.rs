@@ -210,15 +210,18 @@ const CALL_DATA: u32 = 8;
 #[no_mangle]
 extern "C" fn forebay_on_reply(_context: u32, token: u32, size: usize) {
     let Some(then) = WAITING.with_borrow_mut(|waiting| waiting.remove(&token)) else { return };
+    then(Results::checked(call_data(size)).and_then(|mut results| results.value()));
+}
+
+/// What came with a callback of Forebay's.
+pub(crate) fn call_data(size: usize) -> Vec<u8> {
     let (mut data, mut len) = (std::ptr::null_mut(), 0);
     // SAFETY: the host writes an address and a length to places of ours.
     let status = unsafe { proxy_get_buffer_bytes(CALL_DATA, 0, size, &mut data, &mut len) };
-    let bytes = if status != 0 || data.is_null() {
-        Vec::new()
-    } else {
-        // SAFETY: the host wrote `len` bytes into a block of that size, which it had this module's
-        // own allocator (the `proxy-wasm` crate's `Vec`) make for them, and gave it away.
-        unsafe { Vec::from_raw_parts(data, len, len) }
-    };
-    then(Results::checked(bytes).and_then(|mut results| results.value()));
+    if status != 0 || data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the host wrote `len` bytes into a block of that size, which it had this module's own
+    // allocator (the `proxy-wasm` crate's `Vec`) make for them, and gave it away.
+    unsafe { Vec::from_raw_parts(data, len, len) }
 }

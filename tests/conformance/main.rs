@@ -3,7 +3,7 @@
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
 //! - [`headers`], [`body`], [`exchange`], [`callout`], [`context`], [`dict`], [`metric`],
-//!   [`log`], [`time`], [`meta`]: what each hostcall does
+//!   [`origin`], [`log`], [`time`], [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange
@@ -21,6 +21,7 @@ mod headers;
 mod log;
 mod meta;
 mod metric;
+mod origin;
 mod pair;
 mod phases;
 mod time;

@@ -29,6 +29,11 @@ local others = {
   ["response.body"] = function() return forebay.response.body() end,
   ["response.chunk"] = function() return forebay.response.chunk() end,
   ["response.set_body"] = function() return forebay.response.set_body("") end,
+  ["origin.set_pool"] = function() return forebay.origin.set_pool("shop") end,
+  ["origin.set_host"] = function() return forebay.origin.set_host("127.0.0.1:1") end,
+  ["origin.exclude"] = function() return forebay.origin.exclude("127.0.0.1:1") end,
+  ["origin.get"] = function() return forebay.origin.get() end,
+  ["origin.stats"] = function() return forebay.origin.stats("shop") end,
   ["property.get"] = function() return forebay.property.get("plugin_name") end,
   ["ctx.get"] = function() return forebay.ctx.get("probed") end,
   ["ctx.set"] = function() return forebay.ctx.set("probed", "1") end,
@@ -82,6 +87,7 @@ function plugin.on_configure(config)
   run("start", true)
 end
 function plugin.on_request_headers() run("request") end
+function plugin.on_origin_select() run("origin", true) end
 function plugin.on_response_headers() run("response") end
 function plugin.on_log() run("log", true) end
 local ticked
@@ -93,7 +99,7 @@ return plugin
 
 pub fn probe(words: &str) -> Plugin {
     plugin("probe", PROBE).words(&format!("probe {words}")).keys(
-        "    capabilities: [\"callout:side\", \"dict:probes\"]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
+        "    capabilities: [\"callout:side\", \"dict:probes\", origin.select]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
     )
 }
 
@@ -193,6 +199,7 @@ fn ends(engine: Engine, phase: Phase) {
 on_both_engines! {
     fn each_call_in_start_is_as_the_table_says(engine) { matrix(engine, Phase::Start) }
     fn each_call_in_request_is_as_the_table_says(engine) { matrix(engine, Phase::Request); ends(engine, Phase::Request) }
+    fn each_call_in_origin_is_as_the_table_says(engine) { matrix(engine, Phase::Origin) }
     fn each_call_in_response_is_as_the_table_says(engine) { matrix(engine, Phase::Response); ends(engine, Phase::Response) }
     fn each_call_in_log_is_as_the_table_says(engine) { matrix(engine, Phase::Log) }
     fn each_call_in_background_is_as_the_table_says(engine) { matrix(engine, Phase::Background) }

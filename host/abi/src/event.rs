@@ -83,6 +83,12 @@ pub enum Event<'a> {
     /// The whole body of a side is there, asked for with [`Action::Buffer`] from a header event
     /// (or from a body event, by an engine that waits for the rest of it).
     BodyReady(Side),
+    /// The request is about to be given to an origin: who gets it may be chosen now. `attempt`
+    /// counts from 1. The answer is not asked for; nothing can be waited for here.
+    OriginSelect {
+        pool: &'a str,
+        attempt: u32,
+    },
     /// A callout ended. An answer of [`Action::Continue`] lets the side go on that started it;
     /// [`Action::Pause`] leaves it as it was.
     Callout {
@@ -113,6 +119,7 @@ impl Event<'_> {
             Event::ResponseHeaders { .. } => "on_response_headers",
             Event::ResponseBody { .. } | Event::BodyReady(Side::Response) => "on_response_body",
             Event::ResponseTrailers => "on_response_trailers",
+            Event::OriginSelect { .. } => "on_origin_select",
             Event::Callout { .. } => "on_callout",
             Event::Timer { .. } => "on_timer",
             Event::Reply { .. } => "on_reply",
@@ -151,6 +158,7 @@ bitflags::bitflags! {
         const RESPONSE_TRAILERS = 1 << 5;
         const LOG = 1 << 6;
         const TICK = 1 << 7;
+        const ORIGIN_SELECT = 1 << 8;
     }
 }
 

@@ -92,6 +92,7 @@ impl Need {
             Need::Plain(plain) => plain.name(),
             Need::Named(Named::Callout) => "callout:<target>",
             Need::Named(Named::Dict) => "dict:<name>",
+            Need::Named(Named::Origin) => "origin:<pool>",
         }
     }
 }
@@ -106,10 +107,11 @@ pub enum Plain {
     PropertyRead,
     Metric,
     Timer,
+    OriginSelect,
 }
 
 impl Plain {
-    pub const ALL: [Plain; 8] = [
+    pub const ALL: [Plain; 9] = [
         Plain::HttpRead,
         Plain::HttpWrite,
         Plain::HttpRespond,
@@ -118,7 +120,18 @@ impl Plain {
         Plain::PropertyRead,
         Plain::Metric,
         Plain::Timer,
+        Plain::OriginSelect,
     ];
+
+    /// Whether it is granted where the configuration says nothing: what decides over the exchange
+    /// itself is; what decides who else gets it is not.
+    pub const fn by_default(self) -> bool {
+        !matches!(self, Plain::OriginSelect)
+    }
+
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -130,6 +143,7 @@ impl Plain {
             Plain::PropertyRead => "property.read",
             Plain::Metric => "metric",
             Plain::Timer => "timer",
+            Plain::OriginSelect => "origin.select",
         }
     }
 }
@@ -138,44 +152,60 @@ impl Plain {
 pub enum Named {
     Callout,
     Dict,
+    /// Another pool than the route's, to send requests to or to look at.
+    Origin,
 }
 
 impl Named {
-    pub const ALL: [Named; 2] = [Named::Callout, Named::Dict];
+    pub const ALL: [Named; 3] = [Named::Callout, Named::Dict, Named::Origin];
 
     /// The part before the colon.
     pub fn prefix(self) -> &'static str {
         match self {
             Named::Callout => "callout",
             Named::Dict => "dict",
+            Named::Origin => "origin",
         }
     }
 }
 
 /// What one plugin on one route was granted. The default reaches no further than its own
-/// exchange: all plain capabilities, no named one.
+/// exchange: the plain capabilities that are [`Plain::by_default`], no named one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     plain: u16,
     named: Arc<BTreeSet<(Named, String)>>,
 }
 
+/// The bits of the plain capabilities that need no word.
+const DEFAULT: u16 = {
+    let (mut bits, mut i) = (0, 0);
+    while i < Plain::ALL.len() {
+        if Plain::ALL[i].by_default() {
+            bits |= Plain::ALL[i].bit();
+        }
+        i += 1;
+    }
+    bits
+};
+
 impl Default for Capabilities {
     fn default() -> Capabilities {
-        Capabilities { plain: u16::MAX, named: Arc::default() }
+        Capabilities { plain: DEFAULT, named: Arc::default() }
     }
 }
 
 impl Capabilities {
-    /// Reads a list as the configuration writes it. A list that names any plain capability
-    /// grants only the plain ones that it names; one that names none keeps the default.
+    /// Reads a list as the configuration writes it. A list that names any plain capability of the
+    /// default grants only the ones that it names; one that names none keeps them. All others
+    /// are granted where they are named.
     /// The error is the word that is not a capability.
     pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Capabilities, String> {
         let mut plain = 0;
         let mut named = BTreeSet::new();
         for word in words {
             if let Some(found) = Plain::ALL.into_iter().find(|p| p.name() == word) {
-                plain |= 1 << found as u16;
+                plain |= found.bit();
                 continue;
             }
             let grant = word.split_once(':').filter(|(_, name)| !name.is_empty()).and_then(|(prefix, name)| {
@@ -183,7 +213,8 @@ impl Capabilities {
             });
             named.insert(grant.ok_or_else(|| word.to_owned())?);
         }
-        Ok(Capabilities { plain: if plain == 0 { u16::MAX } else { plain }, named: Arc::new(named) })
+        let plain = if plain & DEFAULT == 0 { plain | DEFAULT } else { plain };
+        Ok(Capabilities { plain, named: Arc::new(named) })
     }
 
     /// Every spelling that [`Capabilities::parse`] takes, for error messages.
@@ -193,7 +224,7 @@ impl Capabilities {
     }
 
     pub fn has(&self, plain: Plain) -> bool {
-        self.plain & (1 << plain as u16) != 0
+        self.plain & plain.bit() != 0
     }
 
     pub fn names(&self, named: Named, name: &str) -> bool {
@@ -218,6 +249,9 @@ const REQUEST: Phases = Phases::of(&[Phase::Request]);
 const RESPONSE: Phases = Phases::of(&[Phase::Response]);
 const SINCE_REQUEST: Phases = Phases::of(&[Phase::Request, Phase::Origin, Phase::Response, Phase::Log]);
 const SINCE_RESPONSE: Phases = Phases::of(&[Phase::Response, Phase::Log]);
+const BEFORE_ORIGIN: Phases = Phases::of(&[Phase::Request, Phase::Origin]);
+const SINCE_ORIGIN: Phases = Phases::of(&[Phase::Origin, Phase::Response, Phase::Log]);
+const RUNNING: Phases = Phases::of(&[Phase::Request, Phase::Origin, Phase::Response, Phase::Log, Phase::Background]);
 const WAITING: Phases = Phases::of(&[Phase::Request, Phase::Response, Phase::Log, Phase::Background]);
 
 macro_rules! table {
@@ -234,6 +268,7 @@ macro_rules! table {
 
 const READ: Need = Need::Plain(Plain::HttpRead);
 const WRITE: Need = Need::Plain(Plain::HttpWrite);
+const SELECT: Need = Need::Plain(Plain::OriginSelect);
 
 table! {
     RequestHeadersGet "request.headers.get" "proxy_get_header_map_value" SINCE_REQUEST, READ;
@@ -270,6 +305,11 @@ table! {
     // In Lua a callback that returns has continued; `close` is the only other way out.
     Close "close" "proxy_close_stream" EXCHANGE, Need::Plain(Plain::HttpRespond);
     HttpCall "http.call" "proxy_http_call" WAITING, Need::Named(Named::Callout);
+    OriginSetPool "origin.set_pool" "forebay_origin_set_pool" BEFORE_ORIGIN, SELECT;
+    OriginSetHost "origin.set_host" "forebay_origin_set_host" BEFORE_ORIGIN, SELECT;
+    OriginExclude "origin.exclude" "forebay_origin_exclude" BEFORE_ORIGIN, SELECT;
+    OriginGet "origin.get" "forebay_origin_get" SINCE_ORIGIN, SELECT;
+    OriginStats "origin.stats" "forebay_origin_stats" RUNNING, SELECT;
     PropertyGet "property.get" "proxy_get_property" Phases::ANY, Need::Plain(Plain::PropertyRead);
     CtxGet "ctx.get" "proxy_get_property" SINCE_REQUEST, Need::Nothing;
     CtxSet "ctx.set" "proxy_set_property" SINCE_REQUEST, Need::Nothing;
@@ -307,13 +347,18 @@ impl Call {
     }
 
     pub fn check_named(self, granted: &Capabilities, name: &str) -> Answer<()> {
-        let row = self.row();
-        match row.need {
-            Need::Named(named) if !granted.names(named, name) => {
-                Err(row.capability_denied(&format!("{}:{name}", named.prefix())))
-            }
+        match self.row().need {
+            Need::Named(named) => self.check_grant(granted, named, name),
             _ => Ok(()),
         }
+    }
+
+    /// A grant that the call takes beside that of its row, for what its argument reaches.
+    pub fn check_grant(self, granted: &Capabilities, named: Named, name: &str) -> Answer<()> {
+        if granted.names(named, name) {
+            return Ok(());
+        }
+        Err(self.row().capability_denied(&format!("{}:{name}", named.prefix())))
     }
 }
 
@@ -392,5 +437,17 @@ mod tests {
         assert_eq!(Capabilities::parse(["http.read", "dict:"]).unwrap_err(), "dict:");
         assert_eq!(Capabilities::parse(["callouts:x"]).unwrap_err(), "callouts:x");
         assert!(Capabilities::parse(["callout:authz"]).unwrap().has(Plain::HttpWrite));
+    }
+
+    #[test]
+    fn what_reaches_past_the_exchange_is_granted_by_name_and_takes_nothing_away() {
+        assert!(!Capabilities::default().has(Plain::OriginSelect));
+        assert!(!Capabilities::parse(["origin:shop"]).unwrap().has(Plain::OriginSelect));
+        let added = Capabilities::parse(["origin.select"]).unwrap();
+        assert!(added.has(Plain::OriginSelect) && added.has(Plain::HttpWrite));
+        let only = Capabilities::parse(["origin.select", "http.read"]).unwrap();
+        assert!(only.has(Plain::OriginSelect) && only.has(Plain::HttpRead) && !only.has(Plain::HttpWrite));
+        let refusal = Call::OriginSetPool.check_grant(&added, Named::Origin, "shop").unwrap_err();
+        assert_eq!(refusal.message, "origin.set_pool: capability origin:shop is not granted to this plugin");
     }
 }

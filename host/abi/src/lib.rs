@@ -6,6 +6,7 @@
 //!   a plugin may ask);
 //! - [`event`]: what an instance is told, and what it answers;
 //! - [`hostcall`]: one table with a row per hostcall: names, phases, capability;
+//! - [`origin`]: what a plugin is told of origins;
 //! - [`fault`]: how a plugin fails; [`status`]: how a hostcall is refused;
 //! - [`settings`]: what the configuration says about one plugin on one route.
 //!
@@ -18,6 +19,7 @@
 pub mod event;
 pub mod fault;
 pub mod hostcall;
+pub mod origin;
 pub mod settings;
 pub mod status;
 
@@ -33,6 +35,7 @@ pub use event::{
 };
 pub use fault::{Fault, LoadError, Verdict};
 pub use hostcall::{Call, Capabilities, Phase};
+pub use origin::{OriginStats, Picked};
 pub use settings::{Limits, Settings};
 pub use status::{Answer, Refusal, Status};
 
@@ -110,6 +113,17 @@ pub trait Host {
     fn sleep(&self, duration: Duration) -> Answer<Token>;
     /// Sets the period of [`Event::Tick`] for the plugin context; zero stops it.
     fn set_tick(&self, period: Duration) -> Answer<()>;
+
+    /// Sends the request to another pool; a host that was set before is forgotten.
+    fn origin_set_pool(&self, pool: &str) -> Answer<()>;
+    /// Gives the next attempt to this origin of the chosen pool.
+    fn origin_set_host(&self, address: &str) -> Answer<()>;
+    /// Keeps this exchange from an origin, in all its attempts.
+    fn origin_exclude(&self, address: &str) -> Answer<()>;
+    /// Who got the latest attempt.
+    fn origin_picked(&self) -> Answer<Option<Picked>>;
+    /// How the origins of a pool stand; `None`: of the pool that is chosen.
+    fn origin_stats(&self, pool: Option<&str>) -> Answer<Vec<OriginStats>>;
 
     /// A fact about this exchange by proxy-wasm's attribute path (`["request", "path"]`).
     fn property(&self, path: &[&str]) -> Answer<Value>;

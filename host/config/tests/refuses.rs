@@ -511,7 +511,7 @@ fn capabilities_are_those_of_the_abi() {
         "{RIGHT}plugins:\n  - name: a\n    lua: plugins/lua/request-stamp\n    capabilities: [http.red, 'callout:shpo', 'dct:x', dict, 'callout:api']\n"
     );
     let allowed = "allowed: http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, \
-                   callout:<pool>, dict:<name>";
+                   origin.select, callout:<pool>, dict:<name>, origin:<pool>";
     assert_eq!(
         errors_in(&text, folder.path()),
         [

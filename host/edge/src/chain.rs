@@ -7,6 +7,7 @@
 //! and those behind it do not.
 //!
 //! - [`slot`]: one plugin's place in the chain; its faults
+//! - [`select`]: what plugins say before an attempt
 //! - [`body`]: what goes on to origin and client, [`frame`] its length; [`answer`]: responses that no origin gave
 //! - [`lane`]: a body on its way through the slots of one side
 
@@ -34,6 +35,7 @@ pub mod answer;
 pub mod body;
 pub mod frame;
 pub mod lane;
+mod select;
 pub mod slot;
 
 use answer::{direct_response, local_response};
@@ -63,6 +65,8 @@ pub struct Chain {
 pub struct Answered {
     pub response: Response<Body>,
     pub detail: Option<String>,
+    /// The pool that it went to, which plugins may have chosen.
+    pub pool: Option<Arc<str>>,
 }
 
 /// Tells the plugins that the exchange has ended, however it did.
@@ -82,7 +86,8 @@ pub async fn serve(
     let (mut parts, body) = request.into_parts();
     let extensions = std::mem::take(&mut parts.extensions);
     let exchange = Exchange::new(worker, snapshot, route, connection, request_id, parts);
-    let chain = Chain::new(Rc::new(exchange), route.plugins.len());
+    let exchange = Rc::new(exchange);
+    let chain = Chain::new(exchange.clone(), route.plugins.len());
     let finish = Finish(chain.clone());
     let mut detail = None;
     let answered = match chain.request(body).await {
@@ -103,7 +108,8 @@ pub async fn serve(
         match chain.response(response, below).await {
             Ok((parts, body)) => {
                 let body = Body::Chain(Box::pin(body.ending(finish)));
-                return Ok(Answered { response: Response::from_parts(parts, body), detail });
+                let pool = exchange.choice.pool();
+                return Ok(Answered { response: Response::from_parts(parts, body), detail, pool });
             }
             Err(Stop::Answer { slot }) => {
                 chain.exchange.take_stop();
@@ -125,12 +131,9 @@ impl Chain {
         &self.lanes[side as usize]
     }
 
-    /// The pool of the route, for messages.
+    /// Where the request goes, for messages.
     pub fn pool(&self) -> Arc<str> {
-        match &self.exchange.route.spec.to {
-            config::RouteTo::Pool(pool) => pool.as_str().into(),
-            config::RouteTo::Respond(_) => "".into(),
-        }
+        self.exchange.choice.pool().unwrap_or_default()
     }
 
     /// The slot at this place, if its plugin has any of these callbacks or is open already.
@@ -302,14 +305,15 @@ impl Chain {
     /// answer in the origin's place.
     async fn origin(self: &Rc<Chain>, extensions: http::Extensions, body: Body) -> Result<Response<Body>, Stop> {
         let exchange = &self.exchange;
-        let pool = match &exchange.route.spec.to {
-            config::RouteTo::Respond(direct) => return Ok(direct_response(direct)),
-            config::RouteTo::Pool(pool) => pool,
-        };
+        if let config::RouteTo::Respond(direct) = &exchange.route.spec.to {
+            return Ok(direct_response(direct));
+        }
         let mut parts = exchange.request.borrow().clone();
         parts.extensions = extensions;
         let request = Request::from_parts(parts, body);
-        let sent = origin::send(&exchange.worker, &exchange.snapshot, pool, request);
+        let ask = |attempt| self.select(attempt);
+        let steer = origin::Steer { choice: &exchange.choice, ask: &ask };
+        let sent = origin::send_steered(&exchange.worker, &exchange.snapshot, &steer, request);
         tokio::pin!(sent);
         let response = std::future::poll_fn(|cx| {
             if let Some(stop) = exchange.stopped() {

@@ -20,6 +20,7 @@ use crate::worker::Worker;
 
 pub mod headers;
 pub mod metric;
+pub mod origin;
 pub mod property;
 pub mod seat;
 pub mod window;
@@ -98,6 +99,8 @@ pub struct Exchange {
     pub response_sent: Cell<bool>,
     pub answer: RefCell<Option<LocalAnswer>>,
     pub answered_by: RefCell<Option<SocketAddr>>,
+    /// Where plugins send it.
+    pub choice: origin::Choice,
     /// Values that plugins share along the chain.
     pub shared: RefCell<Vec<(String, Vec<u8>)>>,
     pub bytes: [Cell<u64>; 2],
@@ -130,6 +133,7 @@ impl Exchange {
             response_sent: Cell::new(false),
             answer: RefCell::default(),
             answered_by: RefCell::default(),
+            choice: origin::Choice::of(route),
             shared: RefCell::default(),
             bytes: Default::default(),
             stop: RefCell::default(),

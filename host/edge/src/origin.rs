@@ -1,6 +1,6 @@
 //! The way to an origin: pick one, connect, send, retry what may be.
 //!
-//! - this file: [`send`], the attempts
+//! - this file: [`send`], the attempts, and where each of them goes
 //! - [`balance`]: which origin
 //! - [`pool`]: this worker's idle connections
 //! - [`client`]: one exchange over one connection
@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use abi::Picked;
 use http::{HeaderValue, Request, Response, Uri, header};
 
 pub mod balance;
@@ -24,7 +25,8 @@ pub mod wire;
 pub use pool::Origins;
 
 use crate::body::{Body, Hold};
-use crate::membership::PoolMembers;
+use crate::exchange::origin::Choice;
+use crate::membership::{Member, PoolMembers};
 use crate::reject::Reject;
 use crate::serve::interim::InterimSink;
 use crate::snapshot::Snapshot;
@@ -37,6 +39,13 @@ use pool::Home;
 #[derive(Clone, Debug)]
 pub struct Answerer {
     pub address: SocketAddr,
+}
+
+/// What plugins say about where one request goes.
+pub struct Steer<'a> {
+    pub choice: &'a Choice,
+    /// Asks them before each attempt, which counts from 1.
+    pub ask: &'a dyn Fn(u32) -> Result<(), Reject>,
 }
 
 /// Sends a request to an origin of `pool`: balancing, timeouts, one retry on another origin if
@@ -57,35 +66,122 @@ pub async fn send(
     Ok(response)
 }
 
-/// The same without the cost of extensions.
+/// The same, where plugins choose pool and origin.
+pub async fn send_steered(
+    worker: &Rc<Worker>,
+    snapshot: &Arc<Snapshot>,
+    steer: &Steer<'_>,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Reject> {
+    let interim = request.extensions_mut().remove::<InterimSink>();
+    (steer.ask)(1)?;
+    let pool = steer.choice.pool().unwrap_or_default();
+    let course = Course::to(worker, snapshot, &pool)?;
+    let (mut response, address) = run(worker, snapshot, course, Some(steer), request, interim.as_ref()).await?;
+    response.extensions_mut().insert(Answerer { address });
+    Ok(response)
+}
+
+/// Without plugins, and without the cost of extensions.
 pub(crate) async fn attempts(
     worker: &Rc<Worker>,
     snapshot: &Arc<Snapshot>,
     pool: &str,
+    request: Request<Body>,
+    interim: Option<&InterimSink>,
+) -> Result<(Response<Body>, SocketAddr), Reject> {
+    run(worker, snapshot, Course::to(worker, snapshot, pool)?, None, request, interim).await
+}
+
+/// The pool that a request goes to now.
+struct Course<'a> {
+    members: &'a Arc<PoolMembers>,
+    spec: &'a Arc<config::Pool>,
+    exchange: PoolExchange,
+}
+
+impl<'a> Course<'a> {
+    fn to(worker: &Worker, snapshot: &'a Snapshot, pool: &str) -> Result<Course<'a>, Reject> {
+        let (Some(members), Some(spec)) = (snapshot.members.get(pool), snapshot.pools.get(pool)) else {
+            return Err(Reject::NoOrigin { pool: pool.into(), detail: String::new() });
+        };
+        Ok(Course { members, spec, exchange: worker.telemetry.pool_started(members) })
+    }
+
+    fn pick(&mut self, worker: &Worker, steer: Option<&Steer<'_>>, failed: Option<SocketAddr>) -> Option<SocketAddr> {
+        let rotation = worker.origins.rotation(&self.members.name);
+        let view = self.members.view();
+        let (balance, now) = (self.spec.balance, Instant::now());
+        let may =
+            |member: &Member| Some(member.address) != failed && steer.is_none_or(|steer| steer.choice.allows(member));
+        let member = rotation.borrow_mut().pick(balance, &view, worker.id, now, may)?;
+        self.exchange.to(&member);
+        Some(member.address)
+    }
+
+    /// Nobody could be picked.
+    fn nobody(self, steer: Option<&Steer<'_>>, failed: Option<Reject>) -> Reject {
+        let reject = match failed {
+            // Where there was only the one that failed, its failure says more.
+            Some(Reject::OriginUnreachable { pool, detail }) if pool == self.members.name => {
+                Reject::OriginUnreachable { pool, detail }
+            }
+            _ => {
+                let detail = steer.map(|steer| steer.choice.why_none(&self.members.view())).unwrap_or_default();
+                Reject::NoOrigin { pool: self.members.name.clone(), detail }
+            }
+        };
+        self.exchange.rejected(&reject);
+        reject
+    }
+
+    /// Plugins are asked again after an attempt that has `failed`; they may go to another pool.
+    fn again(
+        self,
+        worker: &Worker,
+        snapshot: &'a Snapshot,
+        steer: &Steer<'_>,
+        failed: &Reject,
+        attempt: u32,
+    ) -> Result<Course<'a>, Reject> {
+        let asked = (steer.ask)(attempt);
+        let pool = steer.choice.pool().unwrap_or_default();
+        if asked.is_ok() && pool == self.members.name {
+            return Ok(self);
+        }
+        self.exchange.rejected(failed);
+        asked?;
+        Course::to(worker, snapshot, &pool)
+    }
+}
+
+async fn run<'a>(
+    worker: &Rc<Worker>,
+    snapshot: &'a Snapshot,
+    mut course: Course<'a>,
+    steer: Option<&Steer<'_>>,
     mut request: Request<Body>,
     interim: Option<&InterimSink>,
 ) -> Result<(Response<Body>, SocketAddr), Reject> {
-    let (Some(members), Some(spec)) = (snapshot.members.get(pool), snapshot.pools.get(pool)) else {
-        return Err(Reject::NoOrigin { pool: pool.into() });
-    };
-    let name = members.name.clone();
     let hold = hold(&mut request);
-    let terms = Terms { pool: &name, spec, hold: hold.as_ref(), interim };
-    prepare(&mut request, spec.http2);
-    let mut exchange = worker.telemetry.pool_started(members);
     let mut failed: Option<(SocketAddr, Reject)> = None;
+    let mut attempt = 0;
     loop {
+        attempt += 1;
         let except = failed.as_ref().map(|(address, _)| *address);
-        let Some(address) = pick(worker, members, &mut exchange, &terms, except) else {
-            let reject = failed.map_or_else(|| Reject::NoOrigin { pool: name.clone() }, |(_, reject)| reject);
-            exchange.rejected(&reject);
-            return Err(reject);
+        let Some(address) = course.pick(worker, steer, except) else {
+            return Err(course.nobody(steer, failed.map(|(_, reject)| reject)));
         };
+        if let Some(steer) = steer {
+            steer.choice.pick(Picked { address, pool: course.members.name.clone(), attempt });
+        }
+        let terms = Terms { pool: &course.members.name, spec: course.spec, hold: hold.as_ref(), interim };
+        prepare(&mut request, course.spec.http2);
         let home = worker.origins.home(address);
-        let failure = match attempt(&home, request, &terms).await {
+        let failure = match self::attempt(&home, request, &terms).await {
             Ok((response, link)) => {
-                exchange.answered(response.status().as_u16());
-                let response = OriginBody::attach(response, link, home, &terms, exchange)?;
+                course.exchange.answered(response.status().as_u16());
+                let response = OriginBody::attach(response, link, home, &terms, course.exchange)?;
                 return Ok((response, address));
             }
             Err(failure) => failure,
@@ -94,30 +190,20 @@ pub(crate) async fn attempts(
             Failure { reject: reject @ Reject::OriginUnreachable { .. }, again: Some(again), .. }
                 if failed.is_none() && is_safe(again.method()) =>
             {
-                tracing::debug!(pool = &*name, %address, reason = %reject, "attempt failed; another origin is tried");
+                let pool = &*course.members.name;
+                tracing::debug!(pool, %address, reason = %reject, "attempt failed; another origin is tried");
                 request = again;
+                if let Some(steer) = steer {
+                    course = course.again(worker, snapshot, steer, &reject, attempt + 1)?;
+                }
                 failed = Some((address, reject));
             }
             Failure { reject, .. } => {
-                exchange.rejected(&reject);
+                course.exchange.rejected(&reject);
                 return Err(reject);
             }
         }
     }
-}
-
-fn pick(
-    worker: &Worker,
-    members: &Arc<PoolMembers>,
-    exchange: &mut PoolExchange,
-    terms: &Terms<'_>,
-    except: Option<SocketAddr>,
-) -> Option<SocketAddr> {
-    let rotation = worker.origins.rotation(&members.name);
-    let view = members.view();
-    let member = rotation.borrow_mut().pick(terms.spec.balance, &view, worker.id, Instant::now(), except)?;
-    exchange.to(&member);
-    Some(member.address)
 }
 
 /// One origin. A reused connection that turns out stale does not count as a failure of the

@@ -20,6 +20,8 @@ pub enum Reject {
     /// No origin of the pool can take a request.
     NoOrigin {
         pool: Arc<str>,
+        /// What plugins have to do with it; empty if nothing.
+        detail: String,
     },
     /// Connecting failed, or the connection broke before the first byte.
     OriginUnreachable {
@@ -97,7 +99,7 @@ impl Reject {
     pub fn client_text(&self) -> String {
         match self {
             Reject::NoRoute => "no route matches this request".into(),
-            Reject::NoOrigin { pool } => format!("no origin of pool \"{pool}\" can take requests"),
+            Reject::NoOrigin { pool, .. } => format!("no origin of pool \"{pool}\" can take requests"),
             Reject::OriginUnreachable { pool, .. } => format!("an origin of pool \"{pool}\" could not be reached"),
             Reject::OriginTimeout { pool } => format!("an origin of pool \"{pool}\" did not answer in time"),
             Reject::OriginBroken { pool, .. } => format!("an origin of pool \"{pool}\" broke off its answer"),
@@ -154,7 +156,10 @@ impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.client_text())?;
         match self {
-            Reject::OriginUnreachable { detail, .. } | Reject::OriginBroken { detail, .. } => write!(f, ": {detail}"),
+            Reject::NoOrigin { detail, .. } if detail.is_empty() => Ok(()),
+            Reject::OriginUnreachable { detail, .. }
+            | Reject::OriginBroken { detail, .. }
+            | Reject::NoOrigin { detail, .. } => write!(f, ": {detail}"),
             _ => Ok(()),
         }
     }
@@ -173,6 +178,15 @@ mod tests {
         assert!(
             matches!(response.body(), Body::Full(text) if text == &format!("plugin \"x\" failed: {}\n", Verdict::Cpu.name()))
         );
+    }
+
+    #[test]
+    fn a_pool_without_origins_says_what_plugins_have_to_do_with_it() {
+        let plain = Reject::NoOrigin { pool: "p".into(), detail: String::new() };
+        assert_eq!(plain.to_string(), "no origin of pool \"p\" can take requests");
+        let excluded = Reject::NoOrigin { pool: "p".into(), detail: "plugins excluded 2 of the 2 that could".into() };
+        assert_eq!(excluded.client_text(), plain.client_text());
+        assert!(excluded.detail().ends_with("requests: plugins excluded 2 of the 2 that could"));
     }
 
     #[test]

@@ -235,6 +235,7 @@ async fn dispatch(
             finish.origin(answerer.address);
         }
         finish.detail(answered.detail);
+        finish.went_to(answered.pool);
         return Ok(answered.response);
     }
     match &route.pool {

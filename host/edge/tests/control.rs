@@ -63,7 +63,7 @@ fn an_edge_reports_what_it_counted_and_takes_the_membership_of_the_answer() {
         exchange.to(&member);
         exchange.answered(status);
     }
-    telemetry.pool_started(&pool).rejected(&Reject::NoOrigin { pool: "r1".into() });
+    telemetry.pool_started(&pool).rejected(&Reject::NoOrigin { pool: "r1".into(), detail: String::new() });
     let mut open = telemetry.pool_started(&pool);
     open.to(&member);
     until("all is reported", || requests(&reports(&aggregator), "r1") == 6);

@@ -148,7 +148,7 @@ fn a_pool_exchange_counts_whatever_becomes_of_it() {
     assert_eq!(counts(), [4, 1, 2, 1]);
     shed.rejected(&Reject::OriginBroken { pool: "shop".into(), detail: "reset".into() });
     assert_eq!(counts(), [4, 1, 2, 2], "one request is one error, however it ends");
-    telemetry.pool_started(&pool).rejected(&Reject::NoOrigin { pool: "shop".into() });
+    telemetry.pool_started(&pool).rejected(&Reject::NoOrigin { pool: "shop".into(), detail: String::new() });
     assert_eq!(counts(), [5, 2, 2, 2]);
     telemetry.pool_started(&pool).rejected(&Reject::RequestBodyTooLarge);
     assert_eq!(counts(), [6, 2, 2, 2], "the client's own doing is no lack of capacity");

@@ -13,6 +13,7 @@ mod exchange;
 mod headers;
 mod lua;
 mod metric;
+mod origin;
 
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -101,6 +102,7 @@ pub fn register(state: State) {
         context::FUNCTIONS,
         dict::FUNCTIONS,
         metric::FUNCTIONS,
+        origin::FUNCTIONS,
         lua::FUNCTIONS,
     ];
     for (name, function) in groups.into_iter().flatten().chain(kit::functions()) {

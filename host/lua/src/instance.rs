@@ -15,7 +15,7 @@ use crate::value;
 use crate::vm::{Asking, Coroutine, Stage, Stop, Vm, Wait};
 
 /// The callbacks that a plugin's table may have, by the stage that they run in.
-pub const CALLBACKS: [(&str, Stage); 10] = [
+pub const CALLBACKS: [(&str, Stage); 11] = [
     ("on_vm_start", Stage::Start),
     ("on_configure", Stage::Start),
     ("on_request_headers", Stage::RequestHeaders),
@@ -26,6 +26,7 @@ pub const CALLBACKS: [(&str, Stage); 10] = [
     ("on_response_trailers", Stage::ResponseTrailers),
     ("on_log", Stage::Log),
     ("on_tick", Stage::Tick),
+    ("on_origin_select", Stage::Origin),
 ];
 const ON_VM_START: usize = 0;
 const ON_CONFIGURE: usize = 1;
@@ -356,6 +357,11 @@ impl Instance for LuaInstance {
             Event::Reply { token, reply } => self
                 .go_on(context, Wait::Token(token), |state| api::push_reply(state, reply))
                 .unwrap_or(Ok(Action::Pause)),
+            Event::OriginSelect { pool, attempt } => self.begin(context, 10, true, |state| {
+                state.push_bytes(pool.as_bytes());
+                state.push_number(attempt.into());
+                2
+            }),
             Event::Tick => self.tick(),
             Event::Log => self.begin(context, 8, true, |_| 0),
         }

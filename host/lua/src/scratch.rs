@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{
-    Answer, Call, CalloutRequest, Capabilities, Host, Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind, Phase,
-    Refusal, Settings, Side, Token, Value,
+    Answer, Call, CalloutRequest, Capabilities, Host, Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind,
+    OriginStats, Phase, Picked, Refusal, Settings, Side, Token, Value,
 };
 use bytes::Bytes;
 
@@ -80,6 +80,21 @@ impl Host for Scratch {
     }
     fn set_tick(&self, _: Duration) -> Answer<()> {
         self.check(Call::SetTick)
+    }
+    fn origin_set_pool(&self, _: &str) -> Answer<()> {
+        self.refuse(Call::OriginSetPool)
+    }
+    fn origin_set_host(&self, _: &str) -> Answer<()> {
+        self.refuse(Call::OriginSetHost)
+    }
+    fn origin_exclude(&self, _: &str) -> Answer<()> {
+        self.refuse(Call::OriginExclude)
+    }
+    fn origin_picked(&self) -> Answer<Option<Picked>> {
+        self.refuse(Call::OriginGet)
+    }
+    fn origin_stats(&self, _: Option<&str>) -> Answer<Vec<OriginStats>> {
+        self.refuse(Call::OriginStats)
     }
     fn property(&self, _: &[&str]) -> Answer<Value> {
         self.refuse(Call::PropertyGet)

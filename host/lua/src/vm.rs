@@ -39,6 +39,7 @@ pub enum Stage {
     ResponseTrailers,
     Log,
     Tick,
+    Origin,
 }
 
 impl Stage {
@@ -49,6 +50,7 @@ impl Stage {
             Stage::ResponseHeaders | Stage::ResponseBody | Stage::ResponseTrailers => Phase::Response,
             Stage::Log => Phase::Log,
             Stage::Tick => Phase::Background,
+            Stage::Origin => Phase::Origin,
         }
     }
 }

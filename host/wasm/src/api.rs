@@ -12,6 +12,7 @@ pub mod headers;
 pub mod log;
 pub mod meta;
 pub mod metric;
+pub mod origin;
 pub mod packed;
 pub mod property;
 pub mod time;

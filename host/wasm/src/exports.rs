@@ -36,6 +36,7 @@ pub const CALLBACKS: &[(&str, &[usize], usize)] = &[
     ("proxy_on_foreign_function", &[3], 0),
     ("forebay_on_timer", &[2], 0),
     ("forebay_on_reply", &[3], 0),
+    ("forebay_on_origin_select", &[3], 0),
 ];
 
 /// The callbacks of the exchange in [`abi`]'s words.
@@ -50,6 +51,7 @@ pub fn callbacks(module: &Module) -> Callbacks {
         ("proxy_on_response_trailers", Callbacks::RESPONSE_TRAILERS),
         ("proxy_on_log", Callbacks::LOG),
         ("proxy_on_tick", Callbacks::TICK),
+        ("forebay_on_origin_select", Callbacks::ORIGIN_SELECT),
     ];
     all.into_iter().filter(|(name, _)| has(name)).map(|(_, callback)| callback).collect()
 }
@@ -123,6 +125,7 @@ pub struct Exports {
     pub foreign_function: Call<(u32, u32, u32), ()>,
     pub timer: Call<(u32, u32), ()>,
     pub reply: Call<(u32, u32, u32), ()>,
+    pub origin_select: Call<(u32, u32, u32), ()>,
 }
 
 impl Exports {
@@ -147,6 +150,7 @@ impl Exports {
             foreign_function: instance.get_typed_func(&mut *store, "proxy_on_foreign_function").ok(),
             timer: instance.get_typed_func(&mut *store, "forebay_on_timer").ok(),
             reply: instance.get_typed_func(&mut *store, "forebay_on_reply").ok(),
+            origin_select: instance.get_typed_func(&mut *store, "forebay_on_origin_select").ok(),
         }
     }
 }

@@ -167,6 +167,17 @@ impl Running {
         told.map(|()| Action::Pause)
     }
 
+    /// The guest reads the pool from the buffer of foreign calls.
+    fn on_origin_select(&mut self, context: u32, pool: &str, attempt: u32) -> Result<Action, Fault> {
+        let told = self.enter(context, |exports, store| {
+            let Some(callback) = &exports.origin_select else { return Ok(()) };
+            store.data_mut().reply = Some(bytes::Bytes::copy_from_slice(pool.as_bytes()));
+            callback.call(store, (context, pool.len() as u32, attempt))
+        });
+        self.store.data_mut().reply = None;
+        told.map(|()| Action::Continue)
+    }
+
     /// For the end of contexts, where nobody is left to hear of a fault but the log.
     fn end(&mut self, context: u32, host: &dyn Host) {
         let ended = self.enter(context, |exports, store| {
@@ -222,6 +233,7 @@ impl abi::Instance for Running {
                 Ok(Action::Pause)
             }),
             Event::Reply { token, reply } => self.on_reply(id, token.0, reply),
+            Event::OriginSelect { pool, attempt } => self.on_origin_select(id, pool, attempt),
             Event::Tick => self.enter(id, |exports, store| {
                 if let Some(tick) = &exports.tick {
                     tick.call(store, id)?;

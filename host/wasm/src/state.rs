@@ -42,7 +42,8 @@ pub struct State {
     pub budget: Budget,
     /// The end of a callout, while the guest is told of it.
     pub answer: Option<Result<CalloutResponse, CalloutError>>,
-    /// What another wait has brought, packed, while the guest is told of it.
+    /// What another wait has brought, packed, or the pool that an origin is selected for, while the
+    /// guest is told of it.
     pub reply: Option<Bytes>,
     pub printed: Printed,
     /// Kept between calls so that reading a header allocates nothing here.

@@ -18,8 +18,9 @@ pub fn plugin(raw: &raw::Plugin, pools: &Names, folder: &Folder, errors: &mut Er
     let lua = raw.lua.as_ref().map(|path| folder.code(path, lua_main, errors).map(PluginCode::Lua));
     let wasm = raw.wasm.as_ref().map(|path| folder.code(path, wasm_module, errors).map(PluginCode::Wasm));
     for capability in raw.capabilities.iter() {
-        if let Some(target) = capability.value.0.strip_prefix("callout:") {
-            pools.resolve(target, &capability.place, errors);
+        let named = capability.value.0.split_once(':');
+        if let Some((_, pool)) = named.filter(|(prefix, _)| ["callout", "origin"].contains(prefix)) {
+            pools.resolve(pool, &capability.place, errors);
         }
     }
     let limits = limits(&raw.limits);

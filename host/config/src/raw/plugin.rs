@@ -25,8 +25,9 @@ keys! {
         optional config: Freeform,
         /// What one instance may use; past it the plugin has failed.
         section limits: Limits,
-        /// What the plugin may reach. A list that names any of the capabilities without a colon
-        /// grants only those of them that it names; otherwise all of them hold.
+        /// What the plugin may reach. A list that names any of http.read, http.write, http.respond,
+        /// body.read, body.write, property.read, metric and timer grants only those of them that it
+        /// names; otherwise all of them hold. Everything else is granted where it is named.
         list capabilities: Capability,
         /// What happens to an exchange whose plugin failed.
         default on_fault: FaultPolicy = FaultPolicy::default(),

@@ -106,8 +106,12 @@ impl Slot {
             return Ok(Action::Continue);
         }
         let side = if phase == Phase::Response { Side::Response } else { Side::Request };
-        // The end of a callout or a timer takes no word back that another has given.
-        if !matches!(event, Event::Callout { .. } | Event::Timer { .. } | Event::Reply { .. }) {
+        // The end of a callout or a timer takes no word back that another has given, nor does an
+        // attempt, which may come while the body still passes.
+        if !matches!(
+            event,
+            Event::Callout { .. } | Event::Timer { .. } | Event::Reply { .. } | Event::OriginSelect { .. }
+        ) {
             self.stage(side).resumed.set(false);
         }
         self.seat.phase.set(phase);

@@ -33,10 +33,7 @@ impl Exchange {
             ["connection", rest @ ..] => self.connection_property(rest),
             ["upstream", rest @ ..] => self.answered_by.borrow().and_then(|origin| address(origin, rest)),
             ["route_name"] | ["xds", "route_name"] => Some(text(&self.route.name)),
-            ["cluster_name"] | ["xds", "cluster_name"] => match &self.route.spec.to {
-                config::RouteTo::Pool(pool) => Some(text(pool)),
-                config::RouteTo::Respond(_) => None,
-            },
+            ["cluster_name"] | ["xds", "cluster_name"] => self.choice.pool().map(|pool| text(&pool)),
             _ => None,
         }
     }

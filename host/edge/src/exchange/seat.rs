@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Answer, Call, CalloutRequest, Event, Fault, Host, LocalAnswer, LogLevel, Map, MetricId, MetricKind, Phase, Refusal,
-    Settings, Side, Status, Token, Value, Verdict,
+    Answer, Call, CalloutRequest, Event, Fault, Host, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats,
+    Phase, Picked, Refusal, Settings, Side, Status, Token, Value, Verdict,
 };
 use bytes::Bytes;
 
@@ -82,7 +82,7 @@ impl Seat {
     }
 
     #[inline]
-    fn check(&self, call: Call) -> Answer<()> {
+    pub(super) fn check(&self, call: Call) -> Answer<()> {
         call.check(self.phase.get(), &self.bound.settings.capabilities)
     }
 
@@ -270,6 +270,31 @@ impl Host for Seat {
             }
         }
         Ok(())
+    }
+
+    fn origin_set_pool(&self, pool: &str) -> Answer<()> {
+        self.check(Call::OriginSetPool)?;
+        self.set_pool(self.exchange()?, pool)
+    }
+
+    fn origin_set_host(&self, address: &str) -> Answer<()> {
+        self.check(Call::OriginSetHost)?;
+        self.set_host(self.exchange()?, address)
+    }
+
+    fn origin_exclude(&self, address: &str) -> Answer<()> {
+        self.check(Call::OriginExclude)?;
+        self.exclude(self.exchange()?, address)
+    }
+
+    fn origin_picked(&self) -> Answer<Option<Picked>> {
+        self.check(Call::OriginGet)?;
+        Ok(self.exchange()?.choice.picked())
+    }
+
+    fn origin_stats(&self, pool: Option<&str>) -> Answer<Vec<OriginStats>> {
+        self.check(Call::OriginStats)?;
+        self.stats(pool)
     }
 
     fn property(&self, path: &[&str]) -> Answer<Value> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wire::Stage;
 
 use super::{Memberships, Told};
-use crate::telemetry::load::OriginLoad;
+use crate::telemetry::load::{MovingMean, OriginLoad};
 
 /// The share of traffic with which slow start begins.
 const FIRST_SHARE: f64 = 0.1;
@@ -108,6 +108,16 @@ impl Member {
     /// Exchanges with it now, of all workers.
     pub fn in_flight(&self) -> u64 {
         self.origin.in_flight()
+    }
+
+    /// Attempts that it was given since it is known, of all workers.
+    pub fn requests(&self) -> u64 {
+        self.origin.loads.iter().map(|load| load.requests.get()).sum()
+    }
+
+    /// A moving mean of the time to the first byte.
+    pub fn latency(&self) -> Option<Duration> {
+        MovingMean::of(self.origin.loads.iter().map(|load| &load.latency))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Which origin of a pool gets the next request.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,19 +17,19 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// A serving and healthy origin that is not `except` (the one that has just failed).
+    /// A serving and healthy origin that `allowed` lets it be.
     pub fn pick(
         &mut self,
         balance: Balance,
         view: &View,
         worker: usize,
         now: Instant,
-        except: Option<SocketAddr>,
+        allowed: impl Fn(&Member) -> bool,
     ) -> Option<Arc<Member>> {
         if self.epoch != view.epoch {
             *self = Rotation { epoch: view.epoch, next: self.next, owed: vec![0.0; view.serving.len()] };
         }
-        let may = |member: &Member| member.healthy() && Some(member.address) != except;
+        let may = |member: &Member| member.healthy() && allowed(member);
         match balance {
             Balance::RoundRobin if view.ramping_until.is_none_or(|until| until <= now) => self.in_turn(view, may),
             Balance::RoundRobin => self.in_weighted_turn(view, now, may),

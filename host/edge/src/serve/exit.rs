@@ -34,6 +34,8 @@ pub struct Finish {
     host: Option<HeaderValue>,
     request_id: Option<Arc<str>>,
     route: Option<Arc<Route>>,
+    /// Where plugins sent it, if not to the route's pool.
+    pool: Option<Arc<str>>,
     origin: Option<SocketAddr>,
     status: u16,
     reject: Option<&'static str>,
@@ -59,6 +61,7 @@ impl Finish {
             host: None,
             request_id: None,
             route: None,
+            pool: None,
             origin: None,
             status: CLIENT_GONE,
             reject: None,
@@ -84,7 +87,7 @@ impl Finish {
     }
 
     pub(crate) fn pool(&self) -> Arc<str> {
-        self.route.as_ref().and_then(|route| route.pool.clone()).unwrap_or_else(|| self.client.worker.no_id.clone())
+        self.went().unwrap_or_else(|| self.client.worker.no_id.clone())
     }
 
     pub(crate) fn request_id(&self) -> Option<HeaderValue> {
@@ -93,6 +96,14 @@ impl Finish {
 
     pub(crate) fn origin(&mut self, address: SocketAddr) {
         self.origin = Some(address);
+    }
+
+    fn went(&self) -> Option<Arc<str>> {
+        self.pool.clone().or_else(|| self.route.as_ref().and_then(|route| route.pool.clone()))
+    }
+
+    pub(crate) fn went_to(&mut self, pool: Option<Arc<str>>) {
+        self.pool = pool;
     }
 
     pub(crate) fn detail(&mut self, detail: Option<String>) {
@@ -133,6 +144,7 @@ impl Finish {
             host: self.host.take(),
             request_id: self.request_id.take(),
             route: self.route.take(),
+            pool: self.pool.take(),
             origin: self.origin,
             status: self.status,
             reject: self.reject,
@@ -179,7 +191,7 @@ impl Drop for Finish {
         worker.telemetry.outcome(&Outcome {
             request_id: self.request_id.take().unwrap_or_else(|| worker.no_id.clone()),
             route: self.route.as_ref().map(|route| route.name.clone()),
-            pool: self.route.as_ref().and_then(|route| route.pool.clone()),
+            pool: self.went(),
             origin: self.origin,
             remote: self.client.connection.remote,
             method: std::mem::take(&mut self.method),

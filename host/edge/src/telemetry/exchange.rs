@@ -63,6 +63,7 @@ impl PoolExchange {
         let took = attempt.began.elapsed();
         let load = self.pool.load(self.worker);
         load.latency.record(took);
+        attempt.member.load(self.worker).latency.record(took);
         if status == 503 {
             load.rejects.add(1);
         }

@@ -49,6 +49,42 @@ pub struct PoolLoad {
 pub struct OriginLoad {
     pub requests: Tally,
     pub in_flight: Tally,
+    pub latency: MovingMean,
+}
+
+/// A mean in which the newest sample counts a sixteenth (the first ones more, so that it begins
+/// where they are). Of one writer, as a [`Tally`].
+#[derive(Debug, Default)]
+pub struct MovingMean {
+    samples: Tally,
+    nanos: AtomicU64,
+}
+
+impl MovingMean {
+    const SPAN: u64 = 16;
+
+    pub fn record(&self, took: Duration) {
+        self.samples.add(1);
+        let took = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX / 2);
+        let before = self.nanos.load(Ordering::Relaxed) as i64;
+        let mean = before + (took - before) / self.weight() as i64;
+        self.nanos.store(mean as u64, Ordering::Relaxed);
+    }
+
+    /// How many samples it stands for.
+    fn weight(&self) -> u64 {
+        self.samples.get().min(MovingMean::SPAN)
+    }
+
+    /// The mean of several workers' means; `None` if none of them has a sample.
+    pub fn of<'a>(means: impl Iterator<Item = &'a MovingMean>) -> Option<Duration> {
+        let (mut weight, mut sum) = (0, 0u128);
+        for mean in means {
+            weight += u128::from(mean.weight());
+            sum += u128::from(mean.nanos.load(Ordering::Relaxed)) * u128::from(mean.weight());
+        }
+        (weight > 0).then(|| Duration::from_nanos((sum / weight) as u64))
+    }
 }
 
 /// Buckets per power of two: values within a bucket differ by at most 1/32.
@@ -173,6 +209,22 @@ mod tests {
             assert_eq!(count.count(), 1000);
             assert_eq!(count.sum_ms(), (500_500 * scale) as f64 / 1e3);
         }
+    }
+
+    #[test]
+    fn a_moving_mean_begins_with_its_first_sample_and_follows_the_later_ones() {
+        let (one, other) = (MovingMean::default(), MovingMean::default());
+        assert_eq!(MovingMean::of([&one, &other].into_iter()), None);
+        one.record(Duration::from_millis(8));
+        one.record(Duration::from_millis(4));
+        assert_eq!(MovingMean::of([&one, &other].into_iter()), Some(Duration::from_millis(6)));
+        (0..200).for_each(|_| one.record(Duration::from_millis(100)));
+        let mean = MovingMean::of([&one].into_iter()).unwrap();
+        assert!(mean > Duration::from_millis(99) && mean <= Duration::from_millis(100), "{mean:?}");
+        // The other's one sample counts as one of seventeen.
+        other.record(Duration::from_millis(1_800));
+        let both = MovingMean::of([&one, &other].into_iter()).unwrap();
+        assert!(both > Duration::from_millis(198) && both <= Duration::from_millis(200), "{both:?}");
     }
 
     #[test]

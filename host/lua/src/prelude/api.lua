@@ -129,6 +129,14 @@ forebay.http = {
   end,
 }
 
+forebay.origin = {
+  set_pool = host["origin.set_pool"],
+  set_host = host["origin.set_host"],
+  exclude = host["origin.exclude"],
+  get = host["origin.get"],
+  stats = host["origin.stats"],
+}
+
 forebay.property = { get = host["property.get"] }
 
 local ctx_set = host["ctx.set"]

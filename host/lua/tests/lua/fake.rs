@@ -70,6 +70,10 @@ pub struct Fake {
     pub callouts: RefCell<Vec<(String, CalloutRequest, Token)>>,
     pub timers: RefCell<Vec<(Duration, Token)>>,
     pub tick: Cell<Option<Duration>>,
+    /// What was asked of origins.
+    pub chosen: RefCell<Vec<String>>,
+    pub picked: RefCell<Option<Picked>>,
+    pub origins: RefCell<Vec<OriginStats>>,
     pub properties: RefCell<BTreeMap<String, Value>>,
     pub dicts: RefCell<Dicts>,
     pub metrics: RefCell<Vec<(MetricKind, String, Vec<i64>)>>,
@@ -121,6 +125,9 @@ impl Fake {
             callouts: RefCell::default(),
             timers: RefCell::default(),
             tick: Cell::new(None),
+            chosen: RefCell::default(),
+            picked: RefCell::default(),
+            origins: RefCell::default(),
             properties: RefCell::default(),
             dicts: RefCell::default(),
             metrics: RefCell::default(),
@@ -232,6 +239,30 @@ impl Host for Fake {
         self.tick.set(Some(period));
         Ok(())
     }
+    fn origin_set_pool(&self, pool: &str) -> Answer<()> {
+        self.check(Call::OriginSetPool)?;
+        self.chosen.borrow_mut().push(format!("pool {pool}"));
+        Ok(())
+    }
+    fn origin_set_host(&self, address: &str) -> Answer<()> {
+        self.check(Call::OriginSetHost)?;
+        self.chosen.borrow_mut().push(format!("host {address}"));
+        Ok(())
+    }
+    fn origin_exclude(&self, address: &str) -> Answer<()> {
+        self.check(Call::OriginExclude)?;
+        self.chosen.borrow_mut().push(format!("not {address}"));
+        Ok(())
+    }
+    fn origin_picked(&self) -> Answer<Option<Picked>> {
+        self.check(Call::OriginGet)?;
+        Ok(self.picked.borrow().clone())
+    }
+    fn origin_stats(&self, pool: Option<&str>) -> Answer<Vec<OriginStats>> {
+        self.check(Call::OriginStats)?;
+        self.chosen.borrow_mut().push(format!("stats {pool:?}"));
+        Ok(self.origins.borrow().clone())
+    }
     fn property(&self, path: &[&str]) -> Answer<Value> {
         self.check(Call::PropertyGet)?;
         assert!(!self.panic_on_property.get(), "the host has a bug");
@@ -332,6 +363,7 @@ impl Run {
             }
             Event::Log => self.host.phase.set(Phase::Log),
             Event::Tick => self.host.phase.set(Phase::Background),
+            Event::OriginSelect { .. } => self.host.phase.set(Phase::Origin),
             _ => {}
         }
         self.instance.call(context, event)

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use abi::{Answer, Refusal, Status, Value};
 use wasmtime::Linker;
 
-use super::Guest;
+use super::{Guest, origin};
 use crate::memory::{self, Outcome};
 use crate::state::State;
 
@@ -21,7 +21,13 @@ use crate::state::State;
 pub type Call = fn(&State, &mut Reader<'_>) -> Answer<Writer>;
 
 /// By the import's name. A new call joins here, and its row in `abi::hostcall`.
-pub const CALLS: &[(&str, Call)] = &[];
+pub const CALLS: &[(&str, Call)] = &[
+    ("forebay_origin_set_pool", origin::set_pool),
+    ("forebay_origin_set_host", origin::set_host),
+    ("forebay_origin_exclude", origin::exclude),
+    ("forebay_origin_get", origin::get),
+    ("forebay_origin_stats", origin::stats),
+];
 
 pub fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     for &(name, call) in CALLS {

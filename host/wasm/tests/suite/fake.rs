@@ -13,7 +13,7 @@ use std::time::Duration;
 use abi::hostcall::{Call, Capabilities, HeaderOp};
 use abi::{
     Answer, CalloutRequest, ContextId, Fault, Host, Instance, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId,
-    MetricKind, Phase, Plugin, Refusal, Settings, Side, Status, Token, Value,
+    MetricKind, OriginStats, Phase, Picked, Plugin, Refusal, Settings, Side, Status, Token, Value,
 };
 use bytes::Bytes;
 
@@ -33,6 +33,10 @@ pub struct Fake {
     pub callouts: RefCell<Vec<(String, CalloutRequest)>>,
     pub sleeps: RefCell<Vec<Duration>>,
     pub tick: Cell<Option<Duration>>,
+    /// What was asked of origins.
+    pub chosen: RefCell<Vec<String>>,
+    pub picked: RefCell<Option<Picked>>,
+    pub origins: RefCell<Vec<OriginStats>>,
     pub properties: RefCell<BTreeMap<String, Value>>,
     pub dict: RefCell<Dict>,
     pub metrics: RefCell<Vec<(MetricKind, String, i64)>>,
@@ -69,6 +73,9 @@ impl Fake {
             callouts: RefCell::default(),
             sleeps: RefCell::default(),
             tick: Cell::new(None),
+            chosen: RefCell::default(),
+            picked: RefCell::default(),
+            origins: RefCell::default(),
             properties: RefCell::default(),
             dict: RefCell::default(),
             metrics: RefCell::default(),
@@ -203,6 +210,35 @@ impl Host for Fake {
         self.check(Call::SetTick)?;
         self.tick.set(Some(period));
         Ok(())
+    }
+
+    fn origin_set_pool(&self, pool: &str) -> Answer<()> {
+        self.check(Call::OriginSetPool)?;
+        self.chosen.borrow_mut().push(format!("pool {pool}"));
+        Ok(())
+    }
+
+    fn origin_set_host(&self, address: &str) -> Answer<()> {
+        self.check(Call::OriginSetHost)?;
+        self.chosen.borrow_mut().push(format!("host {address}"));
+        Ok(())
+    }
+
+    fn origin_exclude(&self, address: &str) -> Answer<()> {
+        self.check(Call::OriginExclude)?;
+        self.chosen.borrow_mut().push(format!("not {address}"));
+        Ok(())
+    }
+
+    fn origin_picked(&self) -> Answer<Option<Picked>> {
+        self.check(Call::OriginGet)?;
+        Ok(self.picked.borrow().clone())
+    }
+
+    fn origin_stats(&self, pool: Option<&str>) -> Answer<Vec<OriginStats>> {
+        self.check(Call::OriginStats)?;
+        self.chosen.borrow_mut().push(format!("stats {pool:?}"));
+        Ok(self.origins.borrow().clone())
     }
 
     fn property(&self, path: &[&str]) -> Answer<Value> {

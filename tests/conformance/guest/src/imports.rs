@@ -109,3 +109,68 @@ pub extern "C" fn forebay_on_timer(_context: u32, _token: u32) {
         proxy_continue_stream(0);
     }
 }
+
+/// A call of Forebay's own, packed.
+pub type Packed = unsafe extern "C" fn(*const u8, usize, *mut *mut u8, *mut usize) -> i32;
+
+#[link(wasm_import_module = "env")]
+extern "C" {
+    pub fn forebay_origin_set_pool(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
+    pub fn forebay_origin_set_host(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
+    pub fn forebay_origin_exclude(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
+    pub fn forebay_origin_get(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
+    pub fn forebay_origin_stats(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
+}
+
+/// The code, and the results.
+pub fn packed(call: Packed, arguments: &[u8]) -> (i32, Vec<u8>) {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: the host reads bytes of ours and writes the address and length of a block that our
+    // allocator made.
+    unsafe {
+        let code = call(arguments.as_ptr(), arguments.len(), &mut data, &mut size);
+        let results = if code == 0 && !data.is_null() { Vec::from_raw_parts(data, size, size) } else { Vec::new() };
+        (code, results)
+    }
+}
+
+/// A text as an argument: its length, then its bytes.
+pub fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+}
+
+/// Reads results; what ends too early is zeros.
+pub struct Unpacked<'a>(pub &'a [u8]);
+
+impl Unpacked<'_> {
+    fn number<const N: usize>(&mut self) -> [u8; N] {
+        let mut number = [0; N];
+        let (taken, rest) = self.0.split_at(N.min(self.0.len()));
+        number[..taken.len()].copy_from_slice(taken);
+        self.0 = rest;
+        number
+    }
+
+    pub fn u8(&mut self) -> u8 {
+        self.number::<1>()[0]
+    }
+
+    pub fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.number())
+    }
+
+    pub fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.number())
+    }
+
+    pub fn f64(&mut self) -> f64 {
+        f64::from_le_bytes(self.number())
+    }
+
+    pub fn text(&mut self) -> String {
+        let len = (self.u32() as usize).min(self.0.len());
+        let (text, rest) = self.0.split_at(len);
+        self.0 = rest;
+        String::from_utf8_lossy(text).into_owned()
+    }
+}

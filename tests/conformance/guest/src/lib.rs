@@ -3,11 +3,13 @@
 //!
 //! - `cases`: one behaviour for each hostcall, through the proxy-wasm SDK
 //! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
+//! - `origin`: which origin gets the request
 //! - `faults`: what a plugin must not do
 
 mod cases;
 mod faults;
 mod imports;
+mod origin;
 mod probe;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -36,6 +38,7 @@ impl RootContext for Root {
         let config = self.get_plugin_configuration().unwrap_or_default();
         let config = String::from_utf8(config).unwrap_or_default();
         self.words = config.split_whitespace().map(str::to_owned).collect();
+        origin::configure(&self.words);
         match (self.word(0), self.word(1)) {
             ("probe", "start") => probe::run("start", &["respond", "close"]),
             ("probe", "background") => {
@@ -62,6 +65,7 @@ impl RootContext for Root {
         let (case, argument) = (self.word(0).to_owned(), self.word(1).to_owned());
         Some(match case.as_str() {
             "probe" => Box::new(probe::Probe { phase: argument, only: self.word(2).to_owned() }),
+            "origin" => Box::new(origin::Steered),
             "fault" => Box::new(faults::Fault { how: argument }),
             _ => Box::new(cases::Case::new(case, argument)),
         })

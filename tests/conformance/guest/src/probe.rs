@@ -19,7 +19,7 @@ pub struct Probe {
 const MAPS: [(&str, u32); 4] =
     [("request.headers", 0), ("request.trailers", 1), ("response.headers", 2), ("response.trailers", 3)];
 const OPERATIONS: [&str; 6] = ["get", "get_all", "pairs", "set", "add", "remove"];
-const OTHERS: [&str; 21] = [
+const OTHERS: [&str; 26] = [
     "request.body",
     "request.chunk",
     "request.set_body",
@@ -27,6 +27,11 @@ const OTHERS: [&str; 21] = [
     "response.chunk",
     "response.set_body",
     "http.call",
+    "origin.set_pool",
+    "origin.set_host",
+    "origin.exclude",
+    "origin.get",
+    "origin.stats",
     "property.get",
     "ctx.get",
     "ctx.set",
@@ -139,7 +144,7 @@ fn other(call: &str) -> i32 {
                 let name = text("now");
                 forebay_abi_has(name.0, name.1, &mut number)
             }
-            _ => -1,
+            call => crate::origin::call(call).unwrap_or(-1),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::error::near_miss;
 
 form! {
     /// What a plugin may reach: see `capabilities`.
-    Capability(String), "http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, callout:<pool>, dict:<name>", {},
+    Capability(String), "http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, origin.select, callout:<pool>, dict:<name>, origin:<pool>", {},
     |text| {
         let named = text.split_once(':').filter(|(_, name)| !name.is_empty());
         let known = match named {
@@ -27,7 +27,16 @@ form! {
 }
 
 /// As `abi` spells them, which this crate may not import; the edge's tests hold them together.
-pub const PLAIN_CAPABILITIES: [&str; 8] =
-    ["http.read", "http.write", "http.respond", "body.read", "body.write", "property.read", "metric", "timer"];
+pub const PLAIN_CAPABILITIES: [&str; 9] = [
+    "http.read",
+    "http.write",
+    "http.respond",
+    "body.read",
+    "body.write",
+    "property.read",
+    "metric",
+    "timer",
+    "origin.select",
+];
 /// These take a name after a colon: `callout:shop`.
-pub const NAMED_CAPABILITIES: [&str; 2] = ["callout", "dict"];
+pub const NAMED_CAPABILITIES: [&str; 3] = ["callout", "dict", "origin"];
