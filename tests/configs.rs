@@ -6,8 +6,8 @@ use harness::binary::root;
 use harness::process::{Output, run};
 use harness::{Certificate, Folder, Port, Process};
 
-/// A copy of `edge-configs` with `plugins` beside it and the certificates that the files name:
-/// those are the operator's to make, and nothing of them is in the repository.
+/// A copy of `edge-configs` with `plugins` beside it and the certificates and secrets that the files
+/// name: those are the operator's to make, and nothing of them is in the repository.
 fn shipped(folder: &Folder) -> Vec<PathBuf> {
     let configs = folder.path().join("edge-configs");
     copy(&root().join("edge-configs"), &configs);
@@ -16,6 +16,8 @@ fn shipped(folder: &Folder) -> Vec<PathBuf> {
         std::fs::create_dir_all(configs.join(tls)).expect("a folder can be made");
         Certificate::write(&configs.join(tls));
     }
+    std::fs::create_dir_all(configs.join("secrets")).expect("a folder can be made");
+    std::fs::write(configs.join("secrets/billing-key"), "a value that nothing shows\n").expect("a file can be made");
     let mut files = Vec::new();
     for folder in [configs.clone(), configs.join("examples")] {
         let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));

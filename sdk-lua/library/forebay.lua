@@ -25,7 +25,7 @@
 ---@field method? string GET if left out
 ---@field path? string "/" if left out
 ---@field authority? string the target's name if left out
----@field headers? table<string, string|number|(string|number)[]>
+---@field headers? table<string, string|number|ForebaySecret|(string|number|ForebaySecret)[]>
 ---@field body? string
 
 ---@class forebay
@@ -361,37 +361,63 @@ local ForebayHistogram = {}
 function ForebayHistogram:record(n) end
 
 ---@param name string
+---@param labels? table<string, string|number|boolean> each set of values is a series
 ---@return ForebayCounter? counter
 ---@return ForebayError? why
-function forebay.metric.counter(name) end
+function forebay.metric.counter(name, labels) end
 
 ---@param name string
+---@param labels? table<string, string|number|boolean> each set of values is a series
 ---@return ForebayGauge? gauge
 ---@return ForebayError? why
-function forebay.metric.gauge(name) end
+function forebay.metric.gauge(name, labels) end
 
 ---@param name string
+---@param labels? table<string, string|number|boolean> each set of values is a series
 ---@return ForebayHistogram? histogram
 ---@return ForebayError? why
-function forebay.metric.histogram(name) end
+function forebay.metric.histogram(name, labels) end
+
+---A value that can be used and not read: in the headers of `http.call`, alone or behind a text.
+---@class ForebaySecret
+---@operator concat(string): ForebaySecret
+local ForebaySecret = {}
+
+---The HMAC of `data` keyed by the secret, as bytes.
+---@param algorithm '"sha256"'|'"sha384"'|'"sha512"'
+---@param data string
+---@return string? digest
+---@return ForebayError? why
+function ForebaySecret:hmac(algorithm, data) end
+
+---@param name string granted as `secret:<name>`
+---@return ForebaySecret? secret
+---@return ForebayError? why
+function forebay.secret(name) end
 
 ---@param message any
-function forebay.log.trace(message) end
+---@param fields? table<string, string|number|boolean> up to 16
+function forebay.log.trace(message, fields) end
 
 ---@param message any
-function forebay.log.debug(message) end
+---@param fields? table<string, string|number|boolean> up to 16
+function forebay.log.debug(message, fields) end
 
 ---@param message any
-function forebay.log.info(message) end
+---@param fields? table<string, string|number|boolean> up to 16
+function forebay.log.info(message, fields) end
 
 ---@param message any
-function forebay.log.warn(message) end
+---@param fields? table<string, string|number|boolean> up to 16
+function forebay.log.warn(message, fields) end
 
 ---@param message any
-function forebay.log.error(message) end
+---@param fields? table<string, string|number|boolean> up to 16
+function forebay.log.error(message, fields) end
 
 ---@param message any
-function forebay.log.critical(message) end
+---@param fields? table<string, string|number|boolean> up to 16
+function forebay.log.critical(message, fields) end
 
 ---Seconds since 1970.
 ---@return number seconds

@@ -1,9 +1,11 @@
 //! What a plugin of Forebay in Rust needs beyond the `proxy-wasm` crate.
 //!
 //! - [`config`]: the configuration as a type of your own;
+//! - [`log`]: lines with fields; [`metric`]: metrics with labels;
 //! - [`meta`]: which host this is, and which hostcalls it has;
 //! - [`origin`]: which origin gets the request;
 //! - [`packed`]: the wire of Forebay's own calls, for those that have no function here;
+//! - [`secret`]: values that can be used and not read;
 //! - [`time`]: a pause that does not stop the worker.
 //!
 //! Everything of Forebay's own is reached by `proxy_call_foreign_function`: a module that uses
@@ -11,9 +13,12 @@
 //! there by [`meta::version`] that it is not on Forebay.
 
 pub mod config;
+pub mod log;
 pub mod meta;
 pub mod origin;
+pub mod metric;
 pub mod packed;
+pub mod secret;
 pub mod time;
 
 pub use proxy_wasm;

@@ -32,6 +32,8 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("metric.gauge", "metric.rs", "forebay.metric.gauge("),
     ("metric.histogram", "metric.rs", "forebay.metric.histogram("),
     ("log", "log.rs", "forebay.log.info("),
+    ("secret", "secret.rs", "forebay.secret("),
+    ("secret.hmac", "secret.rs", ":hmac("),
     ("now", "time.rs", "forebay.now("),
     ("sleep", "time.rs", "forebay.sleep("),
     ("timer.every", "time.rs", "forebay.timer.every("),

@@ -17,7 +17,27 @@ end
 return plugin
 "#;
 
+const FIELDS: &str = r#"
+local plugin = {}
+function plugin.on_request_headers()
+  forebay.log.info("case log: who it was", { user = 'ann "the" one', items = 3, paid = true })
+end
+return plugin
+"#;
+
 on_both_engines! {
+    fn fields_stand_in_the_line_as_what_they_are(engine) {
+        let origin = Origin::saying("ok");
+        let edge = edge(engine, plugin("log_fields", FIELDS), &origin);
+        assert_eq!(edge.get("/a").status, 200);
+        let line = edge.process.wait_for_log(&["case log: who it was"]);
+        let line: serde_json::Value = serde_json::from_str(&line).expect("a line is JSON");
+        assert_eq!(line["fields"], serde_json::json!({ "user": "ann \"the\" one", "items": 3, "paid": true }));
+        assert_eq!((line["plugin"].as_str(), line["level"].as_str()), (Some("log_fields"), Some("INFO")));
+        assert!(line["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{line}");
+        assert!(line["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
+    }
+
     fn lines_come_with_their_level_and_the_plugins_name(engine) {
         let origin = Origin::serve(|exchange| exchange.respond(207, &[], b"ok"));
         let edge = edge(engine, plugin("log", LOG), &origin);

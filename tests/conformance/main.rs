@@ -3,7 +3,7 @@
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
 //! - [`headers`], [`body`], [`exchange`], [`callout`], [`context`], [`dict`], [`metric`],
-//!   [`origin`], [`log`], [`time`], [`meta`]: what each hostcall does
+//!   [`origin`], [`log`], [`secret`], [`time`], [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange
@@ -24,4 +24,5 @@ mod metric;
 mod origin;
 mod pair;
 mod phases;
+mod secret;
 mod time;

@@ -22,6 +22,11 @@ pub struct Plugin {
     pub keys: String,
 }
 
+/// The value of the secret `billing`, which every region of [`setup`] has.
+pub const SECRET: &str = "s3cr3t-of-billing";
+/// The file that it is read from.
+pub const SECRET_FILE: &str = "billing.key";
+
 /// Writes one test body for both engines: `mod lua` and `mod wasm` hold a test each.
 macro_rules! on_both_engines {
     ($(fn $name:ident($engine:ident) $body:block)*) => {
@@ -72,7 +77,7 @@ pub fn setup(plugins: &[(Engine, Plugin)], shop: SocketAddr, side: Option<Socket
     let entries: String = plugins.iter().map(|(engine, plugin)| plugin.entry(*engine)).collect();
     let names: Vec<_> = plugins.iter().map(|(_, plugin)| plugin.name).collect();
     let mut region = format!(
-        "plugins:\n{entries}routes:\n  - name: all\n    plugins: [{}]\n    pool: shop\npools:\n  - name: shop\n    \
+        "secrets:\n  - {{name: billing, file: {SECRET_FILE}}}\nplugins:\n{entries}routes:\n  - name: all\n    plugins: [{}]\n    pool: shop\npools:\n  - name: shop\n    \
          origins: {}\n",
         names.join(", "),
         list(&[shop])
@@ -80,7 +85,7 @@ pub fn setup(plugins: &[(Engine, Plugin)], shop: SocketAddr, side: Option<Socket
     if let Some(side) = side {
         region.push_str(&format!("  - name: side\n    origins: {}\n", list(&[side])));
     }
-    let mut setup = Setup::new(region);
+    let mut setup = Setup::new(region).file(SECRET_FILE, format!("{SECRET}\n"));
     for (engine, plugin) in plugins {
         if *engine == Engine::Lua {
             setup = setup.file(&format!("{}.lua", plugin.name), &plugin.lua);

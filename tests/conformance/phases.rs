@@ -43,6 +43,12 @@ local others = {
   ["metric.gauge"] = function() return forebay.metric.gauge("probe_level") end,
   ["metric.histogram"] = function() return forebay.metric.histogram("probe_bytes") end,
   ["log"] = function() return forebay.log.info("probe says so") end,
+  ["secret"] = function() return forebay.secret("billing") end,
+  ["secret.hmac"] = function()
+    local secret, why = forebay.secret("billing")
+    if not secret then return nil, why end
+    return secret:hmac("sha256", "data")
+  end,
   ["now"] = function() return forebay.now() end,
   ["timer.every"] = function() return forebay.timer.every(0.05) end,
   ["abi.version"] = function() return forebay.abi.version() end,
@@ -99,7 +105,7 @@ return plugin
 
 pub fn probe(words: &str) -> Plugin {
     plugin("probe", PROBE).words(&format!("probe {words}")).keys(
-        "    capabilities: [\"callout:side\", \"dict:probes\", origin.select]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
+        "    capabilities: [\"callout:side\", \"dict:probes\", \"secret:billing\", origin.select]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
     )
 }
 

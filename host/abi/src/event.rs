@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::status::Answer;
+use crate::status::{Answer, Refusal, Status};
 
 /// One context of an instance. The plugin context is [`ContextId::PLUGIN`]; contexts of
 /// exchanges count from 2 (proxy-wasm's root context is 1 on the wire).
@@ -225,6 +225,42 @@ pub enum MetricKind {
     Counter,
     Gauge,
     Histogram,
+}
+
+/// What a field of a log line or of a span holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Field {
+    Text(String),
+    Number(f64),
+    Bool(bool),
+}
+
+/// A hash that a secret can key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl Algorithm {
+    pub const ALL: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Sha256 => "sha256",
+            Algorithm::Sha384 => "sha384",
+            Algorithm::Sha512 => "sha512",
+        }
+    }
+
+    /// [`Status::BadArgument`](crate::Status::BadArgument) names those that there are.
+    pub fn from_name(name: &str) -> Answer<Algorithm> {
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name).ok_or_else(|| {
+            let known = Algorithm::ALL.map(Algorithm::name).join(", ");
+            Refusal::new(Status::BadArgument, format!("secret.hmac: no algorithm {name:?} (allowed: {known})"))
+        })
+    }
 }
 
 /// proxy-wasm's levels, in its numbers.

@@ -93,6 +93,7 @@ impl Need {
             Need::Named(Named::Callout) => "callout:<target>",
             Need::Named(Named::Dict) => "dict:<name>",
             Need::Named(Named::Origin) => "origin:<pool>",
+            Need::Named(Named::Secret) => "secret:<name>",
         }
     }
 }
@@ -154,10 +155,11 @@ pub enum Named {
     Dict,
     /// Another pool than the route's, to send requests to or to look at.
     Origin,
+    Secret,
 }
 
 impl Named {
-    pub const ALL: [Named; 3] = [Named::Callout, Named::Dict, Named::Origin];
+    pub const ALL: [Named; 4] = [Named::Callout, Named::Dict, Named::Origin, Named::Secret];
 
     /// The part before the colon.
     pub fn prefix(self) -> &'static str {
@@ -165,6 +167,7 @@ impl Named {
             Named::Callout => "callout",
             Named::Dict => "dict",
             Named::Origin => "origin",
+            Named::Secret => "secret",
         }
     }
 }
@@ -229,6 +232,11 @@ impl Capabilities {
 
     pub fn names(&self, named: Named, name: &str) -> bool {
         self.named.iter().any(|(n, granted)| *n == named && granted == name)
+    }
+
+    /// Every name that was granted of this kind.
+    pub fn granted(&self, named: Named) -> impl Iterator<Item = &str> {
+        self.named.iter().filter(move |(n, _)| *n == named).map(|(_, name)| name.as_str())
     }
 }
 
@@ -319,12 +327,22 @@ table! {
     MetricGauge "metric.gauge" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
     MetricHistogram "metric.histogram" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
     Log "log" "proxy_log" Phases::ANY, Need::Nothing;
+    Secret "secret" "forebay_secret_mark" Phases::ANY, Need::Named(Named::Secret);
+    SecretHmac "secret.hmac" "forebay_secret_hmac" Phases::ANY, Need::Named(Named::Secret);
     Now "now" "proxy_get_current_time_nanoseconds" Phases::ANY, Need::Nothing;
     Sleep "sleep" "forebay_time_sleep" WAITING, Need::Plain(Plain::Timer);
     SetTick "timer.every" "proxy_set_tick_period_milliseconds"
         Phases::of(&[Phase::Start, Phase::Background]), Need::Plain(Plain::Timer);
     AbiVersion "abi.version" "forebay_abi_version" Phases::ANY, Need::Nothing;
     AbiHas "abi.has" "forebay_abi_has" Phases::ANY, Need::Nothing;
+}
+
+/// Imports in Wasm that serve a row with more arguments than the one that it names.
+pub const MORE_IMPORTS: [&str; 2] = ["forebay_log", "forebay_metric_define"];
+
+/// Whether there is a hostcall of this name: the function's in Lua or the import's in Wasm.
+pub fn has(name: &str) -> bool {
+    TABLE.iter().any(|row| row.lua == name || row.wasm == name) || MORE_IMPORTS.contains(&name)
 }
 
 impl Call {

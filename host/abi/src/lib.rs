@@ -25,19 +25,23 @@ pub mod status;
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 pub use event::{
-    Action, Callbacks, CalloutError, CalloutRequest, CalloutResponse, ContextId, Event, LocalAnswer, LogLevel, Map,
-    MetricId, MetricKind, Side, Token, Value,
+    Action, Algorithm, Callbacks, CalloutError, CalloutRequest, CalloutResponse, ContextId, Event, Field, LocalAnswer,
+    LogLevel, Map, MetricId, MetricKind, Side, Token, Value,
 };
 pub use fault::{Fault, LoadError, Verdict};
 pub use hostcall::{Call, Capabilities, Phase};
 pub use origin::{OriginStats, Picked};
 pub use settings::{Limits, Settings};
 pub use status::{Answer, Refusal, Status};
+
+/// Fields of one line of the log, or of one span.
+pub const MAX_FIELDS: usize = 16;
 
 /// Loaded code: checked, compiled, shared by all workers.
 pub trait Plugin: Send + Sync {
@@ -136,15 +140,27 @@ pub trait Host {
     /// ([`Status::CasMismatch`] if not). `None` as value deletes.
     fn dict_set(&self, dict: &str, key: &[u8], value: Option<&[u8]>, version: Option<u32>) -> Answer<()>;
 
-    fn define_metric(&self, kind: MetricKind, name: &str) -> Answer<MetricId>;
+    /// What stands for a secret in the header values of a callout, alone or behind other text: a
+    /// text that only this plugin's own callouts give a meaning. The secret itself is never given.
+    fn secret(&self, name: &str) -> Answer<Arc<str>>;
+    /// The HMAC of `data`, keyed by a secret.
+    fn secret_hmac(&self, name: &str, algorithm: Algorithm, data: &[u8]) -> Answer<Vec<u8>>;
+
+    /// The series of a metric with these labels (name, value); each set of values is one of the
+    /// metrics that the limit counts.
+    fn define_metric(&self, kind: MetricKind, name: &str, labels: &[(&str, &str)]) -> Answer<MetricId>;
     /// Adds to a counter (never below zero) or a gauge.
     fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()>;
     /// Sets a gauge, or adds a sample to a histogram.
     fn record_metric(&self, metric: MetricId, value: u64) -> Answer<()>;
     fn metric(&self, metric: MetricId) -> Answer<u64>;
 
-    /// Rate-limited per plugin; what was dropped is counted.
-    fn log(&self, level: LogLevel, message: &str);
+    /// Rate-limited per plugin; what was dropped is counted. Fields past [`MAX_FIELDS`], and what
+    /// of a text is past its bound, are cut off.
+    fn log_fields(&self, level: LogLevel, message: &str, fields: &[(&str, Field)]);
+    fn log(&self, level: LogLevel, message: &str) {
+        self.log_fields(level, message, &[]);
+    }
     /// The lowest level that is kept: an engine need not format what is under it.
     fn log_level(&self) -> LogLevel;
     /// Time since the Unix epoch.

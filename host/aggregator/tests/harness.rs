@@ -111,6 +111,7 @@ impl Setup {
                 stale_after: Duration::from_secs(5),
             }),
             log: Log { format: LogFormat::Json, filter: "info".into(), access: false },
+            secrets: Default::default(),
             plugins: BTreeMap::new(),
             routes: Vec::new(),
             pools: [("shop".to_string(), Arc::new(pool)), ("still".to_string(), Arc::new(still))].into(),

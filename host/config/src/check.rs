@@ -3,7 +3,7 @@
 //!
 //! - [`names`]: what is unique, and what resolves.
 //! - [`files`]: paths, plugin folders, PEM.
-//! - `edge`, `plugin`, `route`, `pool`: the sections.
+//! - `edge`, `plugin`, `secret`, `route`, `pool`: the sections.
 
 mod edge;
 mod files;
@@ -11,6 +11,7 @@ mod names;
 mod plugin;
 mod pool;
 mod route;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,6 +35,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     }
     let pool_names = Names::collect("pool", &raw.pools, |pool| pool.name.as_ref(), errors);
     let plugin_names = Names::collect("plugin", &raw.plugins, |plugin| plugin.name.as_ref(), errors);
+    let secret_names = Names::collect("secret", &raw.secrets, |secret| secret.name.as_ref(), errors);
     Names::collect("route", &raw.routes, |route| route.name.as_ref(), errors);
 
     edge::refuse_unheard_pools(raw, errors);
@@ -41,8 +43,10 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     let aggregator = raw.aggregator.as_ref().map(|aggregator| edge::aggregator(aggregator, &folder, errors));
     edge::refuse_shared_addresses(raw, errors);
     let pools: Vec<_> = raw.pools.iter().map(|pool| pool::pool(pool, &folder, errors)).collect();
-    let plugins: Vec<_> =
-        raw.plugins.iter().map(|plugin| plugin::plugin(plugin, &pool_names, &folder, errors)).collect();
+    let secrets: Vec<_> =
+        raw.secrets.iter().map(|secret| secret::secret(secret, &pool_names, &folder, errors)).collect();
+    let reach = plugin::Reach { pools: &pool_names, secrets: &secret_names };
+    let plugins: Vec<_> = raw.plugins.iter().map(|plugin| plugin::plugin(plugin, &reach, &folder, errors)).collect();
     let plugins: BTreeMap<_, _> = plugins.into_iter().flatten().map(|p| (p.name.clone(), Arc::new(p))).collect();
     let routes: Vec<_> =
         raw.routes.iter().map(|route| route::route(route, &plugin_names, &plugins, &pool_names, errors)).collect();
@@ -53,6 +57,10 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
         edge: transpose(edge)?,
         aggregator: transpose(aggregator)?,
         log: Log { format: raw.log.format.value, filter: raw.log.filter.0.clone(), access: raw.log.access.value },
+        secrets: secrets
+            .into_iter()
+            .map(|secret| secret.map(|s| (s.name.clone(), Arc::new(s))))
+            .collect::<Option<_>>()?,
         plugins,
         routes: routes.into_iter().map(|route| route.map(Arc::new)).collect::<Option<_>>()?,
         pools: pools.into_iter().map(|pool| pool.map(|p| (p.name.clone(), Arc::new(p)))).collect::<Option<_>>()?,

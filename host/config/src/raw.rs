@@ -3,19 +3,21 @@
 //!
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
-//! - [`edge`], [`plugin`], [`route`], [`pool`]: the sections.
+//! - [`edge`], [`plugin`], [`secret`], [`route`], [`pool`]: the sections.
 
 pub mod edge;
 pub mod form;
 pub mod plugin;
 pub mod pool;
 pub mod route;
+pub mod secret;
 pub mod value;
 
 use self::edge::{Aggregator, Edge, Log};
 use self::plugin::Plugin;
 use self::pool::Pool;
 use self::route::Route;
+use self::secret::Secret;
 use self::value::keys;
 
 keys! {
@@ -27,6 +29,8 @@ keys! {
         optional aggregator: Aggregator,
         /// What is logged, and how.
         section log: Log,
+        /// Values that plugins may use and never read.
+        list secrets: Secret,
         /// Code that routes name.
         list plugins: Plugin,
         /// Where requests go: the most specific path wins, then the first in the file.

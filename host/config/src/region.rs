@@ -10,6 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod secret;
+
+pub use secret::{Secret, SecretSource, SecretValue};
+
 /// A whole file.
 #[derive(Clone, Debug)]
 pub struct Region {
@@ -18,6 +22,8 @@ pub struct Region {
     /// Present if this process runs the aggregator.
     pub aggregator: Option<Aggregator>,
     pub log: Log,
+    /// By name.
+    pub secrets: BTreeMap<String, Arc<Secret>>,
     /// By name.
     pub plugins: BTreeMap<String, Arc<Plugin>>,
     /// In the order of the file: the first that matches, of the most specific path, wins.

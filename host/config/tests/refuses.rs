@@ -505,13 +505,62 @@ fn a_stale_report_is_older_than_a_tick() {
 }
 
 #[test]
+fn a_secret_has_one_source_that_is_there_and_no_error_shows_it() {
+    let folder = Folder::new("secrets");
+    folder.write("empty", "\n");
+    folder.write("key", "s3cr3t");
+    let text = format!(
+        "{RIGHT}secrets:\n  - {{name: a}}\n  - {{name: b, file: key, env: HOME}}\n  - {{name: c, file: kez}}\n  \
+         - {{name: d, file: empty}}\n  - {{name: e, env: FOREBAY_NOT_SET}}\n  - {{name: f, file: key, targets: [shpo]}}\n  \
+         - {{name: f, file: key}}\n"
+    );
+    let errors = errors_in(&text, folder.path());
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    assert_eq!(
+        errors,
+        [
+            "region.yaml:5: secrets[0]: none of \"file\", \"env\" is given; needed: one of them".to_owned(),
+            "region.yaml:6: secrets[1].env: \"env\" stands beside \"file\"; allowed: one of \"file\", \"env\"".to_owned(),
+            format!(
+                "region.yaml:7: secrets[2].file: cannot read {}: there is no such file; did you mean \"key\"?",
+                path("kez")
+            ),
+            "region.yaml:8: secrets[3].file: a value of 0 bytes; allowed: 1 to 65536 bytes".to_owned(),
+            "region.yaml:9: secrets[4].env: there is no environment variable \"FOREBAY_NOT_SET\"; needed: one that is set"
+                .to_owned(),
+            "region.yaml:10: secrets[5].targets[0]: no pool \"shpo\"; pools are: shop, api; did you mean \"shop\"?"
+                .to_owned(),
+            "region.yaml:11: secrets[6].name: a second secret \"f\"; the first is on line 10; allowed: each name once"
+                .to_owned(),
+        ]
+    );
+    assert!(!errors.concat().contains("s3cr3t"));
+}
+
+#[test]
+fn a_secret_that_is_granted_is_one_of_the_file() {
+    let folder = Folder::like_the_repository("granted-secrets");
+    folder.write("key", "s3cr3t");
+    let text = format!(
+        "{RIGHT}secrets: [{{name: billing, file: key}}]\nplugins:\n  - name: a\n    lua: plugins/lua/request-stamp\n    \
+         capabilities: ['secret:biling', 'secret:billing']\n"
+    );
+    assert_eq!(
+        errors_in(&text, folder.path()),
+        [
+            "region.yaml:8: plugins[0].capabilities[0]: no secret \"biling\"; secrets are: billing; did you mean \"billing\"?"
+        ]
+    );
+}
+
+#[test]
 fn capabilities_are_those_of_the_abi() {
     let folder = Folder::like_the_repository("capabilities");
     let text = format!(
         "{RIGHT}plugins:\n  - name: a\n    lua: plugins/lua/request-stamp\n    capabilities: [http.red, 'callout:shpo', 'dct:x', dict, 'callout:api']\n"
     );
     let allowed = "allowed: http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, \
-                   origin.select, callout:<pool>, dict:<name>, origin:<pool>";
+                   origin.select, callout:<pool>, dict:<name>, origin:<pool>, secret:<name>";
     assert_eq!(
         errors_in(&text, folder.path()),
         [

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 
 use crate::body::Body;
 use crate::origin;
+use crate::secret::Secrets;
 use crate::worker::Worker;
 
 /// Where the plugin gives no timeout.
@@ -33,6 +34,7 @@ pub fn start(
     target: &str,
     callout: CalloutRequest,
     most: usize,
+    secrets: &Secrets,
 ) -> Answer<impl Future<Output = Ended> + use<>> {
     let snapshot = worker.snapshot();
     if !snapshot.region.pools.contains_key(target) {
@@ -41,7 +43,7 @@ pub fn start(
         return Err(Refusal::new(Status::BadArgument, text));
     }
     let limit = callout.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let request = request(target, callout)?;
+    let request = request(target, callout, secrets)?;
     let (worker, target) = (worker.clone(), target.to_owned());
     Ok(async move {
         let exchange = async {
@@ -54,7 +56,7 @@ pub fn start(
     })
 }
 
-fn request(target: &str, callout: CalloutRequest) -> Answer<Request<Body>> {
+fn request(target: &str, callout: CalloutRequest, secrets: &Secrets) -> Answer<Request<Body>> {
     let bad = |text: String| Refusal::new(Status::BadArgument, text);
     if !callout.trailers.is_empty() {
         // Better refused than left out without a word.
@@ -69,8 +71,11 @@ fn request(target: &str, callout: CalloutRequest) -> Answer<Request<Body>> {
     for (name, value) in &callout.headers {
         let name = HeaderName::from_bytes(name)
             .map_err(|_| bad(format!("http.call: no header name \"{}\"", name.escape_ascii())))?;
-        let value = HeaderValue::from_bytes(value)
-            .map_err(|_| bad(format!("http.call: no value for {name}: \"{}\"", value.escape_ascii())))?;
+        let value = match secrets.reveal(target, value)? {
+            Some(value) => value,
+            None => HeaderValue::from_bytes(value)
+                .map_err(|_| bad(format!("http.call: no value for {name}: \"{}\"", value.escape_ascii())))?,
+        };
         headers.append(name, value);
     }
     if !callout.authority.is_empty() || !headers.contains_key(HOST) {

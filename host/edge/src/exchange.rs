@@ -19,6 +19,7 @@ use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
 pub mod headers;
+pub mod line;
 pub mod metric;
 pub mod origin;
 pub mod property;

@@ -15,7 +15,7 @@
 //! - [`telemetry`]: one outcome per exchange
 //!
 //! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`plugins`] (loaded code), [`body`], [`callout`],
-//! [`dict`], [`membership`] and `report` (the aggregator), `admin`.
+//! [`dict`], [`secret`], [`membership`] and `report` (the aggregator), `admin`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
@@ -42,6 +42,7 @@ pub mod plugins;
 pub mod reject;
 pub mod report;
 pub mod route;
+pub mod secret;
 pub mod serve;
 pub mod snapshot;
 pub mod telemetry;

@@ -13,6 +13,7 @@ use config::{FaultPolicy, PluginCode, PluginLimits};
 
 use crate::exchange::Surroundings;
 use crate::instances::Running;
+use crate::secret::Secrets;
 
 /// One plugin with one configuration: routes that say the same thing share it, and so do its
 /// instances.
@@ -22,6 +23,7 @@ pub struct Bound {
     pub settings: Arc<Settings>,
     pub code: Arc<dyn abi::Plugin>,
     pub on_fault: FaultPolicy,
+    pub secrets: Secrets,
 }
 
 /// What a region's routes use, and what the admin address shows.
@@ -58,7 +60,7 @@ pub fn load(region: &config::Region, previous: Option<&Plugins>) -> Result<Plugi
         let mut chain = Vec::with_capacity(route.plugins.len());
         for plugin in &route.plugins {
             let Some(loaded) = plugins.loaded.get(&plugin.plugin.name) else { continue };
-            match bind(route, plugin, loaded, &plugins, previous, &surroundings) {
+            match bind(region, route, plugin, loaded, &plugins, previous, &surroundings) {
                 Ok(bound) => chain.push(bound),
                 Err(error) => errors.push(error),
             }
@@ -127,6 +129,7 @@ fn hash_modules(folder: &Path, hasher: &mut DefaultHasher, depth: usize) -> std:
 }
 
 fn bind(
+    region: &config::Region,
     route: &config::Route,
     used: &config::RoutePlugin,
     loaded: &Loaded,
@@ -137,13 +140,14 @@ fn bind(
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let settings = settings(used, loaded.version.clone())
         .map_err(|error| format!("route {:?}: plugin {:?}: {error}", route.name, used.plugin.name))?;
-    let same = |bound: &&Arc<Bound>| bound.is(&settings, used.on_fault, &loaded.plugin);
+    let secrets = Secrets::of(region, &settings.capabilities);
+    let same = |bound: &&Arc<Bound>| bound.is(&settings, used.on_fault, &loaded.plugin) && bound.secrets.same(&secrets);
     if let Some(bound) = plugins.bound().chain(previous.into_iter().flat_map(Plugins::bound)).find(same) {
         return Ok(bound.clone());
     }
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    let bound = Bound { id, settings: Arc::new(settings), code: loaded.plugin.clone(), on_fault: used.on_fault };
-    let bound = Arc::new(bound);
+    let (settings, code) = (Arc::new(settings), loaded.plugin.clone());
+    let bound = Arc::new(Bound { id, settings, code, on_fault: used.on_fault, secrets });
     Running::start(&bound, surroundings).map_err(|fault| {
         let trace = fault.trace.as_deref().map(|trace| format!("\n{trace}")).unwrap_or_default();
         format!("route {:?}: plugin {:?} does not start: {fault}{trace}", route.name, used.plugin.name)

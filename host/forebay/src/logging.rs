@@ -13,6 +13,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt};
 
+mod json;
 mod writer;
 
 use writer::Writer;
@@ -35,7 +36,10 @@ pub fn install(log: &Log, file: Option<&Path>) -> anyhow::Result<Logging> {
     let (filter, handle) = reload::Layer::new(parse(&log.filter)?);
     let registry = tracing_subscriber::registry().with(filter);
     match log.format {
-        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(writer)).try_init()?,
+        LogFormat::Json => {
+            let lines = fmt::layer().json().event_format(json::Lines::default());
+            registry.with(lines.with_writer(writer)).try_init()?;
+        }
         LogFormat::Pretty => registry.with(fmt::layer().with_ansi(colour).with_writer(writer)).try_init()?,
     }
     Ok(Logging { format: log.format, filter: handle, queue })

@@ -11,9 +11,11 @@ mod context;
 mod dict;
 mod exchange;
 mod headers;
+mod log;
 mod lua;
 mod metric;
 mod origin;
+mod secret;
 
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -103,6 +105,8 @@ pub fn register(state: State) {
         dict::FUNCTIONS,
         metric::FUNCTIONS,
         origin::FUNCTIONS,
+        log::FUNCTIONS,
+        secret::FUNCTIONS,
         lua::FUNCTIONS,
     ];
     for (name, function) in groups.into_iter().flatten().chain(kit::functions()) {

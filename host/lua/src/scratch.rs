@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{
-    Answer, Call, CalloutRequest, Capabilities, Host, Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind,
-    OriginStats, Phase, Picked, Refusal, Settings, Side, Token, Value,
+    Algorithm, Answer, Call, CalloutRequest, Capabilities, Field, Host, Limits, LocalAnswer, LogLevel, Map, MetricId,
+    MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Token, Value,
 };
 use bytes::Bytes;
 
@@ -108,7 +108,15 @@ impl Host for Scratch {
     fn dict_set(&self, _: &str, _: &[u8], _: Option<&[u8]>, _: Option<u32>) -> Answer<()> {
         self.check(Call::DictSet)
     }
-    fn define_metric(&self, _: MetricKind, _: &str) -> Answer<MetricId> {
+    /// A file may ask for its secrets before anybody has said which it is granted.
+    fn secret(&self, _: &str) -> Answer<Arc<str>> {
+        self.check(Call::Secret)?;
+        Ok(Arc::from(""))
+    }
+    fn secret_hmac(&self, _: &str, _: Algorithm, _: &[u8]) -> Answer<Vec<u8>> {
+        self.refuse(Call::SecretHmac)
+    }
+    fn define_metric(&self, _: MetricKind, _: &str, _: &[(&str, &str)]) -> Answer<MetricId> {
         Ok(MetricId(0))
     }
     fn increment_metric(&self, _: MetricId, _: i64) -> Answer<()> {
@@ -120,7 +128,7 @@ impl Host for Scratch {
     fn metric(&self, _: MetricId) -> Answer<u64> {
         Ok(0)
     }
-    fn log(&self, _: LogLevel, _: &str) {}
+    fn log_fields(&self, _: LogLevel, _: &str, _: &[(&str, Field)]) {}
     fn log_level(&self) -> LogLevel {
         LogLevel::Critical
     }

@@ -71,6 +71,7 @@ pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
             stale_after: secs(5),
         }),
         log: Log { format: LogFormat::Json, filter: "info".into(), access: false },
+        secrets: Default::default(),
         plugins: BTreeMap::new(),
         routes: Vec::new(),
         pools: [("shop".to_string(), Arc::new(pool))].into(),

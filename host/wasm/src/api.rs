@@ -15,6 +15,7 @@ pub mod metric;
 pub mod origin;
 pub mod packed;
 pub mod property;
+pub mod secret;
 pub mod time;
 pub mod unserved;
 

@@ -66,6 +66,13 @@ impl Folder {
         None
     }
 
+    /// What a file holds.
+    pub fn bytes(&self, written: &At<FilePath>, errors: &mut Errors) -> Option<(PathBuf, Vec<u8>)> {
+        let path = self.path(written);
+        let bytes = self.read(written, &path, errors)?;
+        Some((path, bytes))
+    }
+
     fn read(&self, written: &At<FilePath>, path: &Path, errors: &mut Errors) -> Option<Vec<u8>> {
         if path.is_dir() {
             errors.add(

@@ -8,7 +8,13 @@ use crate::error::{Errors, Problem};
 use crate::raw::plugin as raw;
 use crate::region::{Plugin, PluginCode, PluginLimits};
 
-pub fn plugin(raw: &raw::Plugin, pools: &Names, folder: &Folder, errors: &mut Errors) -> Option<Plugin> {
+/// What capabilities can name.
+pub struct Reach<'a> {
+    pub pools: &'a Names,
+    pub secrets: &'a Names,
+}
+
+pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mut Errors) -> Option<Plugin> {
     super::one_of(
         &raw.place,
         &[("lua", super::place(&raw.lua)), ("wasm", super::place(&raw.wasm))],
@@ -18,9 +24,10 @@ pub fn plugin(raw: &raw::Plugin, pools: &Names, folder: &Folder, errors: &mut Er
     let lua = raw.lua.as_ref().map(|path| folder.code(path, lua_main, errors).map(PluginCode::Lua));
     let wasm = raw.wasm.as_ref().map(|path| folder.code(path, wasm_module, errors).map(PluginCode::Wasm));
     for capability in raw.capabilities.iter() {
-        let named = capability.value.0.split_once(':');
-        if let Some((_, pool)) = named.filter(|(prefix, _)| ["callout", "origin"].contains(prefix)) {
-            pools.resolve(pool, &capability.place, errors);
+        match capability.value.0.split_once(':') {
+            Some(("callout" | "origin", pool)) => drop(reach.pools.resolve(pool, &capability.place, errors)),
+            Some(("secret", name)) => drop(reach.secrets.resolve(name, &capability.place, errors)),
+            _ => {}
         }
     }
     let limits = limits(&raw.limits);

@@ -1,6 +1,7 @@
-//! Metrics that plugins define: one cell per plugin, kind and name for the whole process, so
-//! that every worker and both engines count into the same one. They are exported as
-//! `forebay_plugin_<name>` with the label `plugin`.
+//! Metrics that plugins define: one cell per plugin, name and set of labels for the whole
+//! process, so that every worker and both engines count into the same one. They are exported as
+//! `forebay_plugin_<name>` with the label `plugin` before their own. Each set of labels is a series,
+//! and the limit `metrics` counts series: a label that takes any value cannot fill the memory.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,13 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use abi::{Answer, MetricId, MetricKind, Refusal, Settings, Status};
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 /// This worker's view of all metrics that plugins defined: ids are of this worker, so that
 /// using one takes no lock.
 #[derive(Default)]
 pub struct PluginMetrics {
     known: RefCell<Vec<Rc<Defined>>>,
+    ids: RefCell<HashMap<Key, MetricId>>,
 }
 
 struct Defined {
@@ -36,23 +38,49 @@ enum Exported {
     Histogram(Histogram),
 }
 
-type All = HashMap<(Arc<str>, String), Arc<Metric>>;
+/// One series: labels by name, in order.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    plugin: Arc<str>,
+    name: String,
+    labels: Labels,
+}
+
+type Labels = Vec<(String, String)>;
+type All = HashMap<Key, Arc<Metric>>;
+
+const LONGEST_NAME: usize = 200;
+/// Bounds of labels: how many, and bytes of name and value.
+const MOST_LABELS: usize = 8;
+const LONGEST_LABEL: usize = 64;
+const LONGEST_VALUE: usize = 128;
+/// Which plugin it was, and what the exported form adds.
+const RESERVED: [&str; 3] = ["plugin", "le", "quantile"];
 
 static ALL: LazyLock<Mutex<All>> = LazyLock::new(Mutex::default);
 
 impl PluginMetrics {
-    pub fn define(&self, settings: &Settings, kind: MetricKind, name: &str) -> Answer<MetricId> {
-        if name.is_empty() || name.len() > 200 {
-            let text = format!("metric name of {} bytes (allowed: 1 to 200)", name.len());
-            return Err(Refusal::new(Status::BadArgument, text));
+    pub fn define(
+        &self,
+        settings: &Settings,
+        kind: MetricKind,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> Answer<MetricId> {
+        let key = Key { plugin: settings.plugin.clone(), name: name.to_owned(), labels: sorted(labels) };
+        if let Some(&id) = self.ids.borrow().get(&key)
+            && self.known.borrow()[id.0 as usize].metric.kind == kind
+        {
+            return Ok(id);
         }
-        let metric = find_or_add(settings, kind, name)?;
+        check_name(name)?;
+        check_labels(name, &key.labels)?;
+        let metric = find_or_add(settings, kind, &key)?;
         let mut known = self.known.borrow_mut();
-        if let Some(at) = known.iter().position(|k| Arc::ptr_eq(&k.metric, &metric)) {
-            return Ok(MetricId(at as u32));
-        }
+        let id = MetricId(known.len() as u32);
         known.push(Rc::new(Defined { plugin: settings.plugin.clone(), metric }));
-        Ok(MetricId(known.len() as u32 - 1))
+        self.ids.borrow_mut().insert(key, id);
+        Ok(id)
     }
 
     pub fn increment(&self, settings: &Settings, id: MetricId, by: i64) -> Answer<()> {
@@ -103,30 +131,89 @@ impl PluginMetrics {
     }
 }
 
-fn find_or_add(settings: &Settings, kind: MetricKind, name: &str) -> Answer<Arc<Metric>> {
+fn find_or_add(settings: &Settings, kind: MetricKind, key: &Key) -> Answer<Arc<Metric>> {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (settings.plugin.clone(), name.to_owned());
-    if let Some(metric) = all.get(&key) {
+    let name = &key.name;
+    if let Some(metric) = all.get(key) {
         if metric.kind != kind {
             return Err(bad(format!("metric {name:?} is a {:?} already, not a {kind:?}", metric.kind)));
         }
         return Ok(metric.clone());
     }
+    let mine = all.iter().filter(|(known, _)| known.plugin == key.plugin);
+    if let Some((known, metric)) = mine.clone().find(|(known, _)| known.name == *name) {
+        // Series of one metric are compared and added up: they must be of one kind, and say the same.
+        if metric.kind != kind {
+            return Err(bad(format!("metric {name:?} is a {:?} already, not a {kind:?}", metric.kind)));
+        }
+        if !label_names(&known.labels).eq(label_names(&key.labels)) {
+            let list = |labels: &Labels| format!("({})", label_names(labels).collect::<Vec<_>>().join(", "));
+            let (ours, theirs) = (list(&key.labels), list(&known.labels));
+            return Err(bad(format!("metric {name:?}: labels {ours}; it has the labels {theirs} already")));
+        }
+    }
     let most = settings.limits.metrics as usize;
-    if all.keys().filter(|(plugin, _)| *plugin == settings.plugin).count() >= most {
-        let text = format!("metric {name:?}: this plugin has its {most} metrics already (limit metrics)");
+    if mine.count() >= most {
+        counter!("forebay_plugin_metric_overflow_total", "plugin" => settings.plugin.to_string()).increment(1);
+        let text = format!("metric {name:?}: this plugin has its {most} series already (limit metrics)");
         return Err(Refusal::new(Status::LimitExceeded, text));
     }
     let exported_name = exported_name(name);
-    let plugin = settings.plugin.to_string();
+    let mut labels = vec![Label::new("plugin", settings.plugin.to_string())];
+    labels.extend(key.labels.iter().map(|(name, value)| Label::new(name.clone(), value.clone())));
     let exported = match kind {
-        MetricKind::Counter => Exported::Counter(counter!(exported_name, "plugin" => plugin)),
-        MetricKind::Gauge => Exported::Gauge(gauge!(exported_name, "plugin" => plugin)),
-        MetricKind::Histogram => Exported::Histogram(histogram!(exported_name, "plugin" => plugin)),
+        MetricKind::Counter => Exported::Counter(counter!(exported_name, labels)),
+        MetricKind::Gauge => Exported::Gauge(gauge!(exported_name, labels)),
+        MetricKind::Histogram => Exported::Histogram(histogram!(exported_name, labels)),
     };
     let metric = Arc::new(Metric { kind, value: AtomicU64::new(0), exported });
-    all.insert(key, metric.clone());
+    all.insert(key.clone(), metric.clone());
     Ok(metric)
+}
+
+fn sorted(labels: &[(&str, &str)]) -> Labels {
+    let mut labels: Labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    labels.sort();
+    labels
+}
+
+fn label_names(labels: &Labels) -> impl Iterator<Item = &str> {
+    labels.iter().map(|(name, _)| name.as_str())
+}
+
+fn check_name(name: &str) -> Answer<()> {
+    if (1..=LONGEST_NAME).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(bad(format!("metric name of {} bytes (allowed: 1 to {LONGEST_NAME})", name.len())))
+}
+
+fn check_labels(metric: &str, labels: &Labels) -> Answer<()> {
+    if labels.len() > MOST_LABELS {
+        let text = format!("metric {metric:?}: {} labels (allowed: up to {MOST_LABELS})", labels.len());
+        return Err(bad(text));
+    }
+    for (name, value) in labels {
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let fits =
+            plain && (1..=LONGEST_LABEL).contains(&name.len()) && !name.starts_with(|c: char| c.is_ascii_digit());
+        if !fits || name.starts_with("__") {
+            let allowed = format!("letters, digits and _, at most {LONGEST_LABEL}, no digit and no __ first");
+            return Err(bad(format!("metric {metric:?}: label name {name:?} (allowed: {allowed})")));
+        }
+        if RESERVED.contains(&name.as_str()) {
+            return Err(bad(format!("metric {metric:?}: label {name:?} is the edge's own ({})", RESERVED.join(", "))));
+        }
+        if value.len() > LONGEST_VALUE {
+            let text =
+                format!("metric {metric:?}: label {name:?} has {} bytes (allowed: up to {LONGEST_VALUE})", value.len());
+            return Err(bad(text));
+        }
+    }
+    match labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(bad(format!("metric {metric:?}: label {:?} is given twice", pair[0].0))),
+        None => Ok(()),
+    }
 }
 
 fn exported_name(name: &str) -> String {

@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Answer, Call, CalloutRequest, Event, Fault, Host, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats,
-    Phase, Picked, Refusal, Settings, Side, Status, Token, Value, Verdict,
+    Algorithm, Answer, Call, CalloutRequest, Event, Fault, Field, Host, LocalAnswer, LogLevel, Map, MetricId,
+    MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Status, Token, Value, Verdict,
 };
 use bytes::Bytes;
 
 use super::window::{LogBudget, Window};
-use super::{Exchange, Surroundings, property};
+use super::{Exchange, Surroundings, line, property};
 use crate::callout;
 use crate::chain::slot::Slot;
 use crate::instances::Running;
@@ -40,9 +40,6 @@ pub enum Home {
     Plugin { running: RefCell<Weak<Running>>, tick: Cell<Duration> },
     Exchange { exchange: Rc<Exchange>, slot: Weak<Slot> },
 }
-
-/// Where plugins' own lines go.
-const LOG_TARGET: &str = "forebay::plugin";
 
 impl Seat {
     pub fn of_plugin(bound: &Arc<Bound>, surroundings: &Rc<Surroundings>, log: &Rc<LogBudget>) -> Rc<Seat> {
@@ -245,7 +242,7 @@ impl Host for Seat {
         }
         let worker = self.surroundings.worker();
         let worker = worker.ok_or_else(|| Refusal::new(Status::Unavailable, "http.call: no worker runs here"))?;
-        let work = callout::start(&worker, target, request, settings.limits.buffer)?;
+        let work = callout::start(&worker, target, request, settings.limits.buffer, &self.bound.secrets)?;
         let token = self.surroundings.next_token();
         self.spawn(token, work);
         Ok(token)
@@ -331,13 +328,25 @@ impl Host for Seat {
         self.surroundings.dicts.set(dict, key, value, version)
     }
 
-    fn define_metric(&self, kind: MetricKind, name: &str) -> Answer<MetricId> {
+    fn secret(&self, name: &str) -> Answer<Arc<str>> {
+        self.check(Call::Secret)?;
+        Call::Secret.check_named(&self.bound.settings.capabilities, name)?;
+        self.bound.secrets.mark(name)
+    }
+
+    fn secret_hmac(&self, name: &str, algorithm: Algorithm, data: &[u8]) -> Answer<Vec<u8>> {
+        self.check(Call::SecretHmac)?;
+        Call::SecretHmac.check_named(&self.bound.settings.capabilities, name)?;
+        self.bound.secrets.hmac(name, algorithm, data)
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str, labels: &[(&str, &str)]) -> Answer<MetricId> {
         self.check(match kind {
             MetricKind::Counter => Call::MetricCounter,
             MetricKind::Gauge => Call::MetricGauge,
             MetricKind::Histogram => Call::MetricHistogram,
         })?;
-        self.surroundings.metrics.define(&self.bound.settings, kind, name)
+        self.surroundings.metrics.define(&self.bound.settings, kind, name, labels)
     }
 
     fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()> {
@@ -352,43 +361,18 @@ impl Host for Seat {
         self.surroundings.metrics.read(&self.bound.settings, metric)
     }
 
-    fn log(&self, level: LogLevel, message: &str) {
-        let settings = &self.bound.settings;
-        if !self.log.take(settings.limits.log_lines, self.now()) {
-            metrics::counter!("forebay_plugin_log_dropped_total", "plugin" => settings.plugin.to_string()).increment(1);
-            return;
-        }
+    fn log_fields(&self, level: LogLevel, message: &str, fields: &[(&str, Field)]) {
         let request_id = match &self.home {
             Home::Exchange { exchange, .. } => &exchange.id,
             Home::Plugin { .. } => "",
         };
-        let plugin = &*settings.plugin;
-        match level {
-            LogLevel::Trace => tracing::trace!(target: LOG_TARGET, plugin, request_id, "{message}"),
-            LogLevel::Debug => tracing::debug!(target: LOG_TARGET, plugin, request_id, "{message}"),
-            LogLevel::Info => tracing::info!(target: LOG_TARGET, plugin, request_id, "{message}"),
-            LogLevel::Warn => tracing::warn!(target: LOG_TARGET, plugin, request_id, "{message}"),
-            // A plugin's error is its operator's, not the edge's; the level says so all the same.
-            LogLevel::Error => tracing::error!(target: LOG_TARGET, plugin, request_id, "{message}"),
-            LogLevel::Critical => {
-                tracing::error!(target: LOG_TARGET, plugin, request_id, critical = true, "{message}");
-            }
+        if self.may_log() {
+            line::write(&self.bound.settings.plugin, request_id, level, message, fields);
         }
     }
 
     fn log_level(&self) -> LogLevel {
-        use tracing::Level;
-        if tracing::enabled!(target: LOG_TARGET, Level::TRACE) {
-            LogLevel::Trace
-        } else if tracing::enabled!(target: LOG_TARGET, Level::DEBUG) {
-            LogLevel::Debug
-        } else if tracing::enabled!(target: LOG_TARGET, Level::INFO) {
-            LogLevel::Info
-        } else if tracing::enabled!(target: LOG_TARGET, Level::WARN) {
-            LogLevel::Warn
-        } else {
-            LogLevel::Error
-        }
+        line::lowest()
     }
 
     fn now(&self) -> Duration {
@@ -397,6 +381,16 @@ impl Host for Seat {
 }
 
 impl Seat {
+    /// Whether one more line fits into this second; one that does not is counted.
+    fn may_log(&self) -> bool {
+        let settings = &self.bound.settings;
+        let fits = self.log.take(settings.limits.log_lines, self.now());
+        if !fits {
+            metrics::counter!("forebay_plugin_log_dropped_total", "plugin" => settings.plugin.to_string()).increment(1);
+        }
+        fits
+    }
+
     /// A plugin's own dictionary (proxy-wasm's shared data of its vm id) needs no grant.
     fn own_or_granted(&self, call: Call, dict: &str) -> Answer<()> {
         if dict == &*self.bound.settings.plugin {

@@ -1,9 +1,9 @@
-//! `forebay.metric`, `forebay.log`, `forebay.now`, `forebay.abi`. The objects of metrics are made
-//! in the prelude.
+//! `forebay.metric`, `forebay.now`, `forebay.abi`. The objects of metrics are made in the prelude.
 
-use abi::hostcall::{TABLE, VERSION};
-use abi::{Answer, LogLevel, MetricId, MetricKind};
+use abi::hostcall::{self, VERSION};
+use abi::{Answer, MetricId, MetricKind};
 
+use super::exchange::headers;
 use super::{Asked, Out, Raw, Reply, enter, functions};
 use crate::state::Function;
 
@@ -14,16 +14,23 @@ pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "metric:increment" increment;
     "metric:record" record;
     "metric:get" value;
-    "log" log;
-    "log:level" |asked| { asked.state.push_number(f64::from(asked.vm.host().log_level() as u32)); Ok(1) };
     "now" |asked| { asked.state.push_number(asked.vm.host().now().as_secs_f64()); Ok(1) };
     "abi.version" |asked| { asked.state.push_number(VERSION.into()); Ok(1) };
     "abi.has" has;
 };
 
+/// `define(name, flat labels or nil)`
 fn define(asked: Asked, kind: MetricKind, function: &str) -> Reply {
     let name = asked.name(1, function, "name")?;
-    match asked.vm.host().define_metric(kind, name) {
+    let pairs = headers(&asked, 2, function)?;
+    let mut labels = Vec::with_capacity(pairs.len());
+    for (label, value) in &pairs {
+        match (std::str::from_utf8(label), std::str::from_utf8(value)) {
+            (Ok(label), Ok(value)) => labels.push((label, value)),
+            _ => return Err(asked.error(&format!("{function}: a label is no UTF-8; allowed: a string in UTF-8"))),
+        }
+    }
+    match asked.vm.host().define_metric(kind, name, &labels) {
         Ok(metric) => {
             asked.state.push_number(metric.0.into());
             Ok(1)
@@ -69,17 +76,9 @@ fn whole(asked: &Asked, index: i32, least: f64) -> Result<f64, Out> {
     Ok(number)
 }
 
-/// `log(level, text)`
-fn log(asked: Asked) -> Reply {
-    let level = LogLevel::from_wire(asked.number(1, "log", "level")? as u32).unwrap_or(LogLevel::Critical);
-    let text = asked.text(2, "log", "message")?;
-    asked.vm.host().log(level, &String::from_utf8_lossy(text));
-    Ok(0)
-}
-
 /// `has(name)`: whether the hostcall exists, by its name in Lua or in Wasm.
 fn has(asked: Asked) -> Reply {
     let name = asked.name(1, "abi.has", "name")?;
-    asked.state.push_bool(TABLE.iter().any(|row| row.lua == name || row.wasm == name));
+    asked.state.push_bool(hostcall::has(name));
     Ok(1)
 }

@@ -5,7 +5,7 @@ local host = ...
 local ipairs, next, setmetatable, type = ipairs, next, setmetatable, type
 local format = string.format
 local tostring = host.library.tostring
-local wrong, fail = host.wrong, host.fail
+local wrong, fail, secret_text = host.wrong, host.fail, host.secret_text
 
 local refusal = {
   __tostring = function(self) return tostring(self.code) .. ": " .. tostring(self.message) end,
@@ -50,8 +50,8 @@ end
 forebay.request = side("request")
 forebay.response = side("response")
 
--- Name -> value, or name -> array of values, as a flat array of strings.
-local function flat(headers, name, index)
+-- Name -> value, or name -> array of values, as a flat array of strings. `secrets` may be among them.
+local function flat(headers, name, index, secrets)
   if headers == nil then
     return nil
   end
@@ -60,6 +60,11 @@ local function flat(headers, name, index)
   end
   local list, count = {}, 0
   local function put(key, value)
+    local secret = secret_text(value)
+    if secret and not secrets then
+      fail(format("%s: header '%s' is a secret; allowed: in the headers of http.call", name, key))
+    end
+    value = secret or value
     local kind = type(value)
     if kind ~= "string" and kind ~= "number" then
       fail(format("%s: header '%s' is %s; allowed: a string, or an array of strings", name, key, kind))
@@ -71,7 +76,7 @@ local function flat(headers, name, index)
     if type(key) ~= "string" then
       fail(format("%s: a header's name is %s; allowed: a string", name, type(key)))
     end
-    if type(value) == "table" then
+    if type(value) == "table" and not secret_text(value) then
       for _, one in ipairs(value) do
         put(key, one)
       end
@@ -122,7 +127,7 @@ forebay.http = {
       optional_text(request.method, "http.call", 2, "request.method") or "GET",
       optional_text(request.path, "http.call", 2, "request.path") or "/",
       optional_text(request.authority, "http.call", 2, "request.authority"),
-      flat(request.headers, "http.call", 2),
+      flat(request.headers, "http.call", 2, true),
       optional_text(request.body, "http.call", 2, "request.body"),
       timeout
     )
@@ -169,10 +174,28 @@ end
 
 local increment, record, value = host["metric:increment"], host["metric:record"], host["metric:get"]
 
+local function labels_of(labels)
+  if labels == nil then
+    return nil
+  elseif type(labels) ~= "table" then
+    wrong("metric", 2, "labels", labels, "a table of name = value, or nil")
+  end
+  local list, count = {}, 0
+  for key, value in next, labels do
+    local kind = type(value)
+    if type(key) ~= "string" or kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
+      fail(format("metric: label '%s' is %s; allowed: a name, and a string, number or boolean", tostring(key), kind))
+    end
+    list[count + 1], list[count + 2] = key, tostring(value)
+    count = count + 2
+  end
+  return list
+end
+
 local function metric(define, methods)
   methods.__index, methods.__metatable = methods, false
-  return function(name)
-    local id, why = define(name)
+  return function(name, labels)
+    local id, why = define(name, labels_of(labels))
     if not id then
       return nil, why
     end
@@ -208,17 +231,37 @@ forebay.metric = {
 }
 
 local log, log_level = host.log, host["log:level"]
+
+local function fields_of(fields, name)
+  if fields == nil then
+    return nil
+  elseif type(fields) ~= "table" then
+    wrong("log." .. name, 2, "fields", fields, "a table of name = value, or nil")
+  end
+  local list, count = {}, 0
+  for key, value in next, fields do
+    local kind = type(value)
+    if kind ~= "number" and kind ~= "boolean" then
+      value = tostring(value)
+    end
+    list[count + 1], list[count + 2] = tostring(key), value
+    count = count + 2
+  end
+  return list
+end
+
 forebay.log = {}
 for number, name in ipairs { "trace", "debug", "info", "warn", "error", "critical" } do
   local level = number - 1
-  forebay.log[name] = function(message)
+  forebay.log[name] = function(message, fields)
     -- Nothing is made into text that nobody keeps.
     if level >= log_level() then
-      log(level, tostring(message))
+      log(level, tostring(message), fields_of(fields, name))
     end
   end
 end
 
+forebay.secret = host.make_secret
 forebay.now = host.now
 forebay.sleep = host.sleep
 forebay.timer = { every = host["timer.every"] }

@@ -91,7 +91,7 @@ pub fn pairs(list: &[(&str, &str)]) -> Pairs {
 
 impl Fake {
     pub fn new() -> Fake {
-        Fake::with(Limits::default(), Capabilities::parse(["callout:authz", "dict:cache"]).unwrap(), "")
+        Fake::with(Limits::default(), Capabilities::parse(["callout:authz", "dict:cache", "secret:key"]).unwrap(), "")
     }
 
     pub fn with(limits: Limits, capabilities: Capabilities, config: &str) -> Fake {
@@ -293,8 +293,20 @@ impl Host for Fake {
         }
         Ok(())
     }
-    fn define_metric(&self, kind: MetricKind, name: &str) -> Answer<MetricId> {
+    fn secret(&self, name: &str) -> Answer<Arc<str>> {
+        self.check(Call::Secret)?;
+        Call::Secret.check_named(&self.settings.capabilities, name)?;
+        Ok(format!("mark of {name}").into())
+    }
+    fn secret_hmac(&self, name: &str, algorithm: Algorithm, data: &[u8]) -> Answer<Vec<u8>> {
+        self.check(Call::SecretHmac)?;
+        Call::SecretHmac.check_named(&self.settings.capabilities, name)?;
+        Ok([algorithm.name().as_bytes(), b" of ", data].concat())
+    }
+    fn define_metric(&self, kind: MetricKind, name: &str, labels: &[(&str, &str)]) -> Answer<MetricId> {
         self.check(Call::MetricCounter)?;
+        let labels: String = labels.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        let name = &format!("{name}{labels}");
         let mut metrics = self.metrics.borrow_mut();
         if let Some(known) = metrics.iter().position(|(k, n, _)| *k == kind && n == name) {
             return Ok(MetricId(known as u32));
@@ -317,8 +329,9 @@ impl Host for Fake {
     fn metric(&self, metric: MetricId) -> Answer<u64> {
         Ok(self.metrics.borrow().get(metric.0 as usize).map_or(0, |known| known.2.iter().sum::<i64>() as u64))
     }
-    fn log(&self, level: LogLevel, message: &str) {
-        self.logs.borrow_mut().push((level, message.to_owned()));
+    fn log_fields(&self, level: LogLevel, message: &str, fields: &[(&str, Field)]) {
+        let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value:?}")).collect();
+        self.logs.borrow_mut().push((level, format!("{message}{fields}")));
     }
     fn log_level(&self) -> LogLevel {
         self.level.get()

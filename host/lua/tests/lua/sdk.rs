@@ -48,6 +48,7 @@ fn the_editor_types_have_every_call() {
             "dict.get" => "ForebayDict:get".to_owned(),
             "dict.set" => "ForebayDict:set".to_owned(),
             "log" => "forebay.log.info".to_owned(),
+            "secret.hmac" => "ForebaySecret:hmac".to_owned(),
             name => format!("forebay.{name}"),
         };
         let wanted = format!("function {function}(");

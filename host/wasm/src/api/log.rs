@@ -1,18 +1,17 @@
 //! The plugin's log.
 
-use abi::{LogLevel, Status};
+use abi::{Answer, Field, LogLevel, Refusal, Status};
 
 use super::Guest;
-use crate::memory::{self, Outcome, refuse};
-use crate::state::remember;
+use super::packed::{Reader, Writer};
+use crate::memory::{self, Outcome};
+use crate::state::{State, remember};
 
 /// Bytes of one message that are kept: a line of 30 MB would cost the edge more than the guest.
 const MAX_TEXT: usize = 16 << 10;
 
 pub fn log(guest: &mut Guest<'_>, level: u32, at: u32, len: u32) -> Outcome {
-    let Some(level) = LogLevel::from_wire(level) else {
-        return refuse(Status::BadArgument, format!("{level} is no log level (0 to 5)"));
-    };
+    let level = LogLevel::from_wire(level).ok_or_else(|| no_level(level))?;
     let (data, state) = memory::view(guest)?;
     let text = memory::bytes(data, at, len)?;
     let text = &text[..text.len().min(MAX_TEXT)];
@@ -25,6 +24,38 @@ pub fn log(guest: &mut Guest<'_>, level: u32, at: u32, len: u32) -> Outcome {
         host.log(level, &String::from_utf8_lossy(text));
     }
     Ok(())
+}
+
+/// `forebay_log`: the level (u32, as in `proxy_log`), the message, a list of fields: each its name, and
+/// a tag with what it says (1 a text, 2 an f64, 3 a boolean as a byte).
+pub fn fields(state: &State, arguments: &mut Reader<'_>) -> Answer<Writer> {
+    let level = arguments.u32()?;
+    let level = LogLevel::from_wire(level).ok_or_else(|| no_level(level))?;
+    let message = arguments.bytes()?;
+    let message = String::from_utf8_lossy(&message[..message.len().min(MAX_TEXT)]);
+    let fields = arguments.list(|field| Ok((field.text()?, self::field(field)?)))?;
+    let host = state.host();
+    if level >= host.log_level() {
+        host.log_fields(level, &message, &fields);
+    }
+    Ok(Writer::default())
+}
+
+/// A tag, and the value of a field behind it.
+pub fn field(arguments: &mut Reader<'_>) -> Answer<Field> {
+    Ok(match arguments.u8()? {
+        1 => Field::Text(arguments.text()?.to_owned()),
+        2 => Field::Number(arguments.f64()?),
+        3 => Field::Bool(arguments.u8()? != 0),
+        other => {
+            let text = format!("packed arguments: {other} is no tag of a field (1 text, 2 number, 3 boolean)");
+            return Err(Refusal::new(Status::BadArgument, text));
+        }
+    })
+}
+
+fn no_level(level: u32) -> Refusal {
+    Refusal::new(Status::BadArgument, format!("{level} is no log level (0 to 5)"))
 }
 
 pub fn level(guest: &mut Guest<'_>, out: u32) -> Outcome {

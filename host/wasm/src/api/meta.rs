@@ -13,12 +13,8 @@ pub fn version(guest: &mut Guest<'_>, out: u32) -> Outcome {
 /// Whether there is a hostcall of that name: the function's in Lua or the import's in Wasm.
 pub fn has(guest: &mut Guest<'_>, at: u32, len: u32, out: u32) -> Outcome {
     let name = memory::text(memory::view(guest)?.0, at, len)?;
-    let has = known(name);
+    let has = hostcall::has(name);
     memory::answer_u32(guest, out, has.into())
-}
-
-fn known(name: &str) -> bool {
-    hostcall::TABLE.iter().any(|row| row.lua == name || row.wasm == name)
 }
 
 /// Numbers are little-endian: the version is a u32, `forebay_abi_has` takes the name and gives
@@ -32,7 +28,7 @@ pub fn call(guest: &mut Guest<'_>, name: u32, name_len: u32, at: u32, len: u32, 
     let argument = memory::bytes(data, at, len)?;
     let answer = match memory::bytes(data, name, name_len)? {
         b"forebay_abi_version" => hostcall::VERSION.to_le_bytes().to_vec(),
-        b"forebay_abi_has" => vec![std::str::from_utf8(argument).is_ok_and(known).into()],
+        b"forebay_abi_has" => vec![std::str::from_utf8(argument).is_ok_and(hostcall::has).into()],
         b"forebay_time_sleep" => match <[u8; 8]>::try_from(argument) {
             Ok(nanos) => time::start(guest, u64::from_le_bytes(nanos))?.to_le_bytes().to_vec(),
             Err(_) => {

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use abi::hostcall::{Call, Capabilities, HeaderOp};
 use abi::{
-    Answer, CalloutRequest, ContextId, Fault, Host, Instance, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId,
-    MetricKind, OriginStats, Phase, Picked, Plugin, Refusal, Settings, Side, Status, Token, Value,
+    Algorithm, Answer, CalloutRequest, ContextId, Fault, Field, Host, Instance, Limits, LoadError, LocalAnswer,
+    LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin, Refusal, Settings, Side, Status, Token,
+    Value,
 };
 use bytes::Bytes;
 
@@ -268,7 +269,21 @@ impl Host for Fake {
         Ok(())
     }
 
-    fn define_metric(&self, kind: MetricKind, name: &str) -> Answer<MetricId> {
+    fn secret(&self, name: &str) -> Answer<Arc<str>> {
+        self.check(Call::Secret)?;
+        Call::Secret.check_named(&self.settings.capabilities, name)?;
+        Ok(format!("mark of {name}").into())
+    }
+
+    fn secret_hmac(&self, name: &str, algorithm: Algorithm, data: &[u8]) -> Answer<Vec<u8>> {
+        self.check(Call::SecretHmac)?;
+        Call::SecretHmac.check_named(&self.settings.capabilities, name)?;
+        Ok([algorithm.name().as_bytes(), b" of ", data].concat())
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str, labels: &[(&str, &str)]) -> Answer<MetricId> {
+        let labels: String = labels.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        let name = &format!("{name}{labels}");
         let mut metrics = self.metrics.borrow_mut();
         metrics.push((kind, name.to_owned(), 0));
         Ok(MetricId(metrics.len() as u32))
@@ -291,8 +306,9 @@ impl Host for Fake {
         Ok(metrics.get((metric.0 as usize).wrapping_sub(1)).ok_or_else(Refusal::not_found)?.2 as u64)
     }
 
-    fn log(&self, level: LogLevel, message: &str) {
-        self.lines.borrow_mut().push((level, message.to_owned()));
+    fn log_fields(&self, level: LogLevel, message: &str, fields: &[(&str, Field)]) {
+        let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value:?}")).collect();
+        self.lines.borrow_mut().push((level, format!("{message}{fields}")));
     }
 
     fn log_level(&self) -> LogLevel {

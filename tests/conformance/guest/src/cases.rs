@@ -7,6 +7,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel, MapType, MetricType, Status};
 
 use crate::imports;
+use crate::packed::{self, Pack};
 
 pub struct Case {
     name: String,
@@ -77,6 +78,37 @@ impl Case {
     }
 }
 
+/// A series of a metric: its number, or why not.
+fn series(kind: u32, name: &str, labels: &[(&str, &str)]) -> Result<u32, &'static str> {
+    let pack = Pack::default().u32(kind).text(name).u32(labels.len() as u32);
+    let pack = labels.iter().fold(pack, |pack, (name, value)| pack.text(name).text(value));
+    match pack.ask(imports::forebay_metric_define) {
+        (0, number) => Ok(u32::from_le_bytes(number.try_into().expect("a number has four bytes"))),
+        (status, _) => Err(packed::name(status)),
+    }
+}
+
+impl Case {
+    fn labels(&self) {
+        for (method, by) in [("GET", 1), ("POST", 2)] {
+            let hits = series(0, "labelled_total", &[("method", method), ("status", "200")]).expect("a series");
+            let _ = hostcalls::increment_metric(hits, by);
+        }
+        let level = series(1, "labelled_level", &[("side", "left")]).expect("a series");
+        let _ = hostcalls::record_metric(level, 7);
+        let sizes = series(2, "labelled_bytes", &[("side", "left")]).expect("a series");
+        let _ = hostcalls::record_metric(sizes, 300);
+        let why = |labels| series(0, "labelled_total", labels).err().unwrap_or("OK");
+        self.tell("x-other-names", why(&[("method", "GET")]));
+        self.tell("x-bad-name", why(&[("me-thod", "GET")]));
+        self.tell("x-own-name", why(&[("plugin", "other")]));
+        for n in 0..self.argument.parse().unwrap_or(0) {
+            let value = n.to_string();
+            self.tell("x-last", series(0, "many_total", &[("n", &value)]).err().unwrap_or("OK"));
+        }
+    }
+}
+
 impl Context for Case {
     fn on_http_call_response(&mut self, _: u32, _: usize, size: usize, _: usize) {
         let status = self.get_http_call_response_header(":status").unwrap_or_else(|| "none".to_owned());
@@ -132,6 +164,12 @@ impl HttpContext for Case {
             }
             "dict" => self.dict(),
             "metrics" => self.metrics(),
+            "labels" => self.labels(),
+            "log_fields" => {
+                let fields = Pack::default().u32(2).text("case log: who it was").u32(3);
+                let fields = fields.text("user").u8(1).text("ann \"the\" one").text("items").u8(2).f64(3.0);
+                fields.text("paid").u8(3).u8(1).ask(imports::forebay_log);
+            }
             "log" => {
                 for (level, word) in [(LogLevel::Debug, "debug"), (LogLevel::Info, "info"), (LogLevel::Warn, "warn")] {
                     let _ = hostcalls::log(level, &format!("case log: a line of {word}"));

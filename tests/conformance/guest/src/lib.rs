@@ -5,12 +5,16 @@
 //! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
 //! - `origin`: which origin gets the request
 //! - `faults`: what a plugin must not do
+//! - `secret`: what a plugin does with a secret
+//! - `imports`: the imports, [`packed`] those of our own
 
 mod cases;
 mod faults;
 mod imports;
 mod origin;
+mod packed;
 mod probe;
+mod secret;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
@@ -66,6 +70,7 @@ impl RootContext for Root {
         Some(match case.as_str() {
             "probe" => Box::new(probe::Probe { phase: argument, only: self.word(2).to_owned() }),
             "origin" => Box::new(origin::Steered),
+            "secret" => Box::new(secret::Secret { how: argument }),
             "fault" => Box::new(faults::Fault { how: argument }),
             _ => Box::new(cases::Case::new(case, argument)),
         })

@@ -9,6 +9,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel};
 
 use crate::imports::*;
+use crate::packed::Pack;
 
 pub struct Probe {
     pub phase: String,
@@ -19,7 +20,7 @@ pub struct Probe {
 const MAPS: [(&str, u32); 4] =
     [("request.headers", 0), ("request.trailers", 1), ("response.headers", 2), ("response.trailers", 3)];
 const OPERATIONS: [&str; 6] = ["get", "get_all", "pairs", "set", "add", "remove"];
-const OTHERS: [&str; 26] = [
+const OTHERS: [&str; 28] = [
     "request.body",
     "request.chunk",
     "request.set_body",
@@ -41,6 +42,8 @@ const OTHERS: [&str; 26] = [
     "metric.gauge",
     "metric.histogram",
     "log",
+    "secret",
+    "secret.hmac",
     "now",
     "sleep",
     "timer.every",
@@ -135,6 +138,10 @@ fn other(call: &str) -> i32 {
             "log" => {
                 let line = text("probe says so");
                 proxy_log(2, line.0, line.1)
+            }
+            "secret" => Pack::default().text("billing").ask(forebay_secret_mark).0,
+            "secret.hmac" => {
+                Pack::default().text("billing").text("sha256").text("data").ask(forebay_secret_hmac).0
             }
             "now" => proxy_get_current_time_nanoseconds(&mut time),
             "sleep" => forebay_time_sleep(1_000_000, &mut number),
