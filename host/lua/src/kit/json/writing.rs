@@ -54,7 +54,7 @@ impl Writing {
     fn value(&mut self, depth: usize) -> Result<(), Stop> {
         let state = self.asked.state;
         self.values += 1;
-        if self.values % VALUES == 0 {
+        if self.values.is_multiple_of(VALUES) {
             look(&self.asked, self.out.len())?;
         }
         match state.kind(-1) {
@@ -144,7 +144,7 @@ impl Writing {
         while state.next(-2) {
             state.pop(1);
             self.values += 1;
-            if self.values % VALUES == 0 {
+            if self.values.is_multiple_of(VALUES) {
                 look(&self.asked, self.out.len())?;
             }
             match state.kind(-1) {
