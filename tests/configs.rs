@@ -217,3 +217,18 @@ fn a_command_line_that_is_wrong_is_64_and_says_what_is_allowed() {
     assert!(output.stderr.contains("check"), "{}", output.stderr);
     assert_eq!(run(&["--help"]).code, Some(0));
 }
+
+#[test]
+fn a_trusted_plugin_is_refused_by_a_build_without_ffi_which_says_how_to_get_one() {
+    let region = "\
+edge: {listeners: [{address: '127.0.0.1:0'}]}
+plugins: [{name: deep, lua: deep.lua, trusted: true}]
+routes: [{name: all, plugins: [deep], pool: shop}]
+pools: [{name: shop, origins: ['127.0.0.1:80']}]
+";
+    let output = check_text(region, &[("deep.lua", b"return {}")]);
+    refused(
+        &output,
+        &[&["plugin \"deep\"", "trusted: true needs a build with FFI", "cargo build --release --features ffi"]],
+    );
+}

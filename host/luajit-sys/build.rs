@@ -9,8 +9,9 @@ use std::process::Command;
 use std::{env, fs};
 
 /// - `CHECKHOOK`: without it compiled loops never look at the hook, and no watchdog stops them.
-/// - `DISABLE_FFI`: tenants get no FFI, so it is not there to be reached.
-const XCFLAGS: &str = "-fPIC -DLUAJIT_ENABLE_CHECKHOOK -DLUAJIT_DISABLE_FFI";
+const XCFLAGS: &str = "-fPIC -DLUAJIT_ENABLE_CHECKHOOK";
+/// Tenants get no FFI, so it is not there to be reached; only a build with the feature has it.
+const NO_FFI: &str = "-DLUAJIT_DISABLE_FFI";
 
 /// When the allocator fails inside an assembler fast function, `L->top` may be stale and lie
 /// below `L->base`: pushing the error message then overwrites a frame, and the process dies.
@@ -51,8 +52,9 @@ fn mend(source: &Path) {
 }
 
 fn make(source: &Path) {
+    let ffi = if cfg!(feature = "ffi") { "" } else { NO_FFI };
     let mut make = Command::new("make");
-    make.current_dir(source).arg("libluajit.a").arg("BUILDMODE=static").arg(format!("XCFLAGS={XCFLAGS}"));
+    make.current_dir(source).arg("libluajit.a").arg("BUILDMODE=static").arg(format!("XCFLAGS={XCFLAGS} {ffi}"));
     if let Some(jobs) = env::var_os("CARGO_MAKEFLAGS") {
         make.env("MAKEFLAGS", jobs);
     }

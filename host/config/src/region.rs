@@ -150,6 +150,9 @@ impl Aggregator {
 pub struct Plugin {
     pub name: String,
     pub code: PluginCode,
+    /// Given FFI, and the modules of `lua_path`.
+    pub trusted: bool,
+    pub lua_path: Vec<PathBuf>,
     /// Text for `on_vm_start`.
     pub vm_config: String,
     /// Text for `on_configure` where the route gives none: JSON, or a plain string as written.

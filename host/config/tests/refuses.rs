@@ -711,3 +711,25 @@ fn an_error_can_be_read_part_by_part() {
     assert_eq!(error.problem.allowed.as_deref(), Some("pools are: shop, api"));
     assert_eq!(error.problem.near.as_deref(), Some("shop"));
 }
+
+#[test]
+fn only_a_lua_plugin_is_trusted_and_only_a_trusted_one_has_a_path() {
+    let folder = Folder::new("trusted");
+    folder.write("a.lua", "return {}");
+    folder.write("b.wasm", "");
+    let text = format!(
+        "{RIGHT}plugins:\n  - {{name: a, lua: a.lua, lua_path: ['.']}}\n  - {{name: b, wasm: b.wasm, trusted: true}}\n  \
+         - {{name: c, lua: a.lua, trusted: true, lua_path: [a.lua]}}\n"
+    );
+    let found = errors_in(&text, folder.path());
+    let wanted = [
+        "region.yaml:5: plugins[0].lua_path[0]: a folder of modules for a plugin that is not trusted; needed beside it: trusted: true",
+        "region.yaml:6: plugins[1].trusted: true for a Wasm plugin, which has nothing to be trusted with; allowed: a plugin with \"lua\"",
+    ];
+    assert_eq!(found[..2], wanted);
+    assert!(
+        found[2].starts_with("region.yaml:7: plugins[2].lua_path[0]: ") && found[2].ends_with("a.lua is no folder"),
+        "{found:?}"
+    );
+    assert_eq!(found.len(), 3);
+}

@@ -38,6 +38,7 @@ pub struct Plugins {
 #[derive(Clone)]
 struct Loaded {
     code: PluginCode,
+    trusted: bool,
     version: Arc<str>,
     plugin: Arc<dyn abi::Plugin>,
 }
@@ -85,25 +86,31 @@ fn load_one(spec: &config::Plugin, previous: Option<&Loaded>) -> Result<Loaded, 
         let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
         format!("plugin {:?}: {}{line}: {}", spec.name, path.display(), error.message)
     };
-    let version = digest(&spec.code).map_err(|error| failed(LoadError::new(error.to_string())))?;
-    if let Some(same) = previous.filter(|p| p.code == spec.code && p.version == version) {
+    let version = digest(spec).map_err(|error| failed(LoadError::new(error.to_string())))?;
+    let same = |p: &&Loaded| p.code == spec.code && p.trusted == spec.trusted && p.version == version;
+    if let Some(same) = previous.filter(same) {
         return Ok(same.clone());
     }
     let plugin = match &spec.code {
+        PluginCode::Lua(path) if spec.trusted => lua::load_trusted(path, &spec.lua_path),
         PluginCode::Lua(path) => lua::load(path),
         PluginCode::Wasm(path) => wasm::load(path),
     };
-    Ok(Loaded { code: spec.code.clone(), version, plugin: plugin.map_err(failed)? })
+    Ok(Loaded { code: spec.code.clone(), trusted: spec.trusted, version, plugin: plugin.map_err(failed)? })
 }
 
 /// Names the code: its bytes, and for Lua those of the modules that it may require.
-fn digest(code: &PluginCode) -> std::io::Result<Arc<str>> {
+fn digest(spec: &config::Plugin) -> std::io::Result<Arc<str>> {
     let mut hasher = DefaultHasher::new();
-    match code {
+    match &spec.code {
         PluginCode::Wasm(path) => std::fs::read(path)?.hash(&mut hasher),
         PluginCode::Lua(path) => {
             std::fs::read(path)?.hash(&mut hasher);
             if let Some(folder) = path.parent() {
+                hash_modules(folder, &mut hasher, 8)?;
+            }
+            for folder in &spec.lua_path {
+                folder.hash(&mut hasher);
                 hash_modules(folder, &mut hasher, 8)?;
             }
         }

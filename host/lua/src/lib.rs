@@ -34,7 +34,7 @@ mod value;
 mod vm;
 mod watchdog;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use abi::{LoadError, Plugin};
@@ -47,5 +47,22 @@ use luajit_sys as _;
 /// module) cannot be read or is over 64 KiB, does not compile, fails, runs longer than the start
 /// limit, or does not return a table of callbacks.
 pub fn load(path: &Path) -> Result<Arc<dyn Plugin>, LoadError> {
-    plugin::load(path)
+    plugin::load(path, None)
+}
+
+/// Whether this build has FFI: only such a one runs trusted plugins.
+pub const FFI: bool = cfg!(feature = "ffi");
+
+/// Loads a plugin that the operator trusts with the process: it can `require "ffi"`, and Lua modules
+/// in the folders of `path`, by `name.lua` and `name/init.lua`. Limits and faults are those of any
+/// other; what a C function does, they cannot bound.
+///
+/// Errors: those of [`load`], and a build without the feature `ffi`.
+pub fn load_trusted(path: &Path, modules: &[PathBuf]) -> Result<Arc<dyn Plugin>, LoadError> {
+    if !FFI {
+        let text = "trusted: true needs a build with FFI, which this is not; \
+                    build one with: cargo build --release --features ffi";
+        return Err(LoadError::new(text));
+    }
+    plugin::load(path, Some(modules))
 }

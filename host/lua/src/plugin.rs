@@ -1,6 +1,6 @@
 //! Loaded code: checked once in a scratch sandbox, then shared by all workers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,8 +18,9 @@ struct LuaPlugin {
     callbacks: Callbacks,
 }
 
-pub fn load(path: &Path) -> Result<Arc<dyn Plugin>, LoadError> {
-    let source = Arc::new(Source::read(path)?);
+/// With `trusted`, the folders in which modules are looked for.
+pub fn load(path: &Path, trusted: Option<&[PathBuf]>) -> Result<Arc<dyn Plugin>, LoadError> {
+    let source = Arc::new(Source::read(path, trusted)?);
     let scratch = source.clone();
     let callbacks = std::thread::Builder::new()
         .name("lua-load".to_owned())

@@ -3,9 +3,10 @@
 //! All of it is read once, when the plugin is loaded: no worker reads files, and every instance
 //! of a version runs the same code.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use abi::LoadError;
 
@@ -27,6 +28,8 @@ pub struct Source {
     pub name: String,
     pub main: Vec<u8>,
     modules: BTreeMap<String, Module>,
+    /// For a trusted plugin: where else modules are.
+    path: Option<Vec<PathBuf>>,
 }
 
 struct Module {
@@ -42,7 +45,7 @@ enum Text {
 }
 
 impl Source {
-    pub fn read(path: &Path) -> Result<Source, LoadError> {
+    pub fn read(path: &Path, trusted: Option<&[PathBuf]>) -> Result<Source, LoadError> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let main = read(path).map_err(|why| LoadError::new(format!("{}: {why}", path.display())))?;
         let mut modules = BTreeMap::new();
@@ -50,24 +53,43 @@ impl Source {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             collect(folder, "", "", 0, &mut modules);
         }
-        Ok(Source { name, main, modules })
+        Ok(Source { name, main, modules, path: trusted.map(<[PathBuf]>::to_vec) })
     }
 
     #[cfg(test)]
     pub fn of(main: &str) -> Source {
-        Source { name: "test.lua".to_owned(), main: main.as_bytes().to_vec(), modules: BTreeMap::new() }
+        Source { name: "test.lua".to_owned(), main: main.as_bytes().to_vec(), modules: BTreeMap::new(), path: None }
+    }
+
+    /// Whether the operator trusts it with the process.
+    pub fn is_trusted(&self) -> bool {
+        self.path.is_some()
     }
 
     /// The chunk name and text of a module; the error is for the script.
-    pub fn module(&self, name: &str) -> Result<(String, &[u8]), String> {
+    pub fn module(&self, name: &str) -> Result<(String, Cow<'_, [u8]>), String> {
         if let Some((name, text)) = SDK.iter().find(|(known, _)| *known == name) {
-            return Ok((format!("[{name}]"), text.as_bytes()));
+            return Ok((format!("[{name}]"), text.as_bytes().into()));
         }
         match self.modules.get(name) {
-            Some(Module { file, text: Text::Read(text) }) => Ok((file.clone(), text)),
+            Some(Module { file, text: Text::Read(text) }) => Ok((file.clone(), text.into())),
             Some(Module { file, text: Text::Unread(why) }) => Err(format!("module '{name}' ({file}): {why}")),
-            None => Err(self.unknown(name)),
+            None => self.on_path(name).unwrap_or_else(|| Err(self.unknown(name))),
         }
+    }
+
+    /// A module of a trusted plugin in one of its folders; `None` if there is none. Read as it is
+    /// required, which is at the start: there is no list of what a path holds.
+    fn on_path(&self, name: &str) -> Option<Result<(String, Cow<'_, [u8]>), String>> {
+        if !name.split('.').all(is_segment) {
+            return None;
+        }
+        let file = name.replace('.', "/");
+        let files = [format!("{file}.lua"), format!("{file}/init.lua")];
+        let all = self.path.iter().flatten().flat_map(|folder| files.iter().map(|file| folder.join(file)));
+        let found = all.filter(|file| file.is_file()).next()?;
+        let text = fs::read(&found).map_err(|error| format!("module '{name}' ({}): {error}", found.display()));
+        Some(text.map(|text| (found.display().to_string(), text.into())))
     }
 
     fn unknown(&self, name: &str) -> String {
@@ -76,7 +98,8 @@ impl Source {
         let near = nearest(name, known());
         let hint = near.map(|near| format!(" (did you mean '{near}'?)")).unwrap_or_default();
         let known: Vec<_> = known().collect();
-        format!("no module '{name}'{hint}; there are: {}", known.join(", "))
+        let path: String = self.path.iter().flatten().map(|folder| format!("; not in {}", folder.display())).collect();
+        format!("no module '{name}'{hint}; there are: {}{path}", known.join(", "))
     }
 }
 

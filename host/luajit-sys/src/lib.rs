@@ -2,12 +2,16 @@
 //!
 //! There is nothing to call: `use luajit_sys as _;` makes the archive part of a binary.
 //!
-//! **Unsafe:** this crate exports one C symbol, because the build has no FFI and `mlua-sys`
-//! names its opener all the same.
+//! The feature `ffi` builds it with the FFI library, for plugins that the configuration trusts.
+//!
+//! **Unsafe:** this crate exports one C symbol, because the default build has no FFI and
+//! `mlua-sys` names its opener all the same.
 
+#[cfg(not(feature = "ffi"))]
 use std::ffi::{c_int, c_void};
 
 /// Stands in for the FFI library that the build leaves out: opens nothing.
+#[cfg(not(feature = "ffi"))]
 #[unsafe(no_mangle)]
 pub extern "C" fn luaopen_ffi(_: *mut c_void) -> c_int {
     0

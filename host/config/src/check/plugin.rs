@@ -30,6 +30,7 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
             _ => {}
         }
     }
+    let lua_path = trust(raw, folder, errors);
     let limits = limits(&raw.limits);
     if limits.wall < limits.cpu {
         let problem = Problem::found("less than the CPU time that it includes");
@@ -41,12 +42,34 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
     Some(Plugin {
         name: raw.name.as_ref()?.0.clone(),
         code: lua.or(wasm)??,
+        trusted: raw.trusted.value,
+        lua_path,
         vm_config: text(&raw.vm_config),
         config: text(&raw.config),
         limits,
         capabilities: raw.capabilities.iter().map(|capability| capability.value.0.clone()).collect(),
         on_fault: raw.on_fault.value,
     })
+}
+
+/// What only a trusted plugin has. The folders of its path.
+fn trust(raw: &raw::Plugin, folder: &Folder, errors: &mut Errors) -> Vec<PathBuf> {
+    if raw.trusted.value && raw.wasm.is_some() {
+        let problem = Problem::found("true for a Wasm plugin, which has nothing to be trusted with");
+        errors.add(&raw.trusted.place, problem.allowed("allowed: a plugin with \"lua\""));
+    }
+    let mut folders = Vec::new();
+    for written in raw.lua_path.iter() {
+        let path = folder.path(&written.value);
+        if !raw.trusted.value {
+            let problem = Problem::found("a folder of modules for a plugin that is not trusted");
+            errors.add(&written.place, problem.allowed("needed beside it: trusted: true"));
+        } else if !path.is_dir() {
+            errors.add(&written.place, Problem::found(format!("{} is no folder", path.display())));
+        }
+        folders.push(path);
+    }
+    folders
 }
 
 fn limits(raw: &raw::Limits) -> PluginLimits {

@@ -17,6 +17,10 @@ keys! {
         required name: Name,
         /// A Lua file, or a folder with a `main.lua`.
         optional lua: FilePath,
+        /// Trusted with the whole process: a Lua plugin gets LuaJIT's FFI. Needs a build with the feature `ffi`.
+        default trusted: bool = false,
+        /// Folders in which a trusted Lua plugin finds modules, by `name.lua` and `name/init.lua`.
+        list lua_path: FilePath,
         /// A Wasm module, or a folder with a `Cargo.toml`, built by `forebay plugin build`.
         optional wasm: FilePath,
         /// Told to `on_vm_start`: a text as it is, a map or list as JSON.

@@ -50,6 +50,7 @@ impl Watch {
     pub fn follow(&mut self, region: &Region) {
         for plugin in region.plugins.values() {
             let (PluginCode::Lua(path) | PluginCode::Wasm(path)) = &plugin.code;
+            self.lua.extend(plugin.lua_path.iter().cloned());
             self.files.insert(path.clone());
             if path.file_name().is_some_and(|name| name == "main.lua") {
                 self.lua.extend(path.parent().map(Path::to_owned));

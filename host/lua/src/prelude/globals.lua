@@ -68,7 +68,8 @@ globals.coroutine = {
 -- require: modules beside the plugin and those of sdk-lua, by name.
 -- `loading` has the coroutine that loads a module: it may be ended, or wait, before it is done, and
 -- then another exchange loads the module again.
-local loaded, loading = { forebay = forebay }, {}
+-- `ffi` is there for trusted plugins of a build that has it.
+local loaded, loading = { forebay = forebay, ffi = host.ffi }, {}
 for name, module in next, host.kit do
   loaded[name] = module
 end

@@ -50,6 +50,9 @@ pub fn furnish(vm: &Vm) -> Result<(), String> {
     // also what earlier parts made for later ones.
     state.new_table(0, 64);
     api::register(state);
+    if vm.source.is_trusted() {
+        open_ffi(state)?;
+    }
     for (name, text) in PRELUDE {
         state.push_copy(-1);
         run(state, name, text, 1)?;
@@ -60,6 +63,16 @@ pub fn furnish(vm: &Vm) -> Result<(), String> {
     state.raw_field(-1, "globals");
     state.replace(GLOBALS);
     state.set_top(0);
+    Ok(())
+}
+
+/// Puts the FFI library into the table on top. A build without it has no trusted plugins.
+fn open_ffi(state: State) -> Result<(), String> {
+    state.push_function(ffi::luaopen_ffi);
+    if !state.call_protected(0, 1) {
+        return Err(format!("library ffi: {}", failure(state)));
+    }
+    state.raw_set_field(-2, "ffi");
     Ok(())
 }
 

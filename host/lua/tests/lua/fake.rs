@@ -36,6 +36,10 @@ impl Folder {
         self
     }
 
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+
     pub fn load(&self) -> Result<Arc<dyn Plugin>, LoadError> {
         forebay_lua::load(&self.0.join("main.lua"))
     }

@@ -4,6 +4,7 @@
 //! - [`calls`]: every hostcall; [`waits`]: what waits, and goes on;
 //! - [`loading`]: files that do not load; [`library`]: what a script finds of Lua;
 //! - [`bombs`]: scripts that misbehave, and their neighbours; [`matcher`]: patterns against LuaJIT's own;
+//! - [`trusted`]: plugins that get FFI, in a build that has it, and their refusal in one that has not;
 //! - [`sdk`]: documentation and editor types against the table of hostcalls; [`plugins`]: those we ship.
 
 mod attacks;
@@ -17,4 +18,5 @@ mod loading;
 mod matcher;
 mod plugins;
 mod sdk;
+mod trusted;
 mod waits;
