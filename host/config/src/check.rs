@@ -4,14 +4,17 @@
 //! - [`names`]: what is unique, and what resolves.
 //! - [`files`]: paths, plugin folders, PEM.
 //! - `edge`, `plugin`, `secret`, `route`, `pool`: the sections.
+//! - `manifest`, `spec`: the files beside a plugin.
 
 mod edge;
 mod files;
+pub mod manifest;
 mod names;
 mod plugin;
 mod pool;
 mod route;
 mod secret;
+pub mod spec;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -178,7 +178,7 @@ impl fmt::Display for Errors {
 impl std::error::Error for Errors {}
 
 /// The word that `word` is a slip of, if one is close: a third of its letters may differ.
-pub(crate) fn near_miss<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub fn near_miss<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let lower = word.to_lowercase();
     // A distance is quadratic in the length: what is this long is no slip of the finger.
     if lower.chars().count() > 80 {

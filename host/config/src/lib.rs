@@ -3,6 +3,7 @@
 //! - [`region`]: what a file means, with nothing left to check. The other crates see only this.
 //! - [`load`], [`parse`]: a file to a [`Region`], or all that is wrong with it at once.
 //! - [`schema`]: the JSON Schema of a file, for editors.
+//! - [`manifest`], [`spec`]: what stands beside a plugin: `plugin.yaml` and `spec.yaml`.
 //! - [`cron`]: when schedules start; one reading for the checker and the scaler.
 //! - `node`: the file as a tree of values with their places.
 //! - `raw`: what can be written, key by key; `check`: what it means together.
@@ -14,13 +15,15 @@
 mod check;
 pub mod cron;
 pub mod error;
+pub mod manifest;
 mod node;
 mod raw;
 pub mod region;
+pub mod spec;
 
 use std::path::Path;
 
-pub use error::{Error, Errors, Place, Problem};
+pub use error::{Error, Errors, Place, Problem, near_miss};
 pub use raw::form::{NAMED_CAPABILITIES, PLAIN_CAPABILITIES};
 pub use region::*;
 
@@ -30,22 +33,44 @@ use crate::raw::value::Value;
 
 /// Reads and checks a file. Relative paths in it are relative to its folder.
 pub fn load(path: &Path) -> Result<Region, Errors> {
+    let text = read_text(path)?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    parse(&text, path, folder)
+}
+
+fn read_text(path: &Path) -> Result<String, Errors> {
     let refuse = |found: String| {
         let mut errors = Errors::new(path);
         errors.add(&Place::root(), Problem::found(found));
         errors
     };
     let bytes = std::fs::read(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
         refuse(format!("not UTF-8, from line {line} on"))
-    })?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    })
+}
+
+/// Reads and checks a file beside a plugin, which stands alone.
+fn load_beside<R: Value, T>(path: &Path, check: impl FnOnce(&R, &mut Errors) -> Option<T>) -> Result<T, Errors> {
+    let text = read_text(path)?;
+    let mut errors = Errors::new(path);
+    let meant = match Node::parse(&text) {
+        Ok(tree) => R::read(&tree, &mut errors).and_then(|raw| check(&raw, &mut errors)),
+        Err((place, problem)) => {
+            errors.add(&place, problem);
+            None
+        }
     };
-    parse(&text, path, folder)
+    errors.sort();
+    match meant {
+        Some(meant) if errors.is_empty() => Ok(meant),
+        _ => Err(errors),
+    }
 }
 
 /// Checks a text. `file_name` is for the errors, `base_dir` is what relative paths are relative to;

@@ -3,14 +3,17 @@
 //!
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
-//! - [`edge`], [`plugin`], [`secret`], [`route`], [`pool`]: the sections.
+//! - `edge`, `plugin`, `secret`, `route`, `pool`: the sections.
+//! - `manifest`, `spec`: the files beside a plugin.
 
 pub mod edge;
 pub mod form;
+pub mod manifest;
 pub mod plugin;
 pub mod pool;
 pub mod route;
 pub mod secret;
+pub mod spec;
 pub mod value;
 
 use self::edge::{Aggregator, Edge, Log};

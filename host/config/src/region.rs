@@ -208,6 +208,16 @@ pub enum FaultPolicy {
     Open,
 }
 
+impl FaultPolicy {
+    /// As a file spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultPolicy::Closed => "closed",
+            FaultPolicy::Open => "open",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Route {
     pub name: String,

@@ -51,7 +51,7 @@ pub fn start(
             let response = response.map_err(|reject| CalloutError::Unavailable(reject.detail()))?;
             collect(response, most).await
         };
-        let ended = tokio::time::timeout(limit, exchange).await;
+        let ended = crate::clock::timeout(limit, exchange).await;
         Ended::Callout(ended.unwrap_or(Err(CalloutError::Timeout)))
     })
 }

@@ -74,7 +74,7 @@ impl Instances {
         loop {
             worker.instances.refresh(&worker.snapshot());
             worker.instances.revive();
-            tokio::time::sleep(REFRESH).await;
+            crate::clock::sleep(REFRESH).await;
         }
     }
 
@@ -227,7 +227,7 @@ impl Running {
             loop {
                 let period = seat.tick();
                 if !period.is_zero() {
-                    tokio::time::sleep(period).await;
+                    crate::clock::sleep(period).await;
                 }
                 let Some(running) = running.upgrade() else { return };
                 if seat.tick().is_zero() {

@@ -14,8 +14,9 @@
 //! - [`reject`]: the only place where a refusal becomes a status, a body and a detail
 //! - [`telemetry`]: one outcome per exchange
 //!
-//! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`plugins`] (loaded code), [`body`], [`callout`],
-//! [`dict`], [`secret`], [`membership`] and `report` (the aggregator), `admin`.
+//! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`clock`], [`plugins`] (loaded code), [`body`],
+//! [`callout`], [`dict`], [`secret`], [`membership`] and `report` (the aggregator), `admin`, [`stage`] (plugins tried
+//! in memory).
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
@@ -23,13 +24,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 pub mod admin;
 pub mod body;
 pub mod callout;
 pub mod chain;
+pub mod clock;
 pub mod control;
 pub mod dict;
 pub mod exchange;
@@ -45,14 +46,13 @@ pub mod route;
 pub mod secret;
 pub mod serve;
 pub mod snapshot;
+pub mod stage;
 pub mod telemetry;
 pub mod wheel;
 pub mod worker;
 
 use control::Control;
-use membership::Memberships;
 use snapshot::Snapshot;
-use telemetry::Ledger;
 use worker::Shared;
 
 /// A running edge.
@@ -86,17 +86,9 @@ impl Edge {
         let edge = region.edge.clone().ok_or_else(|| StartError::one("the file has no section `edge`"))?;
         let count = edge.workers.max(1);
         let plugins = plugins::load(&region, None)?;
-        let membership = Memberships::new(&region, count);
-        let snapshot = Snapshot::new(region.clone(), plugins, &membership)?;
+        let shared = Arc::new(Shared::new(&region, plugins, count)?);
         let (addresses, listeners) = bind_all(&edge, count)?;
         let admin = edge.admin.map(bind_admin).transpose()?;
-        let shared = Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(snapshot),
-            membership,
-            ledger: Arc::new(Ledger::new(count, region.log.access)),
-            standing: admin::Standing::default(),
-            dicts: Arc::default(),
-        });
         let control = control::start(shared.clone(), options.metrics, admin)
             .map_err(|error| StartError::one(&format!("the control thread did not start: {error}")))?;
         let (stop, _) = watch::channel(false);

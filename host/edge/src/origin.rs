@@ -3,20 +3,21 @@
 //! - this file: [`send`], the attempts, and where each of them goes
 //! - [`balance`]: which origin
 //! - [`pool`]: this worker's idle connections
-//! - [`client`]: one exchange over one connection
+//! - [`dial`]: a connection
+//! - [`client`]: one exchange over it
 //! - [`wire`]: its bytes
 //! - [`health`], [`warm`]: of the control thread
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use abi::Picked;
 use http::{HeaderValue, Request, Response, Uri, header};
 
 pub mod balance;
 pub mod client;
+pub mod dial;
 pub mod health;
 pub mod pool;
 pub mod warm;
@@ -111,7 +112,7 @@ impl<'a> Course<'a> {
     fn pick(&mut self, worker: &Worker, steer: Option<&Steer<'_>>, failed: Option<SocketAddr>) -> Option<SocketAddr> {
         let rotation = worker.origins.rotation(&self.members.name);
         let view = self.members.view();
-        let (balance, now) = (self.spec.balance, Instant::now());
+        let (balance, now) = (self.spec.balance, crate::clock::now());
         let may =
             |member: &Member| Some(member.address) != failed && steer.is_none_or(|steer| steer.choice.allows(member));
         let member = rotation.borrow_mut().pick(balance, &view, worker.id, now, may)?;
@@ -227,7 +228,7 @@ async fn attempt(
         }
         break;
     }
-    match Link::open(home.address, terms).await {
+    match Link::open(home, terms).await {
         Ok(mut link) => link.exchange(request, terms).await.map(|response| (response, Some(link))),
         Err(reject) => Err(Failure { reject, again: Some(request), unsent: true }),
     }

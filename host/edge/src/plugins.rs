@@ -156,6 +156,12 @@ fn bind(
     let (settings, code) = (Arc::new(settings), loaded.plugin.clone());
     let bound = Arc::new(Bound { id, settings, code, on_fault: used.on_fault, secrets });
     Running::start(&bound, surroundings).map_err(|fault| {
+        // What loads it shows the error; this is for whoever looks at faults, such as a stage.
+        tracing::debug!(
+            target: "forebay::fault", plugin = &*bound.settings.plugin, version = &*bound.settings.version,
+            route = route.name, callback = "on_configure", verdict = fault.verdict.name(),
+            trace = fault.trace.as_deref().unwrap_or_default(), "{}", fault.message
+        );
         let trace = fault.trace.as_deref().map(|trace| format!("\n{trace}")).unwrap_or_default();
         format!("route {:?}: plugin {:?} does not start: {fault}{trace}", route.name, used.plugin.name)
     })?;

@@ -20,7 +20,7 @@ const SLOTS: usize = 1024;
 const IDLE: u64 = u64::MAX;
 
 thread_local! {
-    static WHEEL: RefCell<Wheel> = RefCell::new(Wheel::new(Instant::now()));
+    static WHEEL: RefCell<Wheel> = RefCell::new(Wheel::new(crate::clock::now()));
 }
 
 struct Wheel {
@@ -69,7 +69,7 @@ impl Timer {
 
     /// Fires `after` from now; replaces what was armed.
     pub fn arm(&mut self, after: Duration) {
-        let now = Instant::now();
+        let now = crate::clock::now();
         let driver = WHEEL.with_borrow_mut(|wheel| wheel.arm(self.key, now, after));
         if let Some(driver) = driver {
             driver.wake();
@@ -212,8 +212,8 @@ pub async fn drive() {
             })
         })
         .await;
-        tokio::time::sleep(TICK).await;
-        WHEEL.with_borrow_mut(|wheel| wheel.advance(Instant::now(), &mut wake));
+        crate::clock::sleep(TICK).await;
+        WHEEL.with_borrow_mut(|wheel| wheel.advance(crate::clock::now(), &mut wake));
         for waker in wake.drain(..) {
             waker.wake();
         }

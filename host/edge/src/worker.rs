@@ -18,6 +18,8 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::dict::Dicts;
 use crate::instances::Instances;
 use crate::origin::Origins;
+use crate::origin::dial::Dial;
+use crate::plugins::Plugins;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
 use crate::{listen, wheel};
@@ -58,6 +60,21 @@ pub struct Shared {
     pub dicts: Arc<Dicts>,
 }
 
+impl Shared {
+    /// What `workers` threads serve `region` with. Reads its certificates; nothing is bound.
+    pub fn new(region: &Arc<config::Region>, plugins: Plugins, workers: usize) -> Result<Shared, Vec<String>> {
+        let membership = crate::membership::Memberships::new(region, workers);
+        let snapshot = Snapshot::new(region.clone(), plugins, &membership)?;
+        Ok(Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            membership,
+            ledger: Arc::new(crate::telemetry::Ledger::new(workers, region.log.access)),
+            standing: crate::admin::Standing::default(),
+            dicts: Arc::default(),
+        })
+    }
+}
+
 /// Whether connections shall end, and who waits to hear it.
 #[derive(Default)]
 pub struct Drain {
@@ -78,11 +95,11 @@ pub struct Watch<'a> {
 pub struct LocalExecutor;
 
 impl Worker {
-    pub fn new(id: usize, shared: Arc<Shared>) -> Worker {
+    pub fn new(id: usize, shared: Arc<Shared>, dial: Dial) -> Worker {
         let connections = shared.snapshot.load().limits.connections.clamp(1, Semaphore::MAX_PERMITS);
         Worker {
             id,
-            origins: Origins::default(),
+            origins: Origins::new(dial),
             telemetry: Telemetry::new(id, shared.ledger.clone()),
             instances: Instances::new(shared.dicts.clone()),
             drain: Drain::default(),
@@ -92,6 +109,13 @@ impl Worker {
             connections,
             shared,
         }
+    }
+
+    /// What runs beside the exchanges as long as the worker does.
+    pub fn keep(self: &Rc<Worker>) {
+        spawn_local(wheel::drive());
+        spawn_local(Origins::keep(self.clone()));
+        spawn_local(Instances::keep(self.clone()));
     }
 
     /// The configuration as it is now.
@@ -180,10 +204,8 @@ pub fn run(id: usize, shared: Arc<Shared>, listeners: Vec<StdListener>, stop: wa
 }
 
 async fn serve(id: usize, shared: Arc<Shared>, listeners: Vec<StdListener>, mut stop: watch::Receiver<bool>) -> usize {
-    let worker = Rc::new(Worker::new(id, shared));
-    spawn_local(wheel::drive());
-    spawn_local(Origins::keep(worker.clone()));
-    spawn_local(Instances::keep(worker.clone()));
+    let worker = Rc::new(Worker::new(id, shared, Dial::default()));
+    worker.keep();
     let mut acceptors = Vec::new();
     for (index, listener) in listeners.into_iter().enumerate() {
         match TcpListener::from_std(listener) {

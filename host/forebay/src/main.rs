@@ -4,12 +4,12 @@
 //! - [`check`]: `check` and `schema`
 //! - [`quickstart`]: the whole idea in one minute
 //! - [`origin`]: an origin whose limits are known
-//! - [`plugin`]: builds plugins from their sources
+//! - [`plugin`]: builds and tests plugins
 //!
 //! And what these share: [`region`] (the file, or what makes it unfit), [`running`] (edge and
 //! aggregator), [`logging`], [`span`] (durations as arguments).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +27,8 @@ mod span;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What was looked for was found: a test that fails, a line that cannot work.
+const FOUND: u8 = 1;
 /// The file or the command line is wrong (`EX_USAGE`).
 const UNFIT: u8 = 64;
 /// Something of ours failed (`EX_SOFTWARE`).
@@ -57,20 +59,11 @@ enum Command {
     Schema,
     /// See it work: plugins on real requests, and origins warm before a known peak
     Quickstart(quickstart::Options),
-    /// Work on plugins
+    /// Work on plugins: test them, build them
     #[command(subcommand)]
-    Plugin(Plugin),
+    Plugin(plugin::Command),
     /// An HTTP origin with a boot delay, a service time and a capacity that it really holds to
     Origin(origin::Options),
-}
-
-#[derive(Subcommand)]
-enum Plugin {
-    /// Build a Wasm plugin from its source, and what that takes, with progress
-    Build {
-        /// The plugin's folder
-        dir: PathBuf,
-    },
 }
 
 fn main() -> ExitCode {
@@ -82,15 +75,16 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match command {
-        Command::Run { config } => run::run(&config),
-        Command::Check { file } => check::check(&file),
-        Command::Schema => check::schema(),
-        Command::Quickstart(options) => quickstart::run(options),
-        Command::Plugin(Plugin::Build { dir }) => build(&dir),
-        Command::Origin(options) => origin::run(options),
+        Command::Run { config } => run::run(&config).map(|()| true),
+        Command::Check { file } => check::check(&file).map(|()| true),
+        Command::Schema => check::schema().map(|()| true),
+        Command::Quickstart(options) => quickstart::run(options).map(|()| true),
+        Command::Plugin(command) => plugin::run(command),
+        Command::Origin(options) => origin::run(options).map(|()| true),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FOUND),
         Err(error) => match error.downcast_ref::<region::Unfit>() {
             Some(unfit) => {
                 eprintln!("{unfit}");
@@ -102,10 +96,4 @@ fn main() -> ExitCode {
             }
         },
     }
-}
-
-fn build(dir: &Path) -> anyhow::Result<()> {
-    let module = plugin::build::run(dir, &mut |line| eprintln!("{line}"))?;
-    println!("{}", module.display());
-    Ok(())
 }

@@ -5,13 +5,14 @@
 //! - [`measure`]: durations and sizes. [`number`]: numbers and booleans. [`word`]: closed sets.
 //! - [`address`]: where something listens. [`http`]: parts of requests. [`pattern`]: patterns for
 //!   them. [`time`]: schedules.
-//! - [`capability`]: what a plugin may be granted.
+//! - [`capability`]: what a plugin may be granted. [`pairs`]: maps with keys of the writer's own.
 
 mod address;
 mod capability;
 mod http;
 mod measure;
 mod number;
+mod pairs;
 mod pattern;
 mod time;
 mod word;
@@ -24,6 +25,7 @@ pub use capability::{Capability, NAMED_CAPABILITIES, PLAIN_CAPABILITIES};
 pub use http::{HeaderName, HeaderValue, Host, Method, UrlPath};
 pub use measure::{Period, Size, Span};
 pub use number::{Count, Positive, Ratio, Status, Workers};
+pub use pairs::Pairs;
 pub use pattern::Pattern;
 pub use time::{CronText, Zone};
 pub use word::{Alpn, Protocol};

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use abi::{Action, Callbacks, Event, Fault, Phase, Side, Verdict};
 use bytes::Bytes;
@@ -194,10 +194,10 @@ pub async fn wait(slot: &Slot, side: Side, chain: &Chain) -> Result<Action, Stop
     });
     let limit: Duration = slot.bound().settings.limits.wall;
     let waited = &slot.stage(side).waited;
-    let began = Instant::now();
-    match tokio::time::timeout(limit.saturating_sub(waited.get()), resumed).await {
+    let began = crate::clock::now();
+    match crate::clock::timeout(limit.saturating_sub(waited.get()), resumed).await {
         Ok(goes_on) => {
-            waited.set(waited.get() + began.elapsed());
+            waited.set(waited.get() + crate::clock::now().saturating_duration_since(began));
             goes_on
         }
         Err(_) => {

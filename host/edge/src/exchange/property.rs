@@ -80,7 +80,9 @@ impl Exchange {
                 let since = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
                 Some(Value::Nanos(since.as_nanos() as u64))
             }
-            ["duration"] => Some(Value::Nanos(self.started.elapsed().as_nanos() as u64)),
+            ["duration"] => {
+                Some(Value::Nanos(crate::clock::now().saturating_duration_since(self.started).as_nanos() as u64))
+            }
             ["size"] => Some(Value::Int(self.bytes[Side::Request as usize].get() as i64)),
             _ => None,
         }

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
@@ -252,7 +252,7 @@ impl Host for Seat {
         self.check(Call::Sleep)?;
         let token = self.surroundings.next_token();
         self.spawn(token, async move {
-            tokio::time::sleep(duration).await;
+            crate::clock::sleep(duration).await;
             callout::Ended::Timer
         });
         Ok(token)
@@ -376,7 +376,7 @@ impl Host for Seat {
     }
 
     fn now(&self) -> Duration {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+        crate::clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 

@@ -8,7 +8,6 @@
 
 use std::error::Error as _;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,9 +20,9 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use crate::body::{Body, BodyError, Hold};
+use crate::origin::dial::Stream;
 use crate::origin::pool::Home;
 use crate::origin::wire::{Interim, OriginIo, Wire};
 use crate::reject::Reject;
@@ -65,35 +64,32 @@ pub struct Failure {
 }
 
 /// Connects within the pool's time.
-pub async fn connect(address: SocketAddr, terms: &Terms<'_>) -> Result<TcpStream, Reject> {
+pub async fn connect(home: &Home, terms: &Terms<'_>) -> Result<Stream, Reject> {
+    let address = home.address;
     let mut timer = Timer::new();
     timer.arm(terms.spec.timeouts.connect);
-    let mut connecting = pin!(TcpStream::connect(address));
+    let mut connecting = pin!(home.dial.connect(address));
     let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
         Poll::Ready(connected) => Poll::Ready(Some(connected)),
         Poll::Pending => timer.poll(cx).map(|()| None),
     });
     let unreachable = |detail: String| Reject::OriginUnreachable { pool: terms.pool.clone(), detail };
     match connected.await {
-        Some(Ok(stream)) => {
-            // Only latency is lost without it.
-            let _ = stream.set_nodelay(true);
-            Ok(stream)
-        }
+        Some(Ok(stream)) => Ok(stream),
         Some(Err(error)) => Err(unreachable(format!("{address}: {error}"))),
         None => Err(unreachable(format!("{address}: no connection within {:?}", terms.spec.timeouts.connect))),
     }
 }
 
 impl Link {
-    pub async fn open(address: SocketAddr, terms: &Terms<'_>) -> Result<Box<Link>, Reject> {
-        let stream = connect(address, terms).await?;
+    pub async fn open(home: &Home, terms: &Terms<'_>) -> Result<Box<Link>, Reject> {
+        let stream = connect(home, terms).await?;
         let wire = Rc::new(Wire::default());
         let io = TokioIo::new(OriginIo::new(stream, wire.clone()));
         let made = http1::Builder::new().handshake(io).await;
         let (send, connection) = made.map_err(|error| Reject::OriginUnreachable {
             pool: terms.pool.clone(),
-            detail: format!("{address}: {error}"),
+            detail: format!("{}: {error}", home.address),
         })?;
         Ok(Box::new(Link { send, connection: Some(connection), wire, timer: Timer::new() }))
     }
@@ -273,7 +269,7 @@ pub async fn exchange_http2(
 }
 
 async fn open_http2(home: &Rc<Home>, terms: &Terms<'_>) -> Result<http2::SendRequest<Body>, Reject> {
-    let stream = connect(home.address, terms).await?;
+    let stream = connect(home, terms).await?;
     let io = TokioIo::new(stream);
     let made = http2::Builder::new(crate::worker::LocalExecutor).handshake(io).await;
     let (shared, connection) = made.map_err(|error| Reject::OriginUnreachable {

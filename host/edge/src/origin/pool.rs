@@ -13,6 +13,7 @@ use hyper::client::conn::http2;
 use crate::body::Body;
 use crate::origin::balance::Rotation;
 use crate::origin::client::Link;
+use crate::origin::dial::Dial;
 
 /// How often connections that nobody asks for are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -20,6 +21,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// All of this worker.
 #[derive(Default)]
 pub struct Origins {
+    dial: Dial,
     homes: RefCell<HashMap<SocketAddr, Rc<Home>>>,
     rotations: RefCell<HashMap<Arc<str>, Rc<RefCell<Rotation>>>>,
 }
@@ -27,6 +29,7 @@ pub struct Origins {
 /// The connections to one origin.
 pub struct Home {
     pub address: SocketAddr,
+    pub dial: Dial,
     idle: RefCell<Vec<Idle>>,
     /// While it lives, all requests to an HTTP/2 origin go over it.
     pub shared: RefCell<Option<http2::SendRequest<Body>>>,
@@ -39,8 +42,12 @@ struct Idle {
 }
 
 impl Origins {
+    pub fn new(dial: Dial) -> Origins {
+        Origins { dial, ..Origins::default() }
+    }
+
     pub fn home(&self, address: SocketAddr) -> Rc<Home> {
-        self.homes.borrow_mut().entry(address).or_insert_with(|| Rc::new(Home::new(address))).clone()
+        self.homes.borrow_mut().entry(address).or_insert_with(|| Rc::new(Home::new(address, self.dial.clone()))).clone()
     }
 
     pub fn rotation(&self, pool: &Arc<str>) -> Rc<RefCell<Rotation>> {
@@ -73,21 +80,27 @@ impl Origins {
     /// Sweeps for the life of the worker.
     pub async fn keep(worker: Rc<crate::worker::Worker>) {
         loop {
-            tokio::time::sleep(SWEEP).await;
-            worker.origins.sweep(Instant::now());
+            crate::clock::sleep(SWEEP).await;
+            worker.origins.sweep(crate::clock::now());
         }
     }
 }
 
 impl Home {
-    fn new(address: SocketAddr) -> Home {
-        Home { address, idle: RefCell::default(), shared: RefCell::default(), used: Cell::new(Instant::now()) }
+    fn new(address: SocketAddr, dial: Dial) -> Home {
+        Home {
+            address,
+            dial,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            used: Cell::new(crate::clock::now()),
+        }
     }
 
     /// The idle connection that was used last, if it has not been idle too long. It may have
     /// been closed by the origin: ask it.
     pub fn take(&self) -> Option<Box<Link>> {
-        let now = Instant::now();
+        let now = crate::clock::now();
         self.used.set(now);
         let mut idle = self.idle.borrow_mut();
         let last = idle.pop()?;
@@ -103,7 +116,7 @@ impl Home {
     pub fn give_back(&self, link: Box<Link>, most: usize, time: Duration) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < most {
-            idle.push(Idle { link, until: Instant::now() + time });
+            idle.push(Idle { link, until: crate::clock::now() + time });
         }
     }
 }

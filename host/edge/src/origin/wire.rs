@@ -11,9 +11,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::body::Body;
+use crate::origin::dial::Stream;
 
 /// An interim head longer than this is not passed on.
 const LONGEST_INTERIM: usize = 16 << 10;
@@ -177,12 +177,12 @@ fn parse_sent(sent: &[u8]) -> Option<Request<Body>> {
 
 /// A connection to an origin.
 pub struct OriginIo {
-    stream: TcpStream,
+    stream: Stream,
     wire: Rc<Wire>,
 }
 
 impl OriginIo {
-    pub fn new(stream: TcpStream, wire: Rc<Wire>) -> OriginIo {
+    pub fn new(stream: Stream, wire: Rc<Wire>) -> OriginIo {
         OriginIo { stream, wire }
     }
 }

@@ -54,7 +54,7 @@ impl Finish {
         worker.exchanges.set(worker.exchanges.get() + 1);
         Finish {
             client: client.clone(),
-            started: Instant::now(),
+            started: crate::clock::now(),
             method: request.method().clone(),
             version: request.version(),
             uri: worker.shared.ledger.access().then(|| request.uri().clone()),
@@ -203,7 +203,7 @@ impl Drop for Finish {
             detail: self.detail.take(),
             bytes_in: self.bytes_in.as_ref().map_or(0, |read| read.get()),
             bytes_out: self.bytes_out,
-            duration: self.started.elapsed(),
+            duration: crate::clock::now().saturating_duration_since(self.started),
             aborted: !self.ended && self.reject.is_none(),
         });
     }

@@ -40,7 +40,7 @@ impl PoolExchange {
     /// The request now goes to `member`. A second call is a retry: the attempt before it has
     /// failed.
     pub fn to(&mut self, member: &Arc<Member>) {
-        let began = Instant::now();
+        let began = crate::clock::now();
         let retried = self.attempts > 0;
         self.fail_attempt();
         let load = self.load();
@@ -60,7 +60,7 @@ impl PoolExchange {
     pub fn answered(&mut self, status: u16) {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.answered) else { return };
         attempt.answered = true;
-        let took = attempt.began.elapsed();
+        let took = crate::clock::now().saturating_duration_since(attempt.began);
         let load = self.pool.load(self.worker);
         load.latency.record(took);
         attempt.member.load(self.worker).latency.record(took);

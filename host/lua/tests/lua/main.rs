@@ -16,7 +16,6 @@ mod kit;
 mod library;
 mod loading;
 mod matcher;
-mod plugins;
 mod sdk;
 mod trusted;
 mod waits;

@@ -6,9 +6,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value as Json;
 
 use crate::error::{Errors, Problem};
+use crate::manifest::Engine;
 use crate::node::{Kind, Node, shorten};
 use crate::raw::value::{Value, Written};
 use crate::region::{Balance, FaultPolicy, LogFormat};
+use crate::spec::{Failure, Level};
 
 /// A closed set of words.
 macro_rules! words {
@@ -91,5 +93,30 @@ words! {
     Balance {
         "round_robin" => Balance::RoundRobin: "each in turn",
         "least_requests" => Balance::LeastRequests: "the one with fewer requests in flight, of two picked at random",
+    }
+}
+
+words! {
+    /// What runs a plugin.
+    Engine { "lua" => Engine::Lua: "LuaJIT: main.lua", "wasm" => Engine::Wasm: "proxy-wasm: a package with a Cargo.toml" }
+}
+
+words! {
+    /// How an origin or the target of a callout fails in a test.
+    Failure {
+        "timeout" => Failure::Timeout: "it never answers",
+        "unavailable" => Failure::Unavailable: "it closes the connection without an answer",
+    }
+}
+
+words! {
+    /// How grave a log line is.
+    Level {
+        "trace" => Level::Trace: "trace",
+        "debug" => Level::Debug: "debug",
+        "info" => Level::Info: "info",
+        "warn" => Level::Warn: "warn",
+        "error" => Level::Error: "error",
+        "critical" => Level::Critical: "critical",
     }
 }

@@ -1,0 +1,115 @@
+//! A plugin on a stage: the worker, chain, seats and instances of production, with everything
+//! around them played in memory. No port is opened, no time passes but the stage's own
+//! ([`crate::clock`]), and the same case gives the same result each time.
+//!
+//! - this file: [`Stage`], which plays the cases of a `spec.yaml`
+//! - [`scene`]: one case: its region, its thread, its client
+//! - [`cast`]: who plays the origins and the targets of callouts
+//! - [`pieces`]: bodies that arrive piece by piece
+//! - [`record`]: what the plugin logged and how it failed; [`series`]: what it counted
+//! - [`verdict`]: what was expected, held against what happened
+
+use std::time::Duration;
+
+use config::spec::Case;
+use config::{PluginCode, Region};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+pub mod cast;
+pub mod pieces;
+pub mod record;
+pub mod scene;
+pub mod series;
+pub mod verdict;
+
+use crate::plugins::Plugins;
+
+/// The plugin that is played, as its manifest describes it.
+#[derive(Clone, Debug)]
+pub struct Role {
+    pub name: String,
+    pub code: PluginCode,
+    pub capabilities: Vec<String>,
+    /// Limits of a region file, as JSON.
+    pub limits: Option<String>,
+}
+
+/// Plays cases, one after another. Loaded code is kept between them.
+pub struct Stage {
+    role: Role,
+    metrics: PrometheusHandle,
+    loaded: Option<Plugins>,
+}
+
+/// What became of a case.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// What is not as expected; empty if the case passes.
+    pub findings: Vec<Finding>,
+    /// Lines of the plugin's log, for whoever looks for the reason.
+    pub logs: Vec<String>,
+    /// How long it took in the stage's time.
+    pub took: Duration,
+}
+
+/// Something that is not as expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at: `request header x-user`; with its step, if there are several.
+    pub what: String,
+    pub expected: String,
+    pub found: String,
+}
+
+impl Finding {
+    pub fn new(what: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Finding {
+        Finding { what: what.into(), expected: expected.into(), found: found.into() }
+    }
+}
+
+impl Stage {
+    /// `metrics` renders the recorder that this process has installed.
+    pub fn new(role: Role, metrics: PrometheusHandle) -> Stage {
+        Stage { role, metrics, loaded: None }
+    }
+
+    /// Plays a case on a thread of its own.
+    pub fn play(&mut self, case: &Case) -> Played {
+        let region = match scene::region(&self.role, case) {
+            Ok(region) => region,
+            Err(errors) => return unfit(&errors),
+        };
+        let (role, metrics, previous) = (&self.role, &self.metrics, self.loaded.take());
+        let scene = || scene::play(role, case, &region, metrics, previous);
+        let played = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("stage".into()).stack_size(crate::worker::STACK);
+            thread.spawn_scoped(scope, scene).map(|thread| thread.join())
+        });
+        match played {
+            Ok(Ok((played, loaded))) => {
+                self.loaded = loaded;
+                played
+            }
+            Ok(Err(_)) => unfit(&["the stage itself panicked: this is our bug".to_owned()]),
+            Err(error) => unfit(&[format!("no thread for the stage: {error}")]),
+        }
+    }
+
+    /// The region that a case makes, as `play` would use it.
+    pub fn region(&self, case: &Case) -> Result<Region, Vec<String>> {
+        scene::region(&self.role, case).map(|region| Region::clone(&region))
+    }
+}
+
+fn unfit(errors: &[String]) -> Played {
+    let finding = |error: &String| Finding::new("the case", "a plugin that can be played", error.clone());
+    Played { findings: errors.iter().map(finding).collect(), ..Played::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_case_knows_the_verdicts_of_the_abi() {
+        assert_eq!(config::spec::VERDICTS, abi::Verdict::ALL.map(abi::Verdict::name));
+    }
+}

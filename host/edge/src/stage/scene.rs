@@ -1,0 +1,333 @@
+//! One case: the region that it makes, the worker's thread, and the client.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Wake, Waker};
+use std::time::{Duration, UNIX_EPOCH};
+
+use config::spec::{self, Case, Step};
+use config::{PluginCode, Region};
+use http::{HeaderValue, Request, header};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Map, Value, json};
+use tokio::task::{LocalSet, spawn_local};
+
+use super::cast::{Cast, ORIGIN, PIPE, announce};
+use super::pieces::{self, Pieces};
+use super::record::{Record, Seen};
+use super::series::Series;
+use super::verdict::{self, Got};
+use super::{Finding, Played, Role};
+use crate::clock::{self, Simulated};
+use crate::origin::dial::Dial;
+use crate::plugins::{self, Plugins};
+use crate::serve::guard::Stream;
+use crate::serve::{self, Connection};
+use crate::worker::{Shared, Worker};
+
+/// An exchange that has not ended by then never will: far past every limit that can be set.
+const PATIENCE: Duration = Duration::from_secs(48 * 3600);
+/// How long callouts may still come after an exchange.
+const AFTERMATH: Duration = Duration::from_secs(30);
+
+/// The region of a case: the plugin on a route to the pool `origin`, and a pool for each target
+/// that it may call. The errors are those of a region file.
+pub fn region(role: &Role, case: &Case) -> Result<Arc<Region>, Vec<String>> {
+    let own = match &case.region {
+        Some(text) => serde_json::from_str(text).map_err(|error| vec![format!("region: {error}")])?,
+        None => Map::new(),
+    };
+    let capabilities = case.capabilities.as_ref().unwrap_or(&role.capabilities);
+    let mut plugin = json!({ "name": role.name, "capabilities": capabilities });
+    match &role.code {
+        PluginCode::Lua(path) => plugin["lua"] = json!(path),
+        PluginCode::Wasm(path) => plugin["wasm"] = json!(path),
+    }
+    let mut limits = object(&role.limits)?;
+    limits.extend(object(&case.limits)?);
+    plugin["limits"] = Value::Object(limits);
+    for (key, text) in [("config", &case.config), ("vm_config", &case.vm_config)] {
+        if let Some(text) = text {
+            plugin[key] = freeform(text);
+        }
+    }
+    if let Some(policy) = case.on_fault {
+        plugin["on_fault"] = json!(policy.name());
+    }
+    let mut file = json!({
+        "edge": { "name": "stage", "workers": 1, "listeners": [{ "address": "127.0.0.1:0" }] },
+        "plugins": [plugin],
+        "routes": [{ "name": "stage", "plugins": [role.name], "pool": ORIGIN }],
+        "pools": pools(case, capabilities, &own),
+    });
+    for (section, value) in own {
+        match (&mut file[&section], value) {
+            (Value::Array(there), Value::Array(more)) => there.extend(more),
+            (there, value) => *there = value,
+        }
+    }
+    // JSON is YAML too.
+    let region = config::parse(&file.to_string(), Path::new("the case's region"), Path::new("."));
+    region.map(Arc::new).map_err(|errors| errors.iter().map(|e| format!("{}: {}", e.place.path, e.problem)).collect())
+}
+
+fn object(text: &Option<String>) -> Result<Map<String, Value>, Vec<String>> {
+    match text {
+        Some(text) => serde_json::from_str(text).map_err(|error| vec![error.to_string()]),
+        None => Ok(Map::new()),
+    }
+}
+
+/// What was a map or a list is one again; a text stays a text.
+fn freeform(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+/// A pool with an address of its own for the origin and for each target that nothing declares.
+fn pools(case: &Case, capabilities: &[String], own: &Map<String, Value>) -> Vec<Value> {
+    let sections = ["pools", "targets"].into_iter().filter_map(|section| own.get(section)?.as_array()).flatten();
+    let declared: Vec<&str> = sections.filter_map(|item| item["name"].as_str()).collect();
+    let named =
+        |capability: &'_ String| capability.split_once(':').map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+    let granted: Vec<_> = capabilities.iter().filter_map(named).collect();
+    let granted = granted.iter().filter(|(kind, _)| ["callout", "origin", "scale.hint"].contains(&&**kind));
+    let granted = granted.map(|(_, name)| name.as_str());
+    let asked = case.steps.iter().flat_map(|step| &step.callouts).map(|callout| callout.target.as_str());
+    let mut names: Vec<&str> = vec![ORIGIN];
+    for name in granted.chain(asked) {
+        if !names.contains(&name) && name != "*" {
+            names.push(name);
+        }
+    }
+    let names = names.iter().filter(|name| !declared.contains(name));
+    // Nobody connects to these: they tell who is played.
+    let pool = |(port, name): (usize, &&str)| json!({ "name": name, "origins": [format!("127.0.0.1:{}", port + 1)] });
+    names.enumerate().map(pool).collect()
+}
+
+/// Plays a case; runs on a thread of its own, which is the worker's.
+pub fn play(
+    role: &Role,
+    case: &Case,
+    region: &Arc<Region>,
+    metrics: &PrometheusHandle,
+    previous: Option<Plugins>,
+) -> (Played, Option<Plugins>) {
+    let clock = Simulated::new(UNIX_EPOCH + case.time);
+    let _installed = clock.install();
+    fastrand::seed(1);
+    let record = Record::default();
+    let _recording = tracing::subscriber::set_default(record.clone());
+    let before = Series::of(&role.name, &metrics.render());
+    let plugins = match plugins::load(region, previous.as_ref()) {
+        Ok(plugins) => plugins,
+        Err(errors) => return (not_started(case, &record, &errors), previous),
+    };
+    let shared = match Shared::new(region, plugins, 1) {
+        Ok(shared) => Arc::new(shared),
+        Err(errors) => return (super::unfit(&errors), previous),
+    };
+    let scene = Scene { role, metrics, record: &record, several: case.steps.len() > 1 };
+    let mut played = match run(scene.perform(case, region, &shared, before)) {
+        Ok(played) => played,
+        Err(error) => super::unfit(&[format!("no runtime for the stage: {error}")]),
+    };
+    played.took = clock::now().saturating_duration_since(clock.start());
+    // The snapshot goes with the worker; what it loaded serves the next case.
+    let plugins = plugins::load(region, Some(&shared.snapshot.load().plugins)).ok();
+    (played, plugins)
+}
+
+/// The plugin was refused, which may be what the case is about.
+fn not_started(case: &Case, record: &Record, errors: &[String]) -> Played {
+    let seen = record.take();
+    let logs = shown(&seen);
+    if seen.faults.is_empty() {
+        return Played { logs, ..super::unfit(errors) };
+    }
+    let expect = case.steps.first().map(|step| step.expect.clone()).unwrap_or_default();
+    Played { findings: verdict::seen(&expect, &seen), logs, took: Duration::ZERO }
+}
+
+fn shown(seen: &Seen) -> Vec<String> {
+    seen.lines.iter().map(|line| format!("{:?} {}", line.level, line.text)).collect()
+}
+
+struct Scene<'a> {
+    role: &'a Role,
+    metrics: &'a PrometheusHandle,
+    record: &'a Record,
+    several: bool,
+}
+
+impl Scene<'_> {
+    async fn perform(&self, case: &Case, region: &Arc<Region>, shared: &Arc<Shared>, before: Series) -> Played {
+        let cast = Cast::new(addresses(region));
+        let dial = cast.clone();
+        let worker = Rc::new(Worker::new(0, shared.clone(), Dial::Memory(Rc::new(move |at| dial.connect(at)))));
+        let mut played = Played::default();
+        for (dict, keys) in &case.dict {
+            for (key, value) in keys {
+                if let Err(refusal) = shared.dicts.set(dict, key.as_bytes(), Some(value.as_bytes()), None) {
+                    played.findings.push(Finding::new(format!("dict {dict}"), "holds what is given", refusal.message));
+                }
+            }
+        }
+        worker.keep();
+        clock::idle().await;
+        let mut before = before;
+        for (number, step) in case.steps.iter().enumerate() {
+            let mut findings = self.step(&worker, &cast, step, &mut before, &mut played.logs).await;
+            if self.several {
+                findings.iter_mut().for_each(|finding| finding.what = format!("step {}: {}", number + 1, finding.what));
+            }
+            played.findings.extend(findings);
+        }
+        worker.origins.clear();
+        played
+    }
+
+    async fn step(
+        &self,
+        worker: &Rc<Worker>,
+        cast: &Rc<Cast>,
+        step: &Step,
+        before: &mut Series,
+        logs: &mut Vec<String>,
+    ) -> Vec<Finding> {
+        let expect = &step.expect;
+        cast.rehearse(&step.origin, &step.callouts);
+        clock::sleep(step.after).await;
+        let began = clock::now();
+        let got = match &step.request {
+            Some(request) => {
+                let exchange = clock::timeout(PATIENCE, exchange(worker, request, step)).await;
+                Some(exchange.unwrap_or_else(|_| Err(format!("no end within {PATIENCE:?}"))))
+            }
+            None => None,
+        };
+        let took = clock::now().saturating_duration_since(began);
+        clock::idle().await;
+        // What the plugin asks after the exchange, or in the background.
+        let until = clock::now() + AFTERMATH;
+        while cast.waits() && clock::now() < until {
+            clock::sleep(Duration::from_millis(100)).await;
+            clock::idle().await;
+        }
+        let mut findings = verdict::exchange(expect, &cast.received.borrow(), got.as_ref());
+        findings.extend(cast.findings());
+        let seen = self.record.take();
+        logs.extend(shown(&seen));
+        findings.extend(verdict::seen(expect, &seen));
+        let after = Series::of(&self.role.name, &self.metrics.render());
+        findings.extend(verdict::metrics(expect, before, &after));
+        *before = after;
+        let dicts = &worker.shared.dicts;
+        findings.extend(verdict::held("dict", &expect.dict, |dict, key| {
+            let (value, _) = dicts.get(dict, key.as_bytes()).ok()?;
+            Some(String::from_utf8_lossy(&value).into_owned())
+        }));
+        if let Some(wanted) = expect.took
+            && wanted != took
+        {
+            findings.push(Finding::new("took", format!("{wanted:?}"), format!("{took:?}")));
+        }
+        findings
+    }
+}
+
+/// Who is played where.
+fn addresses(region: &Region) -> HashMap<SocketAddr, String> {
+    let pools = region.pools.values();
+    pools.flat_map(|pool| pool.origins.iter().map(|origin| (*origin, pool.name.clone()))).collect()
+}
+
+/// Sends a request as a client would, over a pipe; why there is no response, if there is none.
+async fn exchange(worker: &Rc<Worker>, script: &spec::Request, step: &Step) -> Result<Got, String> {
+    let (near, far) = tokio::io::duplex(PIPE);
+    let connection = Connection {
+        remote: (Ipv4Addr::new(192, 0, 2, 1), 50_000).into(),
+        local: (Ipv4Addr::new(192, 0, 2, 2), 80).into(),
+        tls: None,
+    };
+    spawn_local(serve::serve(worker.clone(), Stream::Memory(far), connection, true, false));
+    let (mut send, driving) = http1::handshake(TokioIo::new(near)).await.map_err(|error| error.to_string())?;
+    let driving = spawn_local(driving);
+    let response = send.send_request(request(script, step)?).await.map_err(|error| error.to_string())?;
+    let (parts, body) = response.into_parts();
+    let body = pieces::read(body).await;
+    drop(send);
+    // The worker sees the end of the connection.
+    let _ = driving.await;
+    Ok(Got { status: parts.status.as_u16(), headers: parts.headers, body })
+}
+
+fn request(script: &spec::Request, step: &Step) -> Result<Request<Pieces>, String> {
+    let mut request = Request::new(Pieces::new(&script.body, &script.trailers));
+    *request.method_mut() = script.method.parse().map_err(|_| format!("no method {:?}", script.method))?;
+    *request.uri_mut() = script.path.parse().map_err(|_| format!("no path {:?}", script.path))?;
+    let headers = request.headers_mut();
+    headers
+        .insert(header::HOST, HeaderValue::from_str(&script.host).map_err(|_| format!("no host {:?}", script.host))?);
+    headers.extend(pieces::map(&script.headers));
+    announce(headers, &script.trailers);
+    if !step.origin.trailers.is_empty() || step.expect.response.as_ref().is_some_and(|r| !r.trailers.is_empty()) {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    Ok(request)
+}
+
+/// Tells whether the root of the runtime has been woken since it was last polled: only if it was
+/// not is the thread at rest.
+struct Root {
+    woken: AtomicBool,
+    runtime: Mutex<Option<Waker>>,
+}
+
+impl Wake for Root {
+    fn wake(self: Arc<Root>) {
+        self.woken.store(true, Ordering::Release);
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(waker) = runtime {
+            waker.wake();
+        }
+    }
+}
+
+/// Runs `work` and what it spawns; whenever nothing can be done, the stage's time moves.
+fn run<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let root = Arc::new(Root { woken: AtomicBool::new(true), runtime: Mutex::default() });
+    let resting = root.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || {
+            if !resting.woken.load(Ordering::Acquire) {
+                clock::rest();
+            }
+        })
+        .build()?;
+    let local = LocalSet::new();
+    let value = {
+        let mut work = std::pin::pin!(local.run_until(work));
+        let waker = Waker::from(root.clone());
+        runtime.block_on(std::future::poll_fn(|cx| {
+            *root.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            root.woken.store(false, Ordering::Release);
+            work.as_mut().poll(&mut Context::from_waker(&waker))
+        }))
+    };
+    // Whatever still runs is dropped here, on its own thread.
+    let _inside = runtime.enter();
+    drop(local);
+    Ok(value)
+}
