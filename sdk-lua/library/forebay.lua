@@ -318,16 +318,46 @@ function forebay.dict(name) end
 
 ---@param key string
 ---@return string? value
----@return integer|ForebayError|nil version for `set`
+---@return integer|ForebayError|nil version for `set` and `cas`
 function ForebayDict:get(key) end
 
 ---Writes; with a version only if the value still has it (else `CAS_MISMATCH`).
 ---@param key string
 ---@param value string|number|nil nil deletes
----@param version? integer
+---@param options? {ttl?: number, version?: integer} seconds that it stays; for good if left out
 ---@return true? ok
 ---@return ForebayError? why
-function ForebayDict:set(key, value, version) end
+function ForebayDict:set(key, value, options) end
+
+---Writes if nothing is there (else `CAS_MISMATCH`).
+---@param key string
+---@param value string|number
+---@param options? {ttl?: number} seconds
+---@return true? ok
+---@return ForebayError? why
+function ForebayDict:add(key, value, options) end
+
+---Adds to a whole number, which is kept as decimal text.
+---@param key string
+---@param by? integer 1 if left out
+---@param options? {init?: integer, ttl?: number} what `by` is added to where nothing is (0), and how long a new number stays
+---@return integer? number as it is then
+---@return ForebayError? why
+function ForebayDict:incr(key, by, options) end
+
+---@param key string
+---@return true? ok also if nothing was there
+---@return ForebayError? why
+function ForebayDict:delete(key) end
+
+---Writes if the value still has this version (else `CAS_MISMATCH`).
+---@param key string
+---@param value string|number
+---@param version integer of `get`
+---@param options? {ttl?: number} seconds
+---@return true? ok
+---@return ForebayError? why
+function ForebayDict:cas(key, value, version, options) end
 
 ---@class ForebayCounter
 local ForebayCounter = {}

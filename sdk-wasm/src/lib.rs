@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: the configuration as a type of your own;
 //! - [`log`]: lines with fields; [`metric`]: metrics with labels;
+//! - [`dict`]: what plugins of all workers share;
 //! - [`meta`]: which host this is, and which hostcalls it has;
 //! - [`origin`]: which origin gets the request;
 //! - [`packed`]: the wire of Forebay's own calls, for those that have no function here;
@@ -14,6 +15,7 @@
 
 pub mod config;
 pub mod log;
+pub mod dict;
 pub mod meta;
 pub mod origin;
 pub mod metric;

@@ -1,6 +1,6 @@
 //! What was not granted is refused: by the same rule for each row of the table, in both engines.
 
-use abi::hostcall::{Named, Need, Phase, Plain, TABLE};
+use abi::hostcall::{Need, Phase, Plain, TABLE};
 use harness::Origin;
 
 use crate::pair::{Engine, on_both_engines, setup};
@@ -23,8 +23,6 @@ on_both_engines! {
                 Need::Nothing | Need::Plain(Plain::HttpRead) => false,
                 // One import with ctx.get, which needs nothing.
                 Need::Plain(Plain::PropertyRead) if engine == Engine::Wasm => continue,
-                // Shared data of a plugin's own name.
-                Need::Named(Named::Dict) if engine == Engine::Wasm => false,
                 Need::Plain(_) | Need::Named(_) => true,
             };
             let seen = match engine {

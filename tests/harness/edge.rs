@@ -49,6 +49,12 @@ impl Setup {
         }
     }
 
+    /// More keys of the region file.
+    pub fn also(mut self, region: &str) -> Setup {
+        self.region.push_str(region);
+        self
+    }
+
     pub fn workers(mut self, workers: usize) -> Setup {
         self.workers = workers;
         self

@@ -321,8 +321,12 @@ table! {
     PropertyGet "property.get" "proxy_get_property" Phases::ANY, Need::Plain(Plain::PropertyRead);
     CtxGet "ctx.get" "proxy_get_property" SINCE_REQUEST, Need::Nothing;
     CtxSet "ctx.set" "proxy_set_property" SINCE_REQUEST, Need::Nothing;
-    DictGet "dict.get" "proxy_get_shared_data" Phases::ANY, Need::Named(Named::Dict);
-    DictSet "dict.set" "proxy_set_shared_data" Phases::ANY, Need::Named(Named::Dict);
+    DictGet "dict.get" "forebay_dict_get" Phases::ANY, Need::Named(Named::Dict);
+    DictSet "dict.set" "forebay_dict_set" Phases::ANY, Need::Named(Named::Dict);
+    DictAdd "dict.add" "forebay_dict_add" Phases::ANY, Need::Named(Named::Dict);
+    DictIncr "dict.incr" "forebay_dict_incr" Phases::ANY, Need::Named(Named::Dict);
+    DictDelete "dict.delete" "forebay_dict_delete" Phases::ANY, Need::Named(Named::Dict);
+    DictCas "dict.cas" "forebay_dict_cas" Phases::ANY, Need::Named(Named::Dict);
     MetricCounter "metric.counter" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
     MetricGauge "metric.gauge" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
     MetricHistogram "metric.histogram" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
@@ -337,8 +341,10 @@ table! {
     AbiHas "abi.has" "forebay_abi_has" Phases::ANY, Need::Nothing;
 }
 
-/// Imports in Wasm that serve a row with more arguments than the one that it names.
-pub const MORE_IMPORTS: [&str; 2] = ["forebay_log", "forebay_metric_define"];
+/// Imports in Wasm that serve a row in another form than the one that it names: with more arguments,
+/// or, as proxy-wasm has it, for what is the plugin's own.
+pub const MORE_IMPORTS: &[&str] =
+    &["forebay_log", "forebay_metric_define", "proxy_get_shared_data", "proxy_set_shared_data"];
 
 /// Whether there is a hostcall of this name: the function's in Lua or the import's in Wasm.
 pub fn has(name: &str) -> bool {

@@ -4,6 +4,7 @@
 //!
 //! - this file: [`Plugin`] (loaded code), [`Instance`] (a running copy), [`Host`] (everything
 //!   a plugin may ask);
+//! - [`dict`]: what is written to a dictionary;
 //! - [`event`]: what an instance is told, and what it answers;
 //! - [`hostcall`]: one table with a row per hostcall: names, phases, capability;
 //! - [`origin`]: what a plugin is told of origins;
@@ -16,6 +17,7 @@
 //! plugin, and the host never re-enters a guest: an event that arrives while an instance runs
 //! waits until it has returned.
 
+pub mod dict;
 pub mod event;
 pub mod fault;
 pub mod hostcall;
@@ -30,6 +32,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use dict::{DictIncr, DictWrite};
 pub use event::{
     Action, Algorithm, Callbacks, CalloutError, CalloutRequest, CalloutResponse, ContextId, Event, Field, LocalAnswer,
     LogLevel, Map, MetricId, MetricKind, Side, Token, Value,
@@ -134,11 +137,12 @@ pub trait Host {
     /// A value shared along the chain: later plugins of this exchange read it with `property`.
     fn set_property(&self, path: &[&str], value: &[u8]) -> Answer<()>;
 
-    /// A value of a dictionary that all workers share, and its version for `dict_set`.
+    /// A value of a dictionary that all workers share, and its version.
     fn dict_get(&self, dict: &str, key: &[u8]) -> Answer<(Bytes, u32)>;
-    /// Writes; with `Some(version)` only if the value still has that version
-    /// ([`Status::CasMismatch`] if not). `None` as value deletes.
-    fn dict_set(&self, dict: &str, key: &[u8], value: Option<&[u8]>, version: Option<u32>) -> Answer<()>;
+    /// Writes; [`Status::CasMismatch`] if what is there is not what the write asks for.
+    fn dict_write(&self, dict: &str, key: &[u8], write: DictWrite<'_>) -> Answer<()>;
+    /// Adds to a whole number, which is kept as decimal text, and gives what it is then.
+    fn dict_incr(&self, dict: &str, key: &[u8], incr: DictIncr) -> Answer<i64>;
 
     /// What stands for a secret in the header values of a callout, alone or behind other text: a
     /// text that only this plugin's own callouts give a meaning. The secret itself is never given.

@@ -115,6 +115,7 @@ impl Setup {
             plugins: BTreeMap::new(),
             routes: Vec::new(),
             pools: [("shop".to_string(), Arc::new(pool)), ("still".to_string(), Arc::new(still))].into(),
+            dicts: BTreeMap::new(),
         })
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! - [`names`]: what is unique, and what resolves.
 //! - [`files`]: paths, plugin folders, PEM.
-//! - `edge`, `plugin`, `secret`, `route`, `pool`: the sections.
+//! - `edge`, `plugin`, `secret`, `route`, `pool`, `state`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 mod edge;
@@ -15,6 +15,7 @@ mod pool;
 mod route;
 mod secret;
 pub mod spec;
+mod state;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,6 +54,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     let plugins: BTreeMap<_, _> = plugins.into_iter().flatten().map(|p| (p.name.clone(), Arc::new(p))).collect();
     let routes: Vec<_> =
         raw.routes.iter().map(|route| route::route(route, &plugin_names, &plugins, &pool_names, errors)).collect();
+    let dicts = state::dicts(&raw.dicts, errors);
     if !errors.is_empty() {
         return None;
     }
@@ -67,6 +69,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
         plugins,
         routes: routes.into_iter().map(|route| route.map(Arc::new)).collect::<Option<_>>()?,
         pools: pools.into_iter().map(|pool| pool.map(|p| (p.name.clone(), Arc::new(p)))).collect::<Option<_>>()?,
+        dicts,
     })
 }
 

@@ -3,7 +3,7 @@
 //!
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
-//! - `edge`, `plugin`, `secret`, `route`, `pool`: the sections.
+//! - `edge`, `plugin`, `secret`, `route`, `pool`, `state`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 pub mod edge;
@@ -14,6 +14,7 @@ pub mod pool;
 pub mod route;
 pub mod secret;
 pub mod spec;
+pub mod state;
 pub mod value;
 
 use self::edge::{Aggregator, Edge, Log};
@@ -21,6 +22,7 @@ use self::plugin::Plugin;
 use self::pool::Pool;
 use self::route::Route;
 use self::secret::Secret;
+use self::state::Dict;
 use self::value::keys;
 
 keys! {
@@ -40,5 +42,7 @@ keys! {
         list routes: Route,
         /// Origins that serve the same, and how many of them there should be.
         list pools: Pool,
+        /// Dictionaries that plugins of all workers share, where the default does not fit.
+        list dicts: Dict,
     }
 }

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod secret;
+mod state;
 
 pub use secret::{Secret, SecretSource, SecretValue};
+pub use state::Dict;
 
 /// A whole file.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct Region {
     pub routes: Vec<Arc<Route>>,
     /// By name.
     pub pools: BTreeMap<String, Arc<Pool>>,
+    /// By name; one that is not here has the default.
+    pub dicts: BTreeMap<String, Dict>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

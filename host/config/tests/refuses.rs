@@ -108,8 +108,10 @@ fn a_pool_whose_own_key_is_wrong_is_still_there_for_routes() {
 fn an_unknown_key_is_refused_with_the_keys_there_are() {
     refused(
         "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroute: []\n",
-        &["region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, plugins, routes, pools; \
-             did you mean \"routes\"?"],
+        &[
+            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, plugins, routes, pools, dicts; \
+             did you mean \"routes\"?",
+        ],
     );
     refused(
         &pool("    origin: ['127.0.0.1:80']\n    orgins: []\n"),
@@ -195,7 +197,7 @@ fn a_file_of_nothing_runs_nothing() {
     }
     refused(
         "a text",
-        &["region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, plugins, routes, pools"],
+        &["region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, plugins, routes, pools, dicts"],
     );
 }
 

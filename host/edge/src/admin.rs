@@ -107,6 +107,7 @@ fn answer(shared: &Shared, metrics: &PrometheusHandle, method: &Method, path: &s
         }
         "/metrics" => {
             shared.ledger.publish(&shared.membership);
+            shared.state.publish();
             respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render())
         }
         "/config" => json_response(StatusCode::OK, &effective::region(&snapshot.region)),

@@ -99,6 +99,7 @@ async fn publish(shared: Arc<Shared>, metrics: PrometheusHandle) {
     loop {
         every.tick().await;
         shared.ledger.publish(&shared.membership);
+        shared.state.publish();
         // Without it histograms keep every single value until somebody renders them.
         metrics.run_upkeep();
     }

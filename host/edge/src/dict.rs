@@ -1,121 +1,311 @@
-//! Dictionaries: small values that all workers of this edge share. A write takes a lock on one
-//! of 16 shards for the time of a map operation, never across a plugin.
+//! Dictionaries: small values that all workers of this edge share. A call takes the lock of one
+//! of a dictionary's shards for the time of a map operation, never two and never across a plugin.
+//!
+//! A dictionary holds at most its bytes. When a write needs room, the entry goes that was used
+//! longest ago in all of it: each shard tells, beside its lock, when its oldest was used.
 
-use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+mod shard;
 
-use abi::{Answer, Refusal, Status};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use abi::{Answer, DictIncr, DictWrite, Refusal, Status};
 use bytes::Bytes;
+use metrics::{counter, gauge};
+
+use shard::{Shard, cost};
 
 const SHARDS: usize = 16;
+/// Bytes of a key.
+const MOST_KEY: usize = 1 << 10;
+/// A value may have this, or a sixteenth of its dictionary if that is more: making room for one
+/// write must not take long.
+const SMALL_VALUE: usize = 64 << 10;
+/// Entries that are taken out under one lock when their time is over.
+const SWEEP: usize = 256;
+/// What a [`Part`] says of a shard that has no such entry.
+const NONE: u64 = u64::MAX;
 
-/// Bytes of keys and values that one dictionary may hold, an equal part of them in each shard: so
-/// one value has at most a sixteenth.
-const CAPACITY: usize = 16 << 20;
-
-/// All dictionaries of the edge, by name.
-#[derive(Default)]
-pub struct Dicts {
-    shards: [Mutex<Shard>; SHARDS],
+/// One dictionary.
+pub struct Dict {
+    parts: [Part; SHARDS],
+    hasher: RandomState,
+    /// Bytes that it may hold.
+    most: AtomicUsize,
+    bytes: AtomicUsize,
+    evictions: AtomicU64,
 }
 
 #[derive(Default)]
-struct Shard {
-    values: HashMap<(Box<str>, Box<[u8]>), Versioned>,
-    /// Bytes by dictionary, in this shard.
-    held: HashMap<Box<str>, usize>,
-    /// Counts up over all keys, so that a key that was deleted and written again never shows a
-    /// version that was seen before.
-    last_version: u32,
+struct Part {
+    shard: Mutex<Shard>,
+    /// When its oldest entry was used, in nanoseconds.
+    oldest: AtomicU64,
+    /// When the time of the next entry is over.
+    next_end: AtomicU64,
+    entries: AtomicUsize,
 }
 
-struct Versioned {
-    value: Bytes,
+/// What becomes of a key.
+enum Change {
+    Put { value: Bytes, expires: Option<Duration> },
+    Remove,
+}
+
+/// What stands under a key now.
+struct Found<'a> {
+    value: &'a Bytes,
     version: u32,
+    expires: Option<Duration>,
 }
 
-impl Dicts {
+impl Dict {
+    pub fn new(most: usize) -> Dict {
+        let dict = Dict {
+            parts: Default::default(),
+            hasher: RandomState::new(),
+            most: AtomicUsize::new(most),
+            bytes: AtomicUsize::new(0),
+            evictions: AtomicU64::new(0),
+        };
+        for part in &dict.parts {
+            part.oldest.store(NONE, Ordering::Relaxed);
+            part.next_end.store(NONE, Ordering::Relaxed);
+        }
+        dict
+    }
+
+    /// What is over a smaller bound goes with the next writes.
+    pub fn set_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
+    }
+
     /// The value and its version.
-    pub fn get(&self, dict: &str, key: &[u8]) -> Answer<(Bytes, u32)> {
-        let shard = self.shard(dict, key);
-        let found = shard.values.get(&(dict.into(), key.into())).ok_or_else(Refusal::not_found)?;
+    pub fn get(&self, key: &[u8], now: Duration) -> Answer<(Bytes, u32)> {
+        let mut held = self.open(self.place(key), key, now);
+        let found = held.shard.get(key, now).ok_or_else(Refusal::not_found)?;
         Ok((found.value.clone(), found.version))
     }
 
-    /// Writes, or deletes with `None`; with `Some(version)` only if that is still the version.
-    pub fn set(&self, dict: &str, key: &[u8], value: Option<&[u8]>, version: Option<u32>) -> Answer<()> {
-        let mut shard = self.shard(dict, key);
-        let at = (Box::from(dict), Box::from(key));
-        let old = shard.values.get(&at).map(|v| (v.version, key.len() + v.value.len()));
-        if version.is_some_and(|wanted| old.map(|(version, _)| version) != Some(wanted)) {
-            return Err(Refusal::new(Status::CasMismatch, "dict.set: the value has changed since it was read"));
-        }
-        let without = shard.held.get(dict).copied().unwrap_or(0) - old.map_or(0, |(_, size)| size);
-        let Some(value) = value else {
-            shard.values.remove(&at);
-            shard.held.insert(dict.into(), without);
-            return Ok(());
+    pub fn write(&self, key: &[u8], write: DictWrite<'_>, now: Duration) -> Answer<()> {
+        let call = write.call().row().lua;
+        let expires = |ttl| expiry(call, ttl, now);
+        // Copied once, however often room must be made.
+        let (value, ttl) = match write {
+            DictWrite::Set { value, ttl, .. } | DictWrite::Add { value, ttl } | DictWrite::Cas { value, ttl, .. } => {
+                (Bytes::copy_from_slice(value), ttl)
+            }
+            DictWrite::Delete { .. } => (Bytes::new(), None),
         };
-        let with = without + key.len() + value.len();
-        if with > CAPACITY / SHARDS {
-            let most = CAPACITY / SHARDS;
-            let text = format!(
-                "dict.set: {dict:?} has no room here: {with} bytes (allowed: {most} in each of {SHARDS} parts)"
-            );
-            return Err(Refusal::new(Status::LimitExceeded, text));
-        }
-        shard.last_version = shard.last_version.wrapping_add(1).max(1);
-        let version = shard.last_version;
-        shard.values.insert(at, Versioned { value: Bytes::copy_from_slice(value), version });
-        shard.held.insert(dict.into(), with);
-        Ok(())
+        let expires = expires(ttl)?;
+        self.change(call, key, now, |found| {
+            let version = found.map(|found| found.version);
+            match write {
+                DictWrite::Set { version: Some(wanted), .. }
+                | DictWrite::Cas { version: wanted, .. }
+                | DictWrite::Delete { version: Some(wanted) }
+                    if version != Some(wanted) =>
+                {
+                    return Err(mismatch(call, "the value has changed since it was read"));
+                }
+                DictWrite::Add { .. } if version.is_some() => {
+                    return Err(mismatch(call, "there is a value already"));
+                }
+                DictWrite::Delete { .. } => return Ok((Change::Remove, ())),
+                _ => {}
+            }
+            Ok((Change::Put { value: value.clone(), expires }, ()))
+        })
     }
 
-    fn shard(&self, dict: &str, key: &[u8]) -> std::sync::MutexGuard<'_, Shard> {
-        let mut hasher = DefaultHasher::new();
-        (dict, key).hash(&mut hasher);
-        let shard = &self.shards[hasher.finish() as usize % SHARDS];
-        // A poisoned shard only means that a thread died between two map operations.
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn incr(&self, key: &[u8], incr: DictIncr, now: Duration) -> Answer<i64> {
+        let call = "dict.incr";
+        let fresh = expiry(call, incr.ttl, now)?;
+        self.change(call, key, now, |found| {
+            let (number, expires) = match &found {
+                None => (incr.init, fresh),
+                Some(found) => (number(call, found.value)?, found.expires),
+            };
+            let number = number.checked_add(incr.by).ok_or_else(|| {
+                let text = format!("{call}: {number} and {} are more than 64 bits hold", incr.by);
+                Refusal::new(Status::BadArgument, text)
+            })?;
+            Ok((Change::Put { value: number.to_string().into(), expires }, number))
+        })
     }
+
+    /// Changes one key, as `decide` says from what is there now.
+    fn change<T>(
+        &self,
+        call: &str,
+        key: &[u8],
+        now: Duration,
+        decide: impl Fn(Option<&Found<'_>>) -> Answer<(Change, T)>,
+    ) -> Answer<T> {
+        if key.len() > MOST_KEY {
+            let text = format!("{call}: a key of {} bytes (allowed: {MOST_KEY})", key.len());
+            return Err(Refusal::new(Status::BadArgument, text));
+        }
+        let place = self.place(key);
+        loop {
+            let mut held = self.open(place, key, now);
+            let entry = held.shard.get(key, now);
+            let before = entry.map_or(0, |entry| cost(key, &entry.value));
+            let found = entry.map(|e| Found { value: &e.value, version: e.version, expires: e.expires });
+            let (change, told) = decide(found.as_ref())?;
+            let Change::Put { value, expires } = change else {
+                let freed = held.shard.remove(key);
+                self.bytes.fetch_sub(freed, Ordering::Relaxed);
+                return Ok(told);
+            };
+            self.fits(call, key, &value)?;
+            if self.take(before, cost(key, &value)) {
+                held.shard.put(key, value, expires, now);
+                return Ok(told);
+            }
+            // The entry in question is the newest of its shard: it goes only if it is alone there.
+            let spare = (held.shard.len() == 1 && before > 0).then_some(place);
+            drop(held);
+            if !self.make_room(spare, now) {
+                return Err(self.full(call, cost(key, &value)));
+            }
+        }
+    }
+
+    /// What is over goes first. False if there is nothing to go.
+    fn make_room(&self, spare: Option<usize>, now: Duration) -> bool {
+        let over = |place: &usize| self.parts[*place].next_end.load(Ordering::Relaxed) <= nanos(now);
+        (0..SHARDS).filter(over).any(|place| self.expire(&mut self.lock(place), now, SWEEP) > 0) || self.evict(spare)
+    }
+
+    /// Takes out what was used longest ago, but nothing in the shard `spare`; false if there is
+    /// nothing.
+    fn evict(&self, spare: Option<usize>) -> bool {
+        let mut parts: Vec<usize> = (0..SHARDS).filter(|place| Some(*place) != spare).collect();
+        let oldest = |place: &usize| self.parts[*place].oldest.load(Ordering::Relaxed);
+        parts.sort_by_key(oldest);
+        // Others evict at the same time: a shard may have become empty since it was looked at.
+        parts.into_iter().filter(|place| oldest(place) != NONE).any(|place| {
+            let Some(freed) = self.lock(place).shard.evict() else { return false };
+            self.bytes.fetch_sub(freed, Ordering::Relaxed);
+            self.evictions.fetch_add(1, Ordering::Relaxed);
+            true
+        })
+    }
+
+    /// Counts an entry of `after` bytes in place of one of `before`; false if there is no room.
+    fn take(&self, before: usize, after: usize) -> bool {
+        if after <= before {
+            self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+            return true;
+        }
+        let most = self.most.load(Ordering::Relaxed);
+        let more = |bytes: usize| Some(bytes + (after - before)).filter(|bytes| *bytes <= most);
+        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn fits(&self, call: &str, key: &[u8], value: &[u8]) -> Answer<()> {
+        let most = self.most.load(Ordering::Relaxed);
+        let allowed = SMALL_VALUE.max(most / SHARDS).min(most.saturating_sub(cost(key, b"")));
+        if value.len() <= allowed {
+            return Ok(());
+        }
+        let text = format!("{call}: a value of {} bytes (allowed: {allowed} in a dictionary of {most})", value.len());
+        Err(Refusal::new(Status::LimitExceeded, text))
+    }
+
+    #[cold]
+    fn full(&self, call: &str, wanted: usize) -> Refusal {
+        let most = self.most.load(Ordering::Relaxed);
+        Refusal::new(Status::LimitExceeded, format!("{call}: no room for {wanted} bytes (the dictionary has {most})"))
+    }
+
+    /// Takes out everything whose time is over.
+    pub fn sweep(&self, now: Duration) {
+        for place in 0..SHARDS {
+            while self.expire(&mut self.lock(place), now, SWEEP) == SWEEP {}
+        }
+    }
+
+    /// Brings its counts into the metrics.
+    pub fn publish(&self, name: &str) {
+        let entries: usize = self.parts.iter().map(|part| part.entries.load(Ordering::Relaxed)).sum();
+        gauge!("forebay_dict_bytes", "dict" => name.to_owned()).set(self.bytes.load(Ordering::Relaxed) as f64);
+        gauge!("forebay_dict_entries", "dict" => name.to_owned()).set(entries as f64);
+        let evictions = self.evictions.load(Ordering::Relaxed);
+        counter!("forebay_dict_evictions_total", "dict" => name.to_owned()).absolute(evictions);
+    }
+
+    fn place(&self, key: &[u8]) -> usize {
+        self.hasher.hash_one(key) as usize % SHARDS
+    }
+
+    /// The shard of a key, which is not in it if its time is over. A little of what else is over
+    /// goes as well, so that calls pay for what calls have left.
+    fn open(&self, place: usize, key: &[u8], now: Duration) -> Held<'_> {
+        let mut held = self.lock(place);
+        let freed = held.shard.expire_key(key, now);
+        self.bytes.fetch_sub(freed, Ordering::Relaxed);
+        self.expire(&mut held, now, 2);
+        held
+    }
+
+    /// Takes out at most so many entries whose time is over; how many there were.
+    fn expire(&self, held: &mut Held<'_>, now: Duration, most: usize) -> usize {
+        let freed: Vec<usize> = std::iter::from_fn(|| held.shard.expire(now)).take(most).collect();
+        self.bytes.fetch_sub(freed.iter().sum(), Ordering::Relaxed);
+        freed.len()
+    }
+
+    fn lock(&self, place: usize) -> Held<'_> {
+        let part = &self.parts[place];
+        // A poisoned shard only means that a thread died between two map operations.
+        Held { shard: part.shard.lock().unwrap_or_else(PoisonError::into_inner), part }
+    }
+}
+
+/// A locked shard: what is told beside the lock is brought up to date as it is let go.
+struct Held<'a> {
+    shard: MutexGuard<'a, Shard>,
+    part: &'a Part,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.part.oldest.store(self.shard.oldest_use().map_or(NONE, nanos), Ordering::Relaxed);
+        self.part.next_end.store(self.shard.next_end().map_or(NONE, nanos), Ordering::Relaxed);
+        self.part.entries.store(self.shard.len(), Ordering::Relaxed);
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).map_or(NONE - 1, |nanos| nanos.min(NONE - 1))
+}
+
+fn expiry(call: &str, ttl: Option<Duration>, now: Duration) -> Answer<Option<Duration>> {
+    match ttl {
+        Some(Duration::ZERO) => {
+            Err(Refusal::new(Status::BadArgument, format!("{call}: a ttl of 0 (allowed: over 0, or none)")))
+        }
+        ttl => Ok(ttl.map(|ttl| now.saturating_add(ttl))),
+    }
+}
+
+/// The number that a value is.
+fn number(call: &str, value: &[u8]) -> Answer<i64> {
+    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| {
+        let shown = value[..value.len().min(32)].escape_ascii();
+        Refusal::new(Status::BadArgument, format!("{call}: the value is \"{shown}\", not a whole number"))
+    })
+}
+
+#[cold]
+fn mismatch(call: &str, why: &str) -> Refusal {
+    Refusal::new(Status::CasMismatch, format!("{call}: {why}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_write_with_a_stale_version_is_refused() {
-        let dicts = Dicts::default();
-        dicts.set("d", b"k", Some(b"1"), None).unwrap();
-        let (_, version) = dicts.get("d", b"k").unwrap();
-        dicts.set("d", b"k", Some(b"2"), Some(version)).unwrap();
-        let refused = dicts.set("d", b"k", Some(b"3"), Some(version)).unwrap_err();
-        assert_eq!(refused.status, Status::CasMismatch);
-        assert_eq!(dicts.get("d", b"k").unwrap().0, "2");
-    }
-
-    #[test]
-    fn dictionaries_do_not_see_each_other_and_deleting_frees_room() {
-        let dicts = Dicts::default();
-        let most = vec![0; CAPACITY / SHARDS - 1];
-        dicts.set("a", b"k", Some(&most), None).unwrap();
-        assert_eq!(dicts.set("a", b"k", Some(&vec![0; CAPACITY]), None).unwrap_err().status, Status::LimitExceeded);
-        assert_eq!(dicts.get("b", b"k").unwrap_err().status, Status::NotFound);
-        dicts.set("a", b"k", None, None).unwrap();
-        assert!(dicts.get("a", b"k").is_err());
-        dicts.set("a", b"k", Some(&most), None).unwrap();
-    }
-
-    #[test]
-    fn a_deleted_key_never_shows_an_old_version() {
-        let dicts = Dicts::default();
-        dicts.set("d", b"k", Some(b"1"), None).unwrap();
-        let old = dicts.get("d", b"k").unwrap().1;
-        dicts.set("d", b"k", None, None).unwrap();
-        dicts.set("d", b"k", Some(b"1"), None).unwrap();
-        assert_ne!(dicts.get("d", b"k").unwrap().1, old);
-    }
-}
+mod tests;

@@ -11,11 +11,11 @@ use std::time::{Instant, SystemTime};
 use abi::{LocalAnswer, Side};
 use http::HeaderMap;
 
-use crate::dict::Dicts;
 use crate::reject::Reject;
 use crate::route::Route;
 use crate::serve::Connection;
 use crate::snapshot::Snapshot;
+use crate::state::State;
 use crate::worker::Worker;
 
 pub mod headers;
@@ -28,7 +28,7 @@ pub mod window;
 
 /// What hosts of one worker share: everything that outlives an exchange.
 pub struct Surroundings {
-    pub dicts: Arc<Dicts>,
+    pub state: Arc<State>,
     pub metrics: metric::PluginMetrics,
     /// Set when the worker runs; a plugin that is only tried has none.
     worker: RefCell<Weak<Worker>>,
@@ -37,9 +37,9 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    pub fn new(dicts: Arc<Dicts>) -> Rc<Surroundings> {
+    pub fn new(state: Arc<State>) -> Rc<Surroundings> {
         Rc::new(Surroundings {
-            dicts,
+            state,
             metrics: metric::PluginMetrics::default(),
             worker: RefCell::default(),
             last_token: Cell::new(0),
@@ -47,7 +47,7 @@ impl Surroundings {
         })
     }
 
-    /// For trying plugins off to the side, with no worker and dictionaries of their own.
+    /// For trying plugins off to the side, with no worker and a state of their own.
     pub fn for_check() -> Rc<Surroundings> {
         Surroundings::new(Arc::default())
     }

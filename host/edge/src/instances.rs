@@ -64,8 +64,8 @@ pub struct Lease {
 }
 
 impl Instances {
-    pub fn new(dicts: Arc<crate::dict::Dicts>) -> Instances {
-        Instances { surroundings: Surroundings::new(dicts), sets: RefCell::default(), seen: RefCell::default() }
+    pub fn new(state: Arc<crate::state::State>) -> Instances {
+        Instances { surroundings: Surroundings::new(state), sets: RefCell::default(), seen: RefCell::default() }
     }
 
     /// Keeps this worker's instances in step with the configuration; runs as long as the worker.

@@ -15,8 +15,8 @@
 //! - [`telemetry`]: one outcome per exchange
 //!
 //! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`clock`], [`plugins`] (loaded code), [`body`],
-//! [`callout`], [`dict`], [`secret`], [`membership`] and `report` (the aggregator), `admin`, [`stage`] (plugins tried
-//! in memory).
+//! [`callout`], [`state`] (what plugins of all workers share: [`dict`]), [`secret`], [`membership`] and `report` (the
+//! aggregator), `admin`, [`stage`] (plugins tried in memory).
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
@@ -37,6 +37,7 @@ pub mod exchange;
 pub mod instances;
 mod link;
 pub mod listen;
+mod lru;
 pub mod membership;
 pub mod origin;
 pub mod plugins;
@@ -47,6 +48,7 @@ pub mod secret;
 pub mod serve;
 pub mod snapshot;
 pub mod stage;
+pub mod state;
 pub mod telemetry;
 pub mod wheel;
 pub mod worker;
@@ -129,6 +131,7 @@ impl Edge {
         let tls = snapshot::read_tls(&region)?;
         // Nothing can fail from here on.
         self.shared.ledger.set_access(region.log.access);
+        self.shared.state.configure(&region);
         self.shared.membership.reload(&region, Instant::now());
         let snapshot = Snapshot::with_tls(region, plugins, tls, &self.shared.membership);
         self.shared.snapshot.store(Arc::new(snapshot));

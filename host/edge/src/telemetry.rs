@@ -273,6 +273,9 @@ pub fn describe() {
     g!("forebay_in_flight", "Exchanges with clients now");
     g!("forebay_connections_open", "Client connections now");
     c!("forebay_connections_accepted_total", "Client connections accepted");
+    g!("forebay_dict_bytes", "Keys and values that a dictionary of plugins holds, with 64 bytes for each entry");
+    g!("forebay_dict_entries", "Entries of a dictionary of plugins");
+    c!("forebay_dict_evictions_total", "Entries that went to make room, used longest ago");
     c!("forebay_plugin_calls_total", "Callbacks of plugins that were called");
     c!("forebay_plugin_faults_total", "Faults of plugins, by verdict");
     g!("forebay_plugin_instances", "Plugin instances alive, over all workers");

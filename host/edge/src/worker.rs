@@ -15,12 +15,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::dict::Dicts;
 use crate::instances::Instances;
 use crate::origin::Origins;
 use crate::origin::dial::Dial;
 use crate::plugins::Plugins;
 use crate::snapshot::Snapshot;
+use crate::state::State;
 use crate::telemetry::Telemetry;
 use crate::{listen, wheel};
 
@@ -56,8 +56,8 @@ pub struct Shared {
     pub ledger: Arc<crate::telemetry::Ledger>,
     /// For `/readyz`: each worker says when it accepts, and a drain says that it began.
     pub standing: crate::admin::Standing,
-    /// Small values that plugins of all workers share.
-    pub dicts: Arc<Dicts>,
+    /// What plugins of all workers share.
+    pub state: Arc<State>,
 }
 
 impl Shared {
@@ -70,7 +70,7 @@ impl Shared {
             membership,
             ledger: Arc::new(crate::telemetry::Ledger::new(workers, region.log.access)),
             standing: crate::admin::Standing::default(),
-            dicts: Arc::default(),
+            state: Arc::new(State::new(region)),
         })
     }
 }
@@ -101,7 +101,7 @@ impl Worker {
             id,
             origins: Origins::new(dial),
             telemetry: Telemetry::new(id, shared.ledger.clone()),
-            instances: Instances::new(shared.dicts.clone()),
+            instances: Instances::new(shared.state.clone()),
             drain: Drain::default(),
             exchanges: Cell::new(0),
             no_id: "".into(),

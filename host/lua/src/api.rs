@@ -35,6 +35,9 @@ use crate::vm::{Stop, Vm, Wait};
 const PRELUDE: &[u8] = b"[forebay ";
 const MAX_PRELUDE: c_int = 8;
 
+/// Up to here each whole number is one of Lua's.
+pub const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// How a hostcall ends, other than with values.
 pub enum Out {
     /// The coroutine goes back to the host; [`Vm::stop`] says why.
@@ -162,6 +165,17 @@ impl Asked {
             Kind::Number => Ok(self.state.number(index)),
             _ => Err(self.wrong(index, function, name, "a number")),
         }
+    }
+
+    /// A whole number within bounds that a Lua number holds exactly.
+    pub fn whole(&self, index: c_int, function: &str, name: &str, least: f64, most: f64) -> Result<f64, Out> {
+        let number = self.number(index, function, name)?;
+        if number.fract() != 0.0 || !(least..=most).contains(&number) {
+            return Err(self.error(&format!(
+                "{function}: argument {index} ({name}) is {number}; allowed: a whole number from {least} to {most}"
+            )));
+        }
+        Ok(number)
     }
 
     /// A text argument that the host takes as a name.

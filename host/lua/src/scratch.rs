@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{
-    Algorithm, Answer, Call, CalloutRequest, Capabilities, Field, Host, Limits, LocalAnswer, LogLevel, Map, MetricId,
-    MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Token, Value,
+    Algorithm, Answer, Call, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, Limits, LocalAnswer,
+    LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Token, Value,
 };
 use bytes::Bytes;
 
@@ -105,8 +105,12 @@ impl Host for Scratch {
     fn dict_get(&self, _: &str, _: &[u8]) -> Answer<(Bytes, u32)> {
         self.refuse(Call::DictGet)
     }
-    fn dict_set(&self, _: &str, _: &[u8], _: Option<&[u8]>, _: Option<u32>) -> Answer<()> {
-        self.check(Call::DictSet)
+    fn dict_write(&self, _: &str, _: &[u8], write: DictWrite<'_>) -> Answer<()> {
+        self.check(write.call())
+    }
+    fn dict_incr(&self, _: &str, _: &[u8], incr: DictIncr) -> Answer<i64> {
+        self.check(Call::DictIncr)?;
+        Ok(incr.init.saturating_add(incr.by))
     }
     /// A file may ask for its secrets before anybody has said which it is granted.
     fn secret(&self, _: &str) -> Answer<Arc<str>> {

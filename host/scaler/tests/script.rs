@@ -75,6 +75,7 @@ pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
         plugins: BTreeMap::new(),
         routes: Vec::new(),
         pools: [("shop".to_string(), Arc::new(pool))].into(),
+        dicts: BTreeMap::new(),
     })
 }
 

@@ -7,6 +7,8 @@ mod attacks;
 mod body;
 #[path = "suite/callout.rs"]
 mod callout;
+#[path = "suite/dict.rs"]
+mod dict;
 #[path = "suite/exchange.rs"]
 mod exchange;
 #[path = "suite/fake.rs"]

@@ -35,6 +35,8 @@ pub fn region(region: &Region) -> Value {
         "routes": region.routes.iter().map(|route| self::route(route)).collect::<Vec<Value>>(),
         "pools": region.pools.iter().map(|(name, pool)| (name.clone(), self::pool(pool)))
             .collect::<Map<String, Value>>(),
+        "dicts": region.dicts.iter().map(|(name, dict)| (name.clone(), json!({ "bytes": dict.bytes })))
+            .collect::<Map<String, Value>>(),
     })
 }
 

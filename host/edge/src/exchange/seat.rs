@@ -10,8 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Algorithm, Answer, Call, CalloutRequest, Event, Fault, Field, Host, LocalAnswer, LogLevel, Map, MetricId,
-    MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Status, Token, Value, Verdict,
+    Algorithm, Answer, Call, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, LocalAnswer, LogLevel,
+    Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Status, Token, Value, Verdict,
 };
 use bytes::Bytes;
 
@@ -19,6 +19,7 @@ use super::window::{LogBudget, Window};
 use super::{Exchange, Surroundings, line, property};
 use crate::callout;
 use crate::chain::slot::Slot;
+use crate::dict::Dict;
 use crate::instances::Running;
 use crate::plugins::Bound;
 
@@ -318,14 +319,17 @@ impl Host for Seat {
 
     fn dict_get(&self, dict: &str, key: &[u8]) -> Answer<(Bytes, u32)> {
         self.check(Call::DictGet)?;
-        self.own_or_granted(Call::DictGet, dict)?;
-        self.surroundings.dicts.get(dict, key)
+        self.dict(Call::DictGet, dict)?.get(key, self.surroundings.state.now())
     }
 
-    fn dict_set(&self, dict: &str, key: &[u8], value: Option<&[u8]>, version: Option<u32>) -> Answer<()> {
-        self.check(Call::DictSet)?;
-        self.own_or_granted(Call::DictSet, dict)?;
-        self.surroundings.dicts.set(dict, key, value, version)
+    fn dict_write(&self, dict: &str, key: &[u8], write: DictWrite<'_>) -> Answer<()> {
+        self.check(write.call())?;
+        self.dict(write.call(), dict)?.write(key, write, self.surroundings.state.now())
+    }
+
+    fn dict_incr(&self, dict: &str, key: &[u8], incr: DictIncr) -> Answer<i64> {
+        self.check(Call::DictIncr)?;
+        self.dict(Call::DictIncr, dict)?.incr(key, incr, self.surroundings.state.now())
     }
 
     fn secret(&self, name: &str) -> Answer<Arc<str>> {
@@ -392,11 +396,11 @@ impl Seat {
     }
 
     /// A plugin's own dictionary (proxy-wasm's shared data of its vm id) needs no grant.
-    fn own_or_granted(&self, call: Call, dict: &str) -> Answer<()> {
-        if dict == &*self.bound.settings.plugin {
-            return Ok(());
+    fn dict(&self, call: Call, dict: &str) -> Answer<Arc<Dict>> {
+        if dict != &*self.bound.settings.plugin {
+            call.check_named(&self.bound.settings.capabilities, dict)?;
         }
-        call.check_named(&self.bound.settings.capabilities, dict)
+        Ok(self.surroundings.state.dict(dict))
     }
 }
 

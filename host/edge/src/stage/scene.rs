@@ -177,7 +177,7 @@ impl Scene<'_> {
         let mut played = Played::default();
         for (dict, keys) in &case.dict {
             for (key, value) in keys {
-                if let Err(refusal) = shared.dicts.set(dict, key.as_bytes(), Some(value.as_bytes()), None) {
+                if let Err(refusal) = put(shared, dict, key, value) {
                     played.findings.push(Finding::new(format!("dict {dict}"), "holds what is given", refusal.message));
                 }
             }
@@ -231,9 +231,9 @@ impl Scene<'_> {
         let after = Series::of(&self.role.name, &self.metrics.render());
         findings.extend(verdict::metrics(expect, before, &after));
         *before = after;
-        let dicts = &worker.shared.dicts;
+        let state = &worker.shared.state;
         findings.extend(verdict::held("dict", &expect.dict, |dict, key| {
-            let (value, _) = dicts.get(dict, key.as_bytes()).ok()?;
+            let (value, _) = state.dict(dict).get(key.as_bytes(), state.now()).ok()?;
             Some(String::from_utf8_lossy(&value).into_owned())
         }));
         if let Some(wanted) = expect.took
@@ -243,6 +243,11 @@ impl Scene<'_> {
         }
         findings
     }
+}
+
+fn put(shared: &Shared, dict: &str, key: &str, value: &str) -> abi::Answer<()> {
+    let write = abi::DictWrite::Set { value: value.as_bytes(), ttl: None, version: None };
+    shared.state.dict(dict).write(key.as_bytes(), write, shared.state.now())
 }
 
 /// Who is played where.

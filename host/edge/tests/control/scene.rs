@@ -57,7 +57,7 @@ impl Scene {
         let shared = Arc::new(Shared {
             ledger: Arc::new(Ledger::new(workers, false)),
             standing: Default::default(),
-            dicts: Default::default(),
+            state: Default::default(),
             snapshot: ArcSwap::from_pointee(snapshot(region, &membership)),
             membership,
         });

@@ -62,7 +62,7 @@ fn every(asked: Asked) -> Reply {
     asked.answer(asked.vm.host().set_tick(period))
 }
 
-fn seconds(asked: &Asked, index: i32, function: &str, name: &str) -> Result<Duration, Out> {
+pub(super) fn seconds(asked: &Asked, index: i32, function: &str, name: &str) -> Result<Duration, Out> {
     let seconds = asked.number(index, function, name)?;
     if !(0.0..=LONGEST).contains(&seconds) {
         return Err(asked.error(&format!(

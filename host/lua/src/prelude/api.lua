@@ -155,23 +155,6 @@ forebay.ctx = {
   end,
 }
 
-local dict_get, dict_set = host["dict.get"], host["dict.set"]
--- What all exchanges share is hidden: one that could write it would change what the next one calls.
-local Dict = { __metatable = false }
-Dict.__index = Dict
-function Dict:get(key)
-  return dict_get(self.name, key)
-end
-function Dict:set(key, value, version)
-  return dict_set(self.name, key, value, version)
-end
-forebay.dict = function(name)
-  if type(name) ~= "string" then
-    wrong("dict", 1, "name", name, "a string")
-  end
-  return setmetatable({ name = name }, Dict)
-end
-
 local increment, record, value = host["metric:increment"], host["metric:record"], host["metric:get"]
 
 local function labels_of(labels)

@@ -28,11 +28,12 @@ const LIBRARIES: [(Function, &std::ffi::CStr); 7] = [
     (ffi::luaopen_jit, c"jit"),
 ];
 
-const PRELUDE: [(&str, &str); 5] = [
+const PRELUDE: &[(&str, &str)] = &[
     ("=[forebay library]", include_str!("../prelude/library.lua")),
     ("=[forebay secret]", include_str!("../prelude/secret.lua")),
     ("=[forebay api]", include_str!("../prelude/api.lua")),
     ("=[forebay kit]", include_str!("../prelude/kit.lua")),
+    ("=[forebay state]", include_str!("../prelude/state.lua")),
     ("=[forebay globals]", include_str!("../prelude/globals.lua")),
 ];
 

@@ -78,7 +78,17 @@ fn a_wrong_argument_names_function_argument_what_was_found_and_what_is_allowed()
         ("forebay.ctx.set('k', {}, { shared = true })", "ctx.set: argument 2 (value) is table; allowed: a string"),
         ("forebay.dict(1)", "dict: argument 1 (name) is number; allowed: a string"),
         ("forebay.dict('cache'):get()", "dict.get: argument 2 (key) is nil; allowed: a string"),
-        ("forebay.dict('cache'):set('k', 'v', 0.5)", "dict.set: version 0.5 is none that dict.get gave"),
+        (
+            "forebay.dict('cache'):set('k', 'v', 0.5)",
+            "dict.set: argument 4 (options) is number; allowed: a table {ttl, version}",
+        ),
+        ("forebay.dict('cache'):set('k', 'v', { version = 0.5 })", "dict.set: version 0.5 is none that dict.get gave"),
+        ("forebay.dict('cache'):set('k', 'v', { ttl = '1' })", "(options.ttl) is string; allowed: a number"),
+        ("forebay.dict('cache'):add('k')", "dict.add: argument 3 (value) is nil; allowed: a string"),
+        ("forebay.dict('cache'):incr('k', 0.5)", "dict.incr: argument 3 (by) is 0.5; allowed: a whole number from"),
+        ("forebay.dict('cache'):incr('k', 1, { init = 'x' })", "(options.init) is string; allowed: a number"),
+        ("forebay.dict('cache'):cas('k', 'v')", "dict.cas: argument 4 (version) is nil; allowed: a version that"),
+        ("forebay.dict('cache'):delete()", "dict.delete: argument 2 (key) is nil; allowed: a string"),
         ("forebay.metric.counter()", "metric.counter: argument 1 (name) is nil; allowed: a string"),
         (
             "forebay.metric.counter('c'):increment('1')",
@@ -243,14 +253,37 @@ fn a_dictionary_has_versions() {
         log(tostring(d:get("k")))
         assert(d:set("k", "one"))
         local value, version = d:get("k") log(value .. version)
-        local ok, why = d:set("k", "two", version + 1) log(tostring(ok) .. why.code)
-        assert(d:set("k", "two", version)) log((d:get("k")))
+        local ok, why = d:set("k", "two", { version = version + 1 }) log(tostring(ok) .. why.code)
+        assert(d:set("k", "two", { version = version })) log((d:get("k")))
         assert(d:set("k", nil)) log(tostring(d:get("k")))
         ok, why = forebay.dict("other"):get("k") log(why.message)
     "#,
     );
     let denied = "dict.get: capability dict:other is not granted to this plugin";
     assert_eq!(lines, ["nil", "one1", "nilCAS_MISMATCH", "two", "nil", denied]);
+}
+
+#[test]
+fn the_other_calls_of_a_dictionary_take_their_options() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"return { on_request_headers = function()
+                local log, d = forebay.log.info, forebay.dict("cache")
+                local ok, why = d:add("k", 1, { ttl = 1.5 }) log(tostring(ok))
+                ok, why = d:add("k", "2") log(why.code)
+                log(d:incr("k", 41)) log(d:incr("n")) log(d:incr("m", -2, { init = 10, ttl = 60 }))
+                local _, version = d:get("k")
+                log(tostring(d:cas("k", "new", version, { ttl = 5 })))
+                ok, why = d:cas("k", "newer", version + 7) log(why.code)
+                d:set("s", "v", { ttl = 2 }) d:delete("s") log(tostring(d:get("s")))
+            end }"#,
+        );
+        run.headers().unwrap();
+        assert_eq!(run.host.texts(), ["true", "CAS_MISMATCH", "42", "1", "8", "true", "CAS_MISMATCH", "nil"]);
+        let seconds = |ttl: &Option<Duration>| ttl.map_or(0.0, |ttl| ttl.as_secs_f64());
+        let ttls: Vec<f64> = run.host.ttls.borrow().iter().map(seconds).collect();
+        assert_eq!(ttls, [1.5, 0.0, 0.0, 60.0, 5.0, 2.0, 0.0]);
+    });
 }
 
 #[test]
@@ -323,10 +356,9 @@ fn time_and_the_abi_itself() {
 #[test]
 fn every_row_of_the_table_has_its_function() {
     for row in TABLE {
-        // These two are methods of the object that `forebay.dict(name)` gives, and `log` is a group.
+        // Some are methods of the object that `forebay.dict(name)` gives, and `log` is a group.
         let (group, method) = match row.lua {
-            "dict.get" => ("forebay.dict('cache')", "get"),
-            "dict.set" => ("forebay.dict('cache')", "set"),
+            name if name.starts_with("dict.") => ("forebay.dict('cache')", &name[5..]),
             "log" => ("forebay.log", "info"),
             name => match name.rsplit_once('.') {
                 Some((group, method)) => (&*format!("forebay.{group}").leak(), method),
@@ -350,7 +382,9 @@ fn every_row_is_refused_outside_of_its_phases() {
                 _ => "'name', 'value'",
             };
             let call = match row.call {
-                Call::DictGet | Call::DictSet => format!("forebay.dict('cache'):{}('k', 'v')", &row.lua[5..]),
+                Call::DictCas => "forebay.dict('cache'):cas('k', 'v', 1)".to_owned(),
+                Call::DictIncr => "forebay.dict('cache'):incr('n')".to_owned(),
+                _ if row.lua.starts_with("dict.") => format!("forebay.dict('cache'):{}('k', 'v', nil)", &row.lua[5..]),
                 Call::Log => "forebay.log.info('x')".to_owned(),
                 _ => format!("forebay.{}({arguments})", row.lua),
             };

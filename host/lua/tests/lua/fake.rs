@@ -80,6 +80,8 @@ pub struct Fake {
     pub origins: RefCell<Vec<OriginStats>>,
     pub properties: RefCell<BTreeMap<String, Value>>,
     pub dicts: RefCell<Dicts>,
+    /// Of every write to a dictionary.
+    pub ttls: RefCell<Vec<Option<Duration>>>,
     pub metrics: RefCell<Vec<(MetricKind, String, Vec<i64>)>>,
     pub logs: RefCell<Vec<(LogLevel, String)>>,
     pub level: Cell<LogLevel>,
@@ -134,6 +136,7 @@ impl Fake {
             origins: RefCell::default(),
             properties: RefCell::default(),
             dicts: RefCell::default(),
+            ttls: RefCell::default(),
             metrics: RefCell::default(),
             logs: RefCell::default(),
             level: Cell::new(LogLevel::Trace),
@@ -282,20 +285,38 @@ impl Host for Fake {
         Call::DictGet.check_named(&self.settings.capabilities, dict)?;
         self.dicts.borrow().get(&(dict.to_owned(), key.to_vec())).cloned().ok_or_else(Refusal::not_found)
     }
-    fn dict_set(&self, dict: &str, key: &[u8], value: Option<&[u8]>, version: Option<u32>) -> Answer<()> {
-        self.check(Call::DictSet)?;
-        Call::DictSet.check_named(&self.settings.capabilities, dict)?;
+    fn dict_write(&self, dict: &str, key: &[u8], write: DictWrite<'_>) -> Answer<()> {
+        self.check(write.call())?;
+        write.call().check_named(&self.settings.capabilities, dict)?;
         let at = (dict.to_owned(), key.to_vec());
         let mut dicts = self.dicts.borrow_mut();
         let current = dicts.get(&at).map_or(0, |(_, version)| *version);
-        if version.is_some_and(|version| version != current) {
-            return Err(Refusal::new(Status::CasMismatch, "dict.set: the value has another version"));
+        let (value, ttl, wanted) = match write {
+            DictWrite::Set { value, ttl, version } => (Some(value), ttl, version),
+            DictWrite::Add { value, ttl } => (Some(value), ttl, Some(0)),
+            DictWrite::Cas { value, ttl, version } => (Some(value), ttl, Some(version)),
+            DictWrite::Delete { version } => (None, None, version),
+        };
+        if wanted.is_some_and(|version| version != current) {
+            return Err(Refusal::new(Status::CasMismatch, "the value has another version"));
         }
+        self.ttls.borrow_mut().push(ttl);
         match value {
             Some(value) => drop(dicts.insert(at, (Bytes::copy_from_slice(value), current + 1))),
             None => drop(dicts.remove(&at)),
         }
         Ok(())
+    }
+    fn dict_incr(&self, dict: &str, key: &[u8], incr: DictIncr) -> Answer<i64> {
+        self.check(Call::DictIncr)?;
+        Call::DictIncr.check_named(&self.settings.capabilities, dict)?;
+        let at = (dict.to_owned(), key.to_vec());
+        let mut dicts = self.dicts.borrow_mut();
+        let known = dicts.get(&at).map(|(value, _)| String::from_utf8_lossy(value).parse::<i64>().unwrap());
+        let number = known.unwrap_or(incr.init) + incr.by;
+        self.ttls.borrow_mut().push(incr.ttl);
+        dicts.insert(at, (number.to_string().into(), 1));
+        Ok(number)
     }
     fn secret(&self, name: &str) -> Answer<Arc<str>> {
         self.check(Call::Secret)?;

@@ -45,8 +45,7 @@ fn the_editor_types_have_every_call() {
     let types = sdk("library/forebay.lua");
     for row in TABLE {
         let function = match row.lua {
-            "dict.get" => "ForebayDict:get".to_owned(),
-            "dict.set" => "ForebayDict:set".to_owned(),
+            name if name.starts_with("dict.") => format!("ForebayDict:{}", &name[5..]),
             "log" => "forebay.log.info".to_owned(),
             "secret.hmac" => "ForebaySecret:hmac".to_owned(),
             name => format!("forebay.{name}"),

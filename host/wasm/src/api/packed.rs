@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use abi::{Answer, Refusal, Status, Value};
 use wasmtime::Linker;
 
-use super::{Guest, log, metric, origin, secret};
+use super::{Guest, dict, log, metric, origin, secret};
 use crate::memory::{self, Outcome};
 use crate::state::State;
 
@@ -31,6 +31,12 @@ pub const CALLS: &[(&str, Call)] = &[
     ("forebay_metric_define", metric::define_with_labels),
     ("forebay_secret_hmac", secret::hmac),
     ("forebay_secret_mark", secret::mark),
+    ("forebay_dict_get", dict::get_named),
+    ("forebay_dict_set", dict::set_named),
+    ("forebay_dict_add", dict::add),
+    ("forebay_dict_incr", dict::incr),
+    ("forebay_dict_delete", dict::delete),
+    ("forebay_dict_cas", dict::cas),
 ];
 
 pub fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {

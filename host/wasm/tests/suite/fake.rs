@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use abi::hostcall::{Call, Capabilities, HeaderOp};
 use abi::{
-    Algorithm, Answer, CalloutRequest, ContextId, Fault, Field, Host, Instance, Limits, LoadError, LocalAnswer,
-    LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin, Refusal, Settings, Side, Status, Token,
-    Value,
+    Algorithm, Answer, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, Limits, LoadError,
+    LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin, Refusal, Settings, Side,
+    Status, Token, Value,
 };
 use bytes::Bytes;
 
@@ -40,6 +40,8 @@ pub struct Fake {
     pub origins: RefCell<Vec<OriginStats>>,
     pub properties: RefCell<BTreeMap<String, Value>>,
     pub dict: RefCell<Dict>,
+    /// Of every write to a dictionary.
+    pub ttls: RefCell<Vec<Option<Duration>>>,
     pub metrics: RefCell<Vec<(MetricKind, String, i64)>>,
     pub lines: RefCell<Vec<(LogLevel, String)>>,
     pub lowest: Cell<LogLevel>,
@@ -79,6 +81,7 @@ impl Fake {
             origins: RefCell::default(),
             properties: RefCell::default(),
             dict: RefCell::default(),
+            ttls: RefCell::default(),
             metrics: RefCell::default(),
             lines: RefCell::default(),
             lowest: Cell::new(LogLevel::Trace),
@@ -258,15 +261,35 @@ impl Host for Fake {
         found.map(|(value, version)| (value.into(), version)).ok_or_else(Refusal::not_found)
     }
 
-    fn dict_set(&self, dict: &str, key: &[u8], value: Option<&[u8]>, version: Option<u32>) -> Answer<()> {
+    fn dict_write(&self, dict: &str, key: &[u8], write: DictWrite<'_>) -> Answer<()> {
         let place = (dict.to_owned(), key.to_vec());
         let mut all = self.dict.borrow_mut();
         let now = all.get(&place).map_or(0, |(_, version)| *version);
-        if version.is_some_and(|wanted| wanted != now) {
+        let (value, wanted, ttl) = match write {
+            DictWrite::Set { value, ttl, version } => (Some(value), version, ttl),
+            DictWrite::Add { value, ttl } => (Some(value), Some(0), ttl),
+            DictWrite::Cas { value, ttl, version } => (Some(value), Some(version), ttl),
+            DictWrite::Delete { version } => (None, version, None),
+        };
+        if wanted.is_some_and(|wanted| wanted != now) {
             return Err(Refusal::new(Status::CasMismatch, "changed meanwhile"));
         }
-        all.insert(place, (value.expect("proxy-wasm never deletes").to_vec(), now + 1));
+        self.ttls.borrow_mut().push(ttl);
+        match value {
+            Some(value) => drop(all.insert(place, (value.to_vec(), now + 1))),
+            None => drop(all.remove(&place)),
+        }
         Ok(())
+    }
+
+    fn dict_incr(&self, dict: &str, key: &[u8], incr: DictIncr) -> Answer<i64> {
+        let place = (dict.to_owned(), key.to_vec());
+        let mut all = self.dict.borrow_mut();
+        let known = all.get(&place).map(|(value, _)| String::from_utf8_lossy(value).parse::<i64>().unwrap());
+        let number = known.unwrap_or(incr.init) + incr.by;
+        self.ttls.borrow_mut().push(incr.ttl);
+        all.insert(place, (number.to_string().into(), 1));
+        Ok(number)
     }
 
     fn secret(&self, name: &str) -> Answer<Arc<str>> {

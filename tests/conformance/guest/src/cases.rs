@@ -6,8 +6,8 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel, MapType, MetricType, Status};
 
-use crate::imports;
 use crate::packed::{self, Pack};
+use crate::{imports, state};
 
 pub struct Case {
     name: String,
@@ -163,6 +163,9 @@ impl HttpContext for Case {
                 self.tell("x-nothing", &self.property(&["nothing"]));
             }
             "dict" => self.dict(),
+            "dict_calls" => self.tell("x-said", &state::dict_calls()),
+            "dict_many" => self.tell("x-said", &state::dict_many().to_string()),
+            "dict_brief" => self.tell("x-said", &state::dict_brief()),
             "metrics" => self.metrics(),
             "labels" => self.labels(),
             "log_fields" => {

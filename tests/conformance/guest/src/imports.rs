@@ -36,14 +36,6 @@ extern "C" {
     pub fn proxy_continue_stream(stream: u32) -> i32;
     pub fn proxy_get_property(path: *const u8, path_size: usize, value: *mut *mut u8, size: *mut usize) -> i32;
     pub fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, size: usize) -> i32;
-    pub fn proxy_get_shared_data(
-        key: *const u8,
-        key_size: usize,
-        value: *mut *mut u8,
-        size: *mut usize,
-        cas: *mut u32,
-    ) -> i32;
-    pub fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, size: usize, cas: u32) -> i32;
     pub fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> i32;
     pub fn proxy_log(level: u32, message: *const u8, size: usize) -> i32;
     pub fn proxy_get_current_time_nanoseconds(time: *mut u64) -> i32;

@@ -2,6 +2,7 @@
 //! and each case does what the Lua plugin of the same name does (see ../../cases).
 //!
 //! - `cases`: one behaviour for each hostcall, through the proxy-wasm SDK
+//! - `state`: what plugins of all workers share
 //! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
 //! - `origin`: which origin gets the request
 //! - `faults`: what a plugin must not do
@@ -14,6 +15,7 @@ mod imports;
 mod origin;
 mod packed;
 mod probe;
+mod state;
 mod secret;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};

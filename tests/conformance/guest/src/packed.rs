@@ -19,6 +19,11 @@ impl Pack {
         self
     }
 
+    pub fn u64(mut self, number: u64) -> Pack {
+        self.0.extend(number.to_le_bytes());
+        self
+    }
+
     pub fn f64(mut self, number: f64) -> Pack {
         self.0.extend(number.to_le_bytes());
         self

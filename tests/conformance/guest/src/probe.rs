@@ -10,6 +10,7 @@ use proxy_wasm::types::{Action, LogLevel};
 
 use crate::imports::*;
 use crate::packed::Pack;
+use crate::state;
 
 pub struct Probe {
     pub phase: String,
@@ -20,7 +21,7 @@ pub struct Probe {
 const MAPS: [(&str, u32); 4] =
     [("request.headers", 0), ("request.trailers", 1), ("response.headers", 2), ("response.trailers", 3)];
 const OPERATIONS: [&str; 6] = ["get", "get_all", "pairs", "set", "add", "remove"];
-const OTHERS: [&str; 28] = [
+const OTHERS: &[&str] = &[
     "request.body",
     "request.chunk",
     "request.set_body",
@@ -38,6 +39,10 @@ const OTHERS: [&str; 28] = [
     "ctx.set",
     "dict.get",
     "dict.set",
+    "dict.add",
+    "dict.incr",
+    "dict.delete",
+    "dict.cas",
     "metric.counter",
     "metric.gauge",
     "metric.histogram",
@@ -84,6 +89,9 @@ fn header(operation: &str, map: u32) -> i32 {
 }
 
 fn other(call: &str) -> i32 {
+    if let Some(code) = state::probe(call) {
+        return code;
+    }
     let (mut data, mut size, mut number, mut time) = (null_mut(), 0, 0, 0);
     let text = |text: &'static str| (text.as_ptr(), text.len());
     // SAFETY: as in `header`.
@@ -118,14 +126,6 @@ fn other(call: &str) -> i32 {
             "ctx.set" => {
                 let (path, value) = (text("probed"), text("1"));
                 proxy_set_property(path.0, path.1, value.0, value.1)
-            }
-            "dict.get" => {
-                let key = text("probe");
-                proxy_get_shared_data(key.0, key.1, &mut data, &mut size, &mut number)
-            }
-            "dict.set" => {
-                let (key, value) = (text("probe"), text("1"));
-                proxy_set_shared_data(key.0, key.1, value.0, value.1, 0)
             }
             "metric.counter" | "metric.gauge" | "metric.histogram" => {
                 let (kind, name) = match call {

@@ -1,0 +1,128 @@
+//! What plugins of all workers share, as the Lua plugins of `dict.rs` and its neighbours ask for it.
+
+use crate::packed::{Import, Pack};
+
+macro_rules! imports {
+    ($($name:ident)*) => {
+        #[link(wasm_import_module = "env")]
+        extern "C" {
+            $(fn $name(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;)*
+        }
+    };
+}
+
+imports! {
+    forebay_dict_get
+    forebay_dict_set
+    forebay_dict_add
+    forebay_dict_incr
+    forebay_dict_delete
+    forebay_dict_cas
+}
+
+/// Results, from the front.
+struct Results(Vec<u8>);
+
+impl Results {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let taken: Vec<u8> = self.0.drain(..N).collect();
+        taken.try_into().expect("that many were taken")
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.take())
+    }
+
+    fn i64(&mut self) -> i64 {
+        i64::from_le_bytes(self.take())
+    }
+
+    fn text(&mut self) -> String {
+        let len = self.u32() as usize;
+        String::from_utf8_lossy(&self.0.drain(..len).collect::<Vec<_>>()).into_owned()
+    }
+}
+
+/// The results, or the status.
+fn call(import: Import, arguments: Pack) -> Result<Results, i32> {
+    match arguments.ask(import) {
+        (0, results) => Ok(Results(results)),
+        (status, _) => Err(status),
+    }
+}
+
+/// What a call without results says.
+fn code(import: Import, arguments: Pack) -> String {
+    said(call(import, arguments).map(|_| true))
+}
+
+/// As the Lua plugin writes a value, or a refusal.
+fn said<T: ToString>(told: Result<T, i32>) -> String {
+    match told {
+        Ok(value) => value.to_string(),
+        Err(1) => "nil".to_owned(),
+        Err(8) => "CAS_MISMATCH".to_owned(),
+        Err(status) => crate::packed::name(status).to_owned(),
+    }
+}
+
+/// Every row of the table that is served here, tried.
+pub fn probe(call: &str) -> Option<i32> {
+    let key = || key("probes", "a");
+    let (import, arguments) = match call {
+        "dict.get" => (forebay_dict_get as Import, key()),
+        "dict.set" => (forebay_dict_set as Import, key().u8(1).text("1").u8(0).u8(0)),
+        "dict.add" => (forebay_dict_add as Import, key().text("1").u8(0)),
+        "dict.incr" => (forebay_dict_incr as Import, key().u64(1).u64(0).u8(0)),
+        "dict.delete" => (forebay_dict_delete as Import, key()),
+        "dict.cas" => (forebay_dict_cas as Import, key().text("1").u32(1).u8(0)),
+        _ => return None,
+    };
+    Some(arguments.ask(import).0)
+}
+
+fn key(of: &str, key: &str) -> Pack {
+    Pack::default().text(of).text(key)
+}
+
+fn dict_get(dict: &str, name: &str) -> String {
+    said(call(forebay_dict_get, key(dict, name)).map(|mut results| results.text()))
+}
+
+fn dict_set(dict: &str, name: &str, value: &str) -> String {
+    code(forebay_dict_set, key(dict, name).u8(1).text(value).u8(0).u8(0))
+}
+
+/// Every call of a dictionary, and what each said.
+pub fn dict_calls() -> String {
+    let add = |value: &str| code(forebay_dict_add, key("words", "k").text(value).u8(0));
+    let cas = |value: &str, version| code(forebay_dict_cas, key("words", "k").text(value).u32(version).u8(0));
+    let incr = |name: &str, by: u64, init: u64| {
+        let arguments = key("words", name).u64(by).u64(init).u8(0);
+        said(call(forebay_dict_incr, arguments).map(|mut results| results.i64()))
+    };
+    let mut all = vec![add("1"), add("2")];
+    let mut found = call(forebay_dict_get, key("words", "k")).expect("it was added");
+    all.push(found.text());
+    let version = found.u32();
+    all.extend([cas("3", version), cas("4", version), incr("k", 4, 0), incr("n", 2, 40)]);
+    all.extend([dict_set("words", "w", "x"), incr("w", 1, 0)]);
+    all.push(code(forebay_dict_delete, key("words", "k")));
+    all.extend([dict_get("words", "k"), dict_get("others", "k")]);
+    all.join(" ")
+}
+
+/// Adds for a second: whether it was the first, and what is there.
+pub fn dict_brief() -> String {
+    let added = code(forebay_dict_add, key("words", "brief").text("1").u8(1).u64(1_000_000_000));
+    format!("{added} {}", dict_get("words", "brief"))
+}
+
+/// Writes a hundred entries, and says how many are there then.
+pub fn dict_many() -> usize {
+    let name = |i| format!("k{i}");
+    for i in 100..200 {
+        dict_set("small", &name(i), &"v".repeat(36));
+    }
+    (100..200).filter(|i| dict_get("small", &name(*i)) != "nil").count()
+}
