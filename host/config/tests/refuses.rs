@@ -109,7 +109,7 @@ fn an_unknown_key_is_refused_with_the_keys_there_are() {
     refused(
         "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroute: []\n",
         &[
-            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, plugins, routes, pools, dicts; \
+            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, dicts; \
              did you mean \"routes\"?",
         ],
     );
@@ -197,7 +197,7 @@ fn a_file_of_nothing_runs_nothing() {
     }
     refused(
         "a text",
-        &["region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, plugins, routes, pools, dicts"],
+        &["region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, dicts"],
     );
 }
 
