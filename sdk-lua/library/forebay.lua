@@ -27,6 +27,16 @@
 ---@field authority? string the target's name if left out
 ---@field headers? table<string, string|number|ForebaySecret|(string|number|ForebaySecret)[]>
 ---@field body? string
+---@field trailers? table<string, string|number|(string|number)[]>
+
+---@class ForebayCallOptions
+---@field timeout? number seconds, connecting and every try included
+---@field retry? integer how often an idempotent request may be sent again, up to 10
+
+---@class ForebayCall
+---@field [1] string target
+---@field [2]? ForebayRequest
+---@field [3]? ForebayCallOptions
 
 ---@class forebay
 forebay = {}
@@ -127,6 +137,11 @@ function forebay.request.body() end
 ---@return ForebayError? why
 function forebay.request.chunk() end
 
+---Iterates over the chunks of the body: each goes on, as `set_body` left it, when the next is asked for.
+---@return (fun(): string?)? iterator
+---@return ForebayError? why
+function forebay.request.body_chunks() end
+
 ---Replaces what is looked at.
 ---@param bytes string
 ---@return true? ok
@@ -219,6 +234,11 @@ function forebay.response.body() end
 ---@return ForebayError? why
 function forebay.response.chunk() end
 
+---Iterates over the chunks of the body: each goes on, as `set_body` left it, when the next is asked for.
+---@return (fun(): string?)? iterator
+---@return ForebayError? why
+function forebay.response.body_chunks() end
+
 ---Replaces what is looked at.
 ---@param bytes string
 ---@return true? ok
@@ -233,6 +253,11 @@ function forebay.response.set_body(bytes) end
 ---@return ForebayError why
 function forebay.respond(status, headers, body) end
 
+---Ends the callback as if it had returned: its side goes on. Does not return, unless it is refused.
+---@return nil
+---@return ForebayError why
+function forebay.continue() end
+
 ---Ends the exchange without an answer. Does not return, unless it is refused.
 ---@return nil
 ---@return ForebayError why
@@ -241,7 +266,7 @@ function forebay.close() end
 ---Sends a request to a pool or a named target and waits for the response.
 ---@param target string
 ---@param request? ForebayRequest
----@param options? {timeout?: number} seconds
+---@param options? ForebayCallOptions
 ---@return ForebayResponse? response
 ---@return ForebayError? why
 function forebay.http.call(target, request, options) end
@@ -288,6 +313,11 @@ function forebay.origin.get() end
 ---@return ForebayOrigin[]? origins
 ---@return ForebayError? why
 function forebay.origin.stats(pool) end
+---Sends several requests at once and waits for all: an answer or an error for each, in order.
+---@param calls ForebayCall[]
+---@return (ForebayResponse|ForebayError)[]? results an answer has a `status`, an error a `code`
+---@return ForebayError? why
+function forebay.http.call_all(calls) end
 
 ---A fact about the exchange, by proxy-wasm's attribute path: `request.path`.
 ---@param path string

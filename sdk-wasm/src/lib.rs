@@ -1,5 +1,6 @@
 //! What a plugin of Forebay in Rust needs beyond the `proxy-wasm` crate.
 //!
+//! - [`callout`]: several HTTP requests at once, and such as are sent again;
 //! - [`config`]: the configuration as a type of your own;
 //! - [`log`]: lines with fields; [`metric`]: metrics with labels;
 //! - [`dict`]: what plugins of all workers share;
@@ -13,6 +14,7 @@
 //! this crate has no import that another host of proxy-wasm lacks, loads there, and is told
 //! there by [`meta::version`] that it is not on Forebay.
 
+pub mod callout;
 pub mod config;
 pub mod log;
 pub mod dict;

@@ -1,7 +1,7 @@
 //! Bodies: whole, with the plugin's buffer and its limit, and chunk by chunk as they stream.
 
 use harness::http1::chunk;
-use harness::{Origin, PATIENCE, wait_until};
+use harness::{Edge, Origin, PATIENCE, wait_until};
 
 use crate::pair::{edge, on_both_engines, plugin};
 
@@ -45,7 +45,96 @@ end
 return plugin
 "#;
 
+/// From the header callback.
+const REQUEST_BODY_CHUNKS: &str = r#"
+local plugin = {}
+function plugin.on_request_headers()
+  for chunk in forebay.request.body_chunks() do
+    forebay.request.set_body("<" .. chunk .. ">")
+  end
+end
+return plugin
+"#;
+
+/// From the body callback.
+const RESPONSE_BODY_CHUNKS: &str = r#"
+local plugin = {}
+function plugin.on_response_headers()
+  forebay.response.headers.remove("content-length")
+end
+function plugin.on_response_body()
+  for chunk in forebay.response.body_chunks() do
+    forebay.response.set_body("<" .. chunk .. ">")
+  end
+end
+return plugin
+"#;
+
+/// Sends a chunk only when the last has come out of the edge.
+fn request_streams(edge: &Edge, said: &std::sync::mpsc::Receiver<String>) {
+    let mut client = edge.connect();
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    let mut seen = String::new();
+    for (next, so_far) in [("2\r\nde\r\n", "<abc>"), ("1\r\nf\r\n", "<abc><de>"), ("0\r\n\r\n", "<abc><de><f>")] {
+        wait_until("the chunk at the origin", PATIENCE, || {
+            seen = said.recv_timeout(PATIENCE).expect("a chunk");
+            (seen == so_far).then_some(())
+        });
+        client.send(next);
+    }
+    assert_eq!(client.response().text(), "<abc><de><f>");
+}
+
+/// Tells what has come of each body, and answers with all of it.
+fn tells(say: std::sync::mpsc::Sender<String>) -> Origin {
+    Origin::serve(move |exchange| {
+        let mut body = Vec::new();
+        while let Some(chunk) = exchange.messages.chunk()? {
+            body.extend(chunk);
+            say.send(String::from_utf8_lossy(&body).into_owned()).expect("the test waits");
+        }
+        exchange.respond(200, &[], &body)
+    })
+}
+
 on_both_engines! {
+    fn a_loop_over_request_chunks_lets_each_go_on_before_the_next_is_read(engine) {
+        let (say, said) = std::sync::mpsc::channel();
+        let origin = tells(say);
+        let edge = edge(engine, plugin("request_body_chunks", REQUEST_BODY_CHUNKS), &origin);
+        request_streams(&edge, &said);
+        // A body with a length is run through before the headers go: its true length is known then.
+        let mut client = edge.connect();
+        client.request("POST", "/b", &[], b"with a length");
+        assert_eq!(client.response().text(), "<with a length>");
+        assert_eq!(origin.last().headers.get("content-length"), Some("15"));
+        // None at all is no turn of the loop.
+        assert_eq!(edge.get("/c").text(), "");
+        assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0);
+    }
+
+    fn a_loop_over_response_chunks_lets_each_go_on_before_the_next_is_read(engine) {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let origin = Origin::serve(move |exchange| {
+            exchange.begin(200, &[("trailer", "x-sum")])?;
+            for chunk in ["abc", "de", "f"] {
+                exchange.chunk(chunk.as_bytes())?;
+                let _ = wait.lock().expect("one exchange").recv_timeout(PATIENCE);
+            }
+            exchange.end(&[("x-sum", "7")])
+        });
+        let edge = edge(engine, plugin("response_body_chunks", RESPONSE_BODY_CHUNKS), &origin);
+        let mut client = edge.connect();
+        client.request("GET", "/a", &[("te", "trailers"), ("connection", "te")], b"");
+        assert_eq!(client.response_head().status(), 200);
+        for chunk in ["<abc>", "<de>", "<f>"] {
+            assert_eq!(client.chunk().expect("a chunk, before the next is sent"), chunk.as_bytes());
+            go.send(()).expect("the origin waits");
+        }
+        assert_eq!(client.messages.body().expect("the rest"), b"");
+    }
+
     fn a_request_body_is_read_whole_and_replaced(engine) {
         let origin = Origin::echo();
         let edge = edge(engine, plugin("request_body", REQUEST_BODY), &origin);

@@ -31,7 +31,86 @@ return plugin
     plugin("http_call", &lua).words(&format!("http_call {timeout}"))
 }
 
+const RETRY: &str = r#"
+local plugin = {}
+function plugin.on_request_headers()
+  local method = forebay.request.headers.get("x-method")
+  local answer, why = forebay.http.call("side", { method = method, body = "hi" }, { timeout = 5, retry = 2 })
+  forebay.request.headers.set("x-told", answer and answer.status .. " " .. answer.body or why.code)
+end
+return plugin
+"#;
+
+const CALL_ALL: &str = r#"
+local plugin = {}
+function plugin.on_request_headers()
+  local results = assert(forebay.http.call_all({
+    { "side", { path = "/a" }, { timeout = 5 } },
+    { "other", { path = "/" } },
+    { "side", { method = "PUT", path = "/b", body = "hi" }, { timeout = 5, retry = 2 } },
+    { "side", { path = "/broken" }, { timeout = 5 } },
+  }))
+  local told = {}
+  for i, result in ipairs(results) do
+    if result.status then
+      told[i] = result.status .. " " .. (result.headers["x-answer"] or "nil") .. " " .. result.body
+    else
+      told[i] = ({ CAPABILITY_DENIED = "100", UNAVAILABLE = "104" })[result.code] or result.code
+    end
+  end
+  forebay.request.headers.set("x-told", table.concat(told, "|"))
+end
+return plugin
+"#;
+
 on_both_engines! {
+    fn several_callouts_run_at_once_and_one_takes_nothing_from_the_others(engine) {
+        // `/a` is answered when `/b` has been asked: one after the other would never end.
+        let asked = std::sync::Arc::new(std::sync::Barrier::new(2));
+        let (shop, side) = (Origin::saying("ok"), Origin::serve(move |exchange| {
+            let body = exchange.messages.body()?;
+            match exchange.head.target() {
+                "/a" => {
+                    asked.wait();
+                    exchange.respond(200, &[("X-Answer", "a")], b"first")
+                }
+                "/b" if exchange.headers().get("x-try").is_none() && body == b"hi" => {
+                    asked.wait();
+                    exchange.respond(201, &[], &body)
+                }
+                _ => exchange.reset(),
+            }
+        }));
+        let plugin = plugin("call_all", CALL_ALL).keys("    capabilities: [\"callout:side\"]");
+        let edge = setup(&[(engine, plugin)], shop.address, Some(side.address)).start();
+        assert_eq!(edge.get("/x").text(), "ok");
+        assert_eq!(shop.last().headers.get("x-told"), Some("200 a first|100|201 nil hi|104"));
+        assert_eq!(side.seen().iter().filter(|head| head.target() == "/a").count(), 1);
+        assert_eq!(side.seen().iter().filter(|head| head.target() == "/b").count(), 1, "a 201 is not asked for again");
+    }
+
+    fn a_callout_is_sent_again_where_that_does_no_harm(engine) {
+        let (shop, side) = (Origin::saying("ok"), Origin::serve(|exchange| {
+            let body = exchange.messages.body()?;
+            match (exchange.head.method(), exchange.number) {
+                ("PUT", 1) => exchange.reset(),
+                ("PUT", 3..) => exchange.respond(201, &[], &body),
+                _ => exchange.respond(503, &[], b"not yet"),
+            }
+        }));
+        let plugin = plugin("retry", RETRY).keys("    capabilities: [\"callout:side\"]");
+        let edge = setup(&[(engine, plugin)], shop.address, Some(side.address)).start();
+        let asked = |method| {
+            let mut client = edge.connect();
+            client.request("GET", "/x", &[("x-method", method)], b"");
+            assert_eq!(client.response().text(), "ok");
+            shop.last().headers.get("x-told").map(str::to_owned)
+        };
+        assert_eq!((asked("PUT").as_deref(), side.requests()), (Some("201 hi"), 3));
+        // This one may have done something: it is sent once, whatever the plugin says.
+        assert_eq!((asked("POST").as_deref(), side.requests()), (Some("503 not yet"), 4));
+    }
+
     fn a_callout_brings_its_answer(engine) {
         let (shop, side) = (Origin::saying("ok"), Origin::serve(|exchange| {
             let body = exchange.messages.body()?;

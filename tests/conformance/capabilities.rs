@@ -15,7 +15,8 @@ on_both_engines! {
         assert_eq!(edge.get("/a").status, 200, "refusals end no exchange");
         let mut wrong = Vec::new();
         for row in TABLE.iter().filter(|row| row.phases.contains(Phase::Request)) {
-            if matches!(row.lua, "respond" | "close") {
+            // They end the callback; and of several callouts each is refused by itself (see `callout`).
+            if matches!(row.lua, "respond" | "close" | "continue" | "http.call_all") {
                 continue;
             }
             let got = got(&edge, "request", row);

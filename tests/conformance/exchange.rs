@@ -20,6 +20,21 @@ end
 return plugin
 "#;
 
+const CONTINUE: &str = r#"
+local plugin = {}
+local function deep(n)
+  if n == 0 then forebay.continue() end
+  pcall(coroutine.wrap(function() deep(n - 1) end))
+  forebay.respond(500, {}, "not reached")
+end
+function plugin.on_request_headers()
+  forebay.request.headers.set("x-before", "yes")
+  deep(5)
+  forebay.request.headers.set("x-after", "yes")
+end
+return plugin
+"#;
+
 const CLOSE: &str = r#"
 local plugin = {}
 function plugin.on_request_headers()
@@ -51,6 +66,17 @@ on_both_engines! {
         assert_eq!(response.header("x-why"), Some("late"));
         assert_eq!(response.header("x-origin"), None, "nothing of the origin's answer is left");
         assert_eq!(edge.get("/a").status, 418, "the connection to the origin can be used again");
+    }
+
+    fn a_plugin_lets_its_side_go_on_from_within(engine) {
+        let origin = Origin::saying("ok");
+        let edge = edge(engine, plugin("continue", CONTINUE), &origin);
+        for _ in 0..3 {
+            assert_eq!(edge.get("/a").text(), "ok");
+            let told = origin.last().headers;
+            assert_eq!((told.get("x-before"), told.get("x-after")), (Some("yes"), None));
+        }
+        assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0);
     }
 
     fn a_plugin_ends_an_exchange_without_an_answer(engine) {

@@ -2,7 +2,7 @@
 //! test) and as a case of the Wasm guest (guest/), and one body tests both through a real edge.
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
-//! - [`headers`], [`body`], [`exchange`], [`callout`], [`context`], [`dict`], [`metric`],
+//! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`metric`],
 //!   [`origin`], [`log`], [`secret`], [`time`], [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
@@ -15,6 +15,7 @@ mod capabilities;
 mod context;
 mod coverage;
 mod dict;
+mod ending;
 mod exchange;
 mod faults;
 mod headers;

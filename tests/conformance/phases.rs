@@ -25,9 +25,11 @@ local operations = {
 local others = {
   ["request.body"] = function() return forebay.request.body() end,
   ["request.chunk"] = function() return forebay.request.chunk() end,
+  ["request.body_chunks"] = function() return forebay.request.body_chunks() end,
   ["request.set_body"] = function() return forebay.request.set_body("") end,
   ["response.body"] = function() return forebay.response.body() end,
   ["response.chunk"] = function() return forebay.response.chunk() end,
+  ["response.body_chunks"] = function() return forebay.response.body_chunks() end,
   ["response.set_body"] = function() return forebay.response.set_body("") end,
   ["origin.set_pool"] = function() return forebay.origin.set_pool("shop") end,
   ["origin.set_host"] = function() return forebay.origin.set_host("127.0.0.1:1") end,
@@ -58,11 +60,14 @@ local others = {
   ["abi.version"] = function() return forebay.abi.version() end,
   ["abi.has"] = function() return forebay.abi.has("now") end,
 }
--- Last: what waits when an exchange has ended does not come back.
+-- Last: in the log these end after the exchange.
 local waits = {
   ["http.call"] = function() return forebay.http.call("side", { path = "/" }, { timeout = 1 }) end,
+  ["http.call_all"] = function() return forebay.http.call_all { { "side", {}, { timeout = 1 } } } end,
   ["sleep"] = function() return forebay.sleep(0.001) end,
 }
+-- Where it is allowed it does not come back, and nothing after it is tried.
+local last = { ["continue"] = function() return forebay.continue() end }
 local ends = {
   ["respond"] = function() return forebay.respond(299, {}, "probed") end,
   ["close"] = function() return forebay.close() end,
@@ -87,7 +92,8 @@ local function run(here, with_ends)
   end
   for name, f in pairs(others) do try(name, f) end
   if with_ends then for name, f in pairs(ends) do try(name, f) end end
-  for _, name in ipairs { "http.call", "sleep" } do try(name, waits[name]) end
+  for name, f in pairs(waits) do try(name, f) end
+  for name, f in pairs(last) do try(name, f) end
 end
 
 function plugin.on_configure(config)
@@ -136,12 +142,11 @@ fn allowed(engine: Engine, row: &Hostcall, phase: Phase) -> bool {
     row.phases.contains(phase) || engine == Engine::Wasm && row.lua == "ctx.get"
 }
 
-/// Whether a call never comes back to Lua here: one that ends the exchange, or one that waits
-/// where the exchange has ended.
+/// Whether a call never comes back to Lua here: one that ends the exchange, or the callback.
 fn silent(engine: Engine, row: &Hostcall, phase: Phase) -> bool {
     let ends = matches!(row.lua, "respond" | "close") && matches!(phase, Phase::Request | Phase::Response);
-    let waits = matches!(row.lua, "http.call" | "sleep") && phase == Phase::Log;
-    engine == Engine::Lua && (ends || waits)
+    let continues = row.lua == "continue" && row.phases.contains(phase);
+    engine == Engine::Lua && (ends || continues)
 }
 
 fn wrong(engine: Engine, edge: &Edge, row: &Hostcall, phase: Phase) -> Option<String> {

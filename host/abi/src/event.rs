@@ -80,6 +80,13 @@ pub enum Event<'a> {
         end_of_stream: bool,
     },
     ResponseTrailers,
+    /// The next bytes of a body, asked for with [`Action::Chunk`]; `size` as in `RequestBody`. With
+    /// the end of the stream there may be none.
+    Chunk {
+        side: Side,
+        size: usize,
+        end_of_stream: bool,
+    },
     /// The whole body of a side is there, asked for with [`Action::Buffer`] from a header event
     /// (or from a body event, by an engine that waits for the rest of it).
     BodyReady(Side),
@@ -106,7 +113,15 @@ pub enum Event<'a> {
         reply: &'a Answer<Value>,
     },
     Tick,
+    /// The exchange has ended; `Log` follows. An answer of [`Action::Pause`] keeps it, and the
+    /// context, from ending before [`crate::Host::resume`].
+    Done,
+    /// The last event. What is started now and waited for is still told; then the context closes.
     Log,
+    /// The edge begins to drain: it ends in `left` or earlier. For the plugin context.
+    Drain {
+        left: Duration,
+    },
 }
 
 impl Event<'_> {
@@ -114,17 +129,23 @@ impl Event<'_> {
     pub fn callback(&self) -> &'static str {
         match self {
             Event::RequestHeaders { .. } => "on_request_headers",
-            Event::RequestBody { .. } | Event::BodyReady(Side::Request) => "on_request_body",
+            Event::RequestBody { .. } | Event::BodyReady(Side::Request) | Event::Chunk { side: Side::Request, .. } => {
+                "on_request_body"
+            }
             Event::RequestTrailers => "on_request_trailers",
             Event::ResponseHeaders { .. } => "on_response_headers",
-            Event::ResponseBody { .. } | Event::BodyReady(Side::Response) => "on_response_body",
+            Event::ResponseBody { .. }
+            | Event::BodyReady(Side::Response)
+            | Event::Chunk { side: Side::Response, .. } => "on_response_body",
             Event::ResponseTrailers => "on_response_trailers",
             Event::OriginSelect { .. } => "on_origin_select",
             Event::Callout { .. } => "on_callout",
             Event::Timer { .. } => "on_timer",
             Event::Reply { .. } => "on_reply",
             Event::Tick => "on_tick",
+            Event::Done => "on_done",
             Event::Log => "on_log",
+            Event::Drain { .. } => "on_drain",
         }
     }
 }
@@ -144,6 +165,10 @@ pub enum Action {
     /// On a body event or the end of a wait in it: keep what there is, read the rest of the
     /// body, then send [`Event::BodyReady`].
     BufferAll,
+    /// On a header event: the headers go on, and with the body come [`Event::Chunk`]s in place of
+    /// body events. On a body event, a chunk or the end of a wait in it: what is looked at goes on,
+    /// and the next bytes come as `Chunk`. Any other answer to a chunk ends that.
+    Chunk,
 }
 
 bitflags::bitflags! {
@@ -159,6 +184,8 @@ bitflags::bitflags! {
         const LOG = 1 << 6;
         const TICK = 1 << 7;
         const ORIGIN_SELECT = 1 << 8;
+        const DONE = 1 << 9;
+        const DRAIN = 1 << 10;
     }
 }
 
@@ -172,8 +199,18 @@ pub struct CalloutRequest {
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub body: Bytes,
     pub trailers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The whole callout, connecting included; the target's own limit if `None`.
+    /// The whole callout, connecting and every try included; the target's own limit if `None`.
     pub timeout: Option<Duration>,
+    /// How often it may be sent again: if its method is idempotent and there was no connection, no
+    /// answer, or one of 502, 503 and 504.
+    pub retry: u32,
+}
+
+/// A callout and whom it goes to.
+#[derive(Clone, Debug)]
+pub struct Callout {
+    pub target: String,
+    pub request: CalloutRequest,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -305,12 +305,14 @@ table! {
     ResponseTrailersRemove "response.trailers.remove" "proxy_remove_header_map_value" RESPONSE, WRITE;
     RequestBody "request.body" "proxy_get_buffer_bytes" REQUEST, Need::Plain(Plain::BodyRead);
     RequestChunk "request.chunk" "proxy_get_buffer_bytes" REQUEST, Need::Plain(Plain::BodyRead);
+    RequestBodyChunks "request.body_chunks" "proxy_get_buffer_bytes" REQUEST, Need::Plain(Plain::BodyRead);
     RequestSetBody "request.set_body" "proxy_set_buffer_bytes" REQUEST, Need::Plain(Plain::BodyWrite);
     ResponseBody "response.body" "proxy_get_buffer_bytes" RESPONSE, Need::Plain(Plain::BodyRead);
     ResponseChunk "response.chunk" "proxy_get_buffer_bytes" RESPONSE, Need::Plain(Plain::BodyRead);
+    ResponseBodyChunks "response.body_chunks" "proxy_get_buffer_bytes" RESPONSE, Need::Plain(Plain::BodyRead);
     ResponseSetBody "response.set_body" "proxy_set_buffer_bytes" RESPONSE, Need::Plain(Plain::BodyWrite);
     Respond "respond" "proxy_send_local_response" EXCHANGE, Need::Plain(Plain::HttpRespond);
-    // In Lua a callback that returns has continued; `close` is the only other way out.
+    Continue "continue" "proxy_continue_stream" WAITING, Need::Nothing;
     Close "close" "proxy_close_stream" EXCHANGE, Need::Plain(Plain::HttpRespond);
     HttpCall "http.call" "proxy_http_call" WAITING, Need::Named(Named::Callout);
     OriginSetPool "origin.set_pool" "forebay_origin_set_pool" BEFORE_ORIGIN, SELECT;
@@ -318,6 +320,7 @@ table! {
     OriginExclude "origin.exclude" "forebay_origin_exclude" BEFORE_ORIGIN, SELECT;
     OriginGet "origin.get" "forebay_origin_get" SINCE_ORIGIN, SELECT;
     OriginStats "origin.stats" "forebay_origin_stats" RUNNING, SELECT;
+    HttpCallAll "http.call_all" "forebay_http_call_all" WAITING, Need::Named(Named::Callout);
     PropertyGet "property.get" "proxy_get_property" Phases::ANY, Need::Plain(Plain::PropertyRead);
     CtxGet "ctx.get" "proxy_get_property" SINCE_REQUEST, Need::Nothing;
     CtxSet "ctx.set" "proxy_set_property" SINCE_REQUEST, Need::Nothing;

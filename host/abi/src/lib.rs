@@ -34,8 +34,8 @@ use bytes::Bytes;
 
 pub use dict::{DictIncr, DictWrite};
 pub use event::{
-    Action, Algorithm, Callbacks, CalloutError, CalloutRequest, CalloutResponse, ContextId, Event, Field, LocalAnswer,
-    LogLevel, Map, MetricId, MetricKind, Side, Token, Value,
+    Action, Algorithm, Callbacks, Callout, CalloutError, CalloutRequest, CalloutResponse, ContextId, Event, Field,
+    LocalAnswer, LogLevel, Map, MetricId, MetricKind, Side, Token, Value,
 };
 pub use fault::{Fault, LoadError, Verdict};
 pub use hostcall::{Call, Capabilities, Phase};
@@ -83,8 +83,7 @@ pub trait Instance {
 
 /// Everything a plugin may ask. One value answers for one context. The first line of a
 /// method checks phase and capability against the row of its call in [`hostcall::TABLE`]. What has
-/// no row of its own needs none: to use a metric takes having defined it, and `resume` has no say
-/// over what is not paused.
+/// no row of its own needs none: to use a metric takes having defined it.
 pub trait Host {
     /// Who is asking, with which configuration and limits.
     fn settings(&self) -> &Settings;
@@ -116,6 +115,10 @@ pub trait Host {
 
     /// Starts an HTTP request to a pool or a named target; its end comes as [`Event::Callout`].
     fn callout(&self, target: &str, request: CalloutRequest) -> Answer<Token>;
+    /// Starts several at once; when the last has ended they come as one [`Event::Reply`], a list in
+    /// their order. An answer is a list of its status, its headers (a list of lists of two) and its
+    /// body; one that was refused or failed a list of the code's name, the text and the code.
+    fn callout_all(&self, callouts: Vec<Callout>) -> Answer<Token>;
     /// Starts a timer; its end comes as [`Event::Timer`].
     fn sleep(&self, duration: Duration) -> Answer<Token>;
     /// Sets the period of [`Event::Tick`] for the plugin context; zero stops it.

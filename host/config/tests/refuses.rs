@@ -197,7 +197,9 @@ fn a_file_of_nothing_runs_nothing() {
     }
     refused(
         "a text",
-        &["region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, dicts"],
+        &[
+            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, dicts",
+        ],
     );
 }
 

@@ -20,6 +20,8 @@ pub enum Body {
     #[default]
     Empty,
     Full(Bytes),
+    /// Bytes, then trailers.
+    Trailed(Bytes, Box<http::HeaderMap>),
     /// The client's body, bounded in size and time.
     Client(ClientBody),
     /// An origin's answer; it drives its own connection.
@@ -145,6 +147,12 @@ impl http_body::Body for Body {
                 *self = Body::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Body::Trailed(bytes, _) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Body::Trailed(_, trailers) => {
+                let trailers = std::mem::take(&mut **trailers);
+                *self = Body::Empty;
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
             Body::Client(body) => body.poll_frame(cx),
             Body::Origin(body) => body.poll_frame(cx),
             Body::Chain(body) => body.as_mut().poll_frame(cx),
@@ -155,6 +163,7 @@ impl http_body::Body for Body {
         match self {
             Body::Empty | Body::Tunnel(_) => true,
             Body::Full(bytes) => bytes.is_empty(),
+            Body::Trailed(..) => false,
             Body::Client(body) => body.inner.is_end_stream(),
             Body::Origin(body) => body.is_end_stream(),
             Body::Chain(body) => body.is_end_stream(),
@@ -165,6 +174,8 @@ impl http_body::Body for Body {
         match self {
             Body::Empty | Body::Tunnel(_) => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            // No length: trailers need chunks.
+            Body::Trailed(..) => SizeHint::default(),
             Body::Client(body) => body.inner.size_hint(),
             Body::Origin(body) => body.size_hint(),
             Body::Chain(body) => body.size_hint(),

@@ -2,22 +2,31 @@
 
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{Answer, CalloutError, CalloutRequest, CalloutResponse, Refusal, Status, Value};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Uri};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRAILER};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::body::Body;
+use crate::clock;
 use crate::origin;
+use crate::reject::Reject;
 use crate::secret::Secrets;
+use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
 /// Where the plugin gives no timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most times that a plugin may have one callout sent again.
+const MOST_RETRIES: u32 = 10;
+/// Before the first time that it is; twice as long before each further one, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
 /// How something ended that a plugin waits for.
 pub enum Ended {
@@ -28,47 +37,127 @@ pub enum Ended {
 }
 
 /// Checks a callout now and gives its work: connecting, sending, reading the response up to
-/// `most` bytes, within the timeout in all.
+/// `most` bytes, again where that is allowed, within the timeout in all. Redirects are answers
+/// like others.
 pub fn start(
     worker: &Rc<Worker>,
     target: &str,
     callout: CalloutRequest,
     most: usize,
     secrets: &Secrets,
-) -> Answer<impl Future<Output = Ended> + use<>> {
+) -> Answer<impl Future<Output = Result<CalloutResponse, CalloutError>> + use<>> {
     let snapshot = worker.snapshot();
     if !snapshot.region.pools.contains_key(target) {
         let pools: Vec<_> = snapshot.region.pools.keys().map(String::as_str).collect();
         let text = format!("http.call: no pool {target:?}; pools are: {}", pools.join(", "));
         return Err(Refusal::new(Status::BadArgument, text));
     }
+    if callout.retry > MOST_RETRIES {
+        let text = format!("http.call: {} retries (allowed: 0 to {MOST_RETRIES})", callout.retry);
+        return Err(Refusal::new(Status::BadArgument, text));
+    }
     let limit = callout.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let request = request(target, callout, secrets)?;
+    let retry = callout.retry;
+    let message = Message::new(target, callout, secrets)?;
     let (worker, target) = (worker.clone(), target.to_owned());
     Ok(async move {
         let exchange = async {
-            let response = origin::send(&worker, &snapshot, &target, request).await;
+            let response = tries(&worker, &snapshot, &target, &message, retry).await;
             let response = response.map_err(|reject| CalloutError::Unavailable(reject.detail()))?;
             collect(response, most).await
         };
-        let ended = crate::clock::timeout(limit, exchange).await;
-        Ended::Callout(ended.unwrap_or(Err(CalloutError::Timeout)))
+        clock::timeout(limit, exchange).await.unwrap_or(Err(CalloutError::Timeout))
     })
 }
 
-fn request(target: &str, callout: CalloutRequest, secrets: &Secrets) -> Answer<Request<Body>> {
-    let bad = |text: String| Refusal::new(Status::BadArgument, text);
-    if !callout.trailers.is_empty() {
-        // Better refused than left out without a word.
-        return Err(Refusal::new(Status::Unimplemented, "http.call: trailers of a request are not sent"));
+/// Sends it, and again where it may be and it helps: no connection, no answer, or an answer that
+/// says that there is none. What can do harm twice is sent once.
+async fn tries(
+    worker: &Rc<Worker>,
+    snapshot: &Arc<Snapshot>,
+    target: &str,
+    message: &Message,
+    retry: u32,
+) -> Result<Response<Body>, Reject> {
+    let mut left = if message.is_idempotent() { retry } else { 0 };
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let sent = origin::send(worker, snapshot, target, message.request()).await;
+        let failed = match &sent {
+            Ok(response) => matches!(response.status().as_u16(), 502..=504),
+            Err(reject) => matches!(reject, Reject::OriginUnreachable { .. } | Reject::NoOrigin { .. }),
+        };
+        if !failed || left == 0 {
+            return sent;
+        }
+        left -= 1;
+        drop(sent);
+        // Not all edges at the same moment.
+        clock::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
-    let method = if callout.method.is_empty() { "GET" } else { &callout.method };
-    let path = if callout.path.is_empty() { "/" } else { &callout.path };
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| bad(format!("http.call: no method {method:?}")))?;
-    let uri = Uri::try_from(path).ok().filter(|_| path.starts_with('/'));
-    let uri = uri.ok_or_else(|| bad(format!("http.call: no path {path:?} (it begins with /)")))?;
-    let mut headers = HeaderMap::with_capacity(callout.headers.len() + 2);
-    for (name, value) in &callout.headers {
+}
+
+/// What is sent, checked; each try is a request of its own.
+struct Message {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+    trailers: HeaderMap,
+}
+
+impl Message {
+    fn new(target: &str, callout: CalloutRequest, secrets: &Secrets) -> Answer<Message> {
+        let bad = |text: String| Refusal::new(Status::BadArgument, text);
+        let method = if callout.method.is_empty() { "GET" } else { &callout.method };
+        let path = if callout.path.is_empty() { "/" } else { &callout.path };
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(|_| bad(format!("http.call: no method {method:?}")))?;
+        let uri = Uri::try_from(path).ok().filter(|_| path.starts_with('/'));
+        let uri = uri.ok_or_else(|| bad(format!("http.call: no path {path:?} (it begins with /)")))?;
+        let mut headers = headers(target, &callout.headers, secrets)?;
+        let trailers = self::headers(target, &callout.trailers, secrets)?;
+        if !callout.authority.is_empty() || !headers.contains_key(HOST) {
+            let host = if callout.authority.is_empty() { target } else { &callout.authority };
+            let host = HeaderValue::from_str(host).map_err(|_| bad(format!("http.call: no authority {host:?}")))?;
+            headers.insert(HOST, host);
+        }
+        // Framing belongs to the edge, and a callout speaks to one origin only.
+        for name in ["connection", "transfer-encoding", "upgrade", "keep-alive", "te", "trailer"] {
+            headers.remove(name);
+        }
+        headers.remove(CONTENT_LENGTH);
+        if !trailers.is_empty() {
+            // HTTP/1.1 sends only what was announced.
+            let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+            headers.insert(TRAILER, HeaderValue::from_str(&names.join(", ")).expect("names of headers are a value"));
+        } else if !callout.body.is_empty() {
+            headers.insert(CONTENT_LENGTH, callout.body.len().into());
+        }
+        Ok(Message { method, uri, headers, body: callout.body, trailers })
+    }
+
+    fn request(&self) -> Request<Body> {
+        let mut request = Request::new(match self.trailers.is_empty() {
+            true => Body::from(self.body.clone()),
+            false => Body::Trailed(self.body.clone(), Box::new(self.trailers.clone())),
+        });
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent()
+    }
+}
+
+fn headers(target: &str, pairs: &[(Vec<u8>, Vec<u8>)], secrets: &Secrets) -> Answer<HeaderMap> {
+    let bad = |text: String| Refusal::new(Status::BadArgument, text);
+    let mut headers = HeaderMap::with_capacity(pairs.len() + 2);
+    for (name, value) in pairs {
         let name = HeaderName::from_bytes(name)
             .map_err(|_| bad(format!("http.call: no header name \"{}\"", name.escape_ascii())))?;
         let value = match secrets.reveal(target, value)? {
@@ -78,25 +167,7 @@ fn request(target: &str, callout: CalloutRequest, secrets: &Secrets) -> Answer<R
         };
         headers.append(name, value);
     }
-    if !callout.authority.is_empty() || !headers.contains_key(HOST) {
-        let host = if callout.authority.is_empty() { target } else { &callout.authority };
-        let host = HeaderValue::from_str(host).map_err(|_| bad(format!("http.call: no authority {host:?}")))?;
-        headers.insert(HOST, host);
-    }
-    // Framing belongs to the edge, and a callout speaks to one origin only.
-    for name in ["connection", "transfer-encoding", "upgrade", "keep-alive", "te"] {
-        headers.remove(name);
-    }
-    headers.remove(CONTENT_LENGTH);
-    if !callout.body.is_empty() {
-        headers.insert(CONTENT_LENGTH, callout.body.len().into());
-    }
-    let body = if callout.body.is_empty() { Body::Empty } else { Body::Full(callout.body) };
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    Ok(request)
+    Ok(headers)
 }
 
 async fn collect(response: http::Response<Body>, most: usize) -> Result<CalloutResponse, CalloutError> {

@@ -6,7 +6,7 @@
 //! that stand before it: they saw the request, so they see what became of it; the plugin itself
 //! and those behind it do not.
 //!
-//! - [`slot`]: one plugin's place in the chain; its faults
+//! - [`slot`]: one plugin's place in the chain; its faults; [`ending`]: how it is told of the end
 //! - [`select`]: what plugins say before an attempt
 //! - [`body`]: what goes on to origin and client, [`frame`] its length; [`answer`]: responses that no origin gave
 //! - [`lane`]: a body on its way through the slots of one side
@@ -33,6 +33,7 @@ use crate::worker::Worker;
 
 pub mod answer;
 pub mod body;
+pub mod ending;
 pub mod frame;
 pub mod lane;
 mod select;
@@ -164,6 +165,7 @@ impl Chain {
         const SIDE: Callbacks = Callbacks::REQUEST_HEADERS
             .union(Callbacks::REQUEST_BODY)
             .union(Callbacks::REQUEST_TRAILERS)
+            .union(Callbacks::DONE)
             .union(Callbacks::LOG);
         let lane = self.lane(Side::Request);
         lane.begin(body);
@@ -232,6 +234,10 @@ impl Chain {
                 Action::Continue => break,
                 Action::Pause => lane::wait(slot, side, self).await?,
                 Action::Buffer | Action::BufferAll => lane::fill(self, side, slot).await?,
+                Action::Chunk => {
+                    slot.stage(side).chunks.set(true);
+                    break;
+                }
             };
         }
         lane::release(slot, side, self.exchange.trailers(side).borrow().is_some());
@@ -241,7 +247,7 @@ impl Chain {
     /// What a side hands on when its headers have passed: headers with true framing, and a body.
     async fn outcome(self: &Rc<Chain>, side: Side) -> Result<Body, Stop> {
         let lane = self.lane(side);
-        if lane.is_empty(side) {
+        if lane.is_empty(side) && !lane.is_awaited(side) {
             // Nobody is told of a body that is not there.
             self.frame_nothing(side);
             self.exchange_sent(side)?;
@@ -336,8 +342,10 @@ impl Chain {
 
     /// The headers to send; a copy stays where any plugin may still read them.
     fn response_parts(&self) -> http::response::Parts {
-        const LATER: Callbacks = Callbacks::LOG.union(Callbacks::RESPONSE_BODY).union(Callbacks::RESPONSE_TRAILERS);
-        let read = self.slots.borrow().iter().flatten().any(|slot| slot.has(LATER) || slot.waits());
+        const LATER: Callbacks =
+            Callbacks::LOG.union(Callbacks::DONE).union(Callbacks::RESPONSE_BODY).union(Callbacks::RESPONSE_TRAILERS);
+        let reads = |slot: &Rc<Slot>| slot.has(LATER) || slot.waits() || slot.stage(Side::Response).chunks.get();
+        let read = self.slots.borrow().iter().flatten().any(reads);
         let mut response = self.exchange.response.borrow_mut();
         let parts = if read { response.clone() } else { response.take() };
         parts.unwrap_or_else(|| Response::new(()).into_parts().0)

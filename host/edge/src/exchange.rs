@@ -18,6 +18,7 @@ use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::worker::Worker;
 
+mod callouts;
 pub mod headers;
 pub mod line;
 pub mod metric;

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use abi::{Action, Callbacks, ContextId, Event, Fault, Host, Instance, Phase, Verdict};
 
@@ -31,12 +31,16 @@ pub struct Instances {
     sets: RefCell<HashMap<u64, Rc<Set>>>,
     /// The snapshot that `sets` were last held against.
     seen: RefCell<std::sync::Weak<Snapshot>>,
+    /// When the drain that has begun ends.
+    drained_by: Cell<Option<Instant>>,
 }
 
 /// The instances of one bound plugin.
 pub struct Set {
     bound: Arc<Bound>,
     idle: RefCell<Vec<Rc<Running>>>,
+    /// Every one that lives, leased ones too.
+    all: RefCell<Vec<Weak<Running>>>,
     /// Of those that tick one is kept alive, whether requests come or not.
     latest: RefCell<Weak<Running>>,
     /// The last one did not start.
@@ -65,7 +69,8 @@ pub struct Lease {
 
 impl Instances {
     pub fn new(state: Arc<crate::state::State>) -> Instances {
-        Instances { surroundings: Surroundings::new(state), sets: RefCell::default(), seen: RefCell::default() }
+        let (sets, seen, drained_by) = Default::default();
+        Instances { surroundings: Surroundings::new(state), sets, seen, drained_by }
     }
 
     /// Keeps this worker's instances in step with the configuration; runs as long as the worker.
@@ -124,6 +129,10 @@ impl Instances {
                 let running = Running::start_with(bound, &self.surroundings, &set.log)?;
                 set.failed.set(false);
                 *set.latest.borrow_mut() = Rc::downgrade(&running);
+                set.remember(&running);
+                if let Some(by) = self.drained_by.get() {
+                    running.drain(by.saturating_duration_since(crate::clock::now()));
+                }
                 if bound.code.shares() {
                     set.idle.borrow_mut().push(running.clone());
                 }
@@ -131,6 +140,13 @@ impl Instances {
             }
         };
         Ok(Lease { set, running })
+    }
+
+    /// The edge drains, for at most this long: every instance is told, also one that is made later.
+    pub fn drain(&self, left: Duration) {
+        self.drained_by.set(Some(crate::clock::now() + left));
+        let all: Vec<_> = self.sets.borrow().values().flat_map(|set| set.all.borrow().clone()).collect();
+        all.iter().filter_map(Weak::upgrade).for_each(|running| running.drain(left));
     }
 
     fn set(&self, bound: &Arc<Bound>) -> Rc<Set> {
@@ -145,14 +161,22 @@ impl Instances {
         if let Some(set) = known() {
             return set;
         }
-        let (idle, latest, failed, log) = Default::default();
-        let set = Rc::new(Set { bound: bound.clone(), idle, latest, failed, log });
+        let (idle, all, latest, failed, log) = Default::default();
+        let set = Rc::new(Set { bound: bound.clone(), idle, all, latest, failed, log });
         let seen = self.seen.borrow().upgrade();
         if seen.is_none_or(|snapshot| snapshot.plugins.bound().any(|used| used.id == bound.id)) {
             self.sets.borrow_mut().insert(bound.id, set.clone());
         }
         // Otherwise it lives as long as the exchange, and ticks no longer.
         set
+    }
+}
+
+impl Set {
+    fn remember(&self, running: &Rc<Running>) {
+        let mut all = self.all.borrow_mut();
+        all.retain(|running| running.strong_count() > 0);
+        all.push(Rc::downgrade(running));
     }
 }
 
@@ -237,6 +261,18 @@ impl Running {
                 running.background(&Event::Tick);
             }
         });
+    }
+
+    /// Tells the plugin that the edge drains. What it waits for then holds the drain.
+    fn drain(&self, left: Duration) {
+        if self.bound.code.callbacks().contains(Callbacks::DRAIN) {
+            self.seat.holding(true, || self.background(&Event::Drain { left }));
+        }
+    }
+
+    /// The end of something that the plugin context waited for.
+    pub fn deliver(&self, event: &Event<'_>, holds_drain: bool) {
+        self.seat.holding(holds_drain, || self.background(event));
     }
 
     pub fn open(&self, context: ContextId, host: Rc<dyn Host>) -> Result<(), Fault> {

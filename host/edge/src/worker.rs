@@ -40,6 +40,8 @@ pub struct Worker {
     pub drain: Drain,
     /// With clients, now.
     pub exchanges: Cell<usize>,
+    /// Work of plugins that has no exchange any more and that a drain waits for all the same.
+    detached: Cell<usize>,
     /// Of exchanges that were refused before they had one.
     pub(crate) no_id: Arc<str>,
     permits: Arc<Semaphore>,
@@ -84,6 +86,9 @@ pub struct Drain {
     last: Cell<Option<Waker>>,
 }
 
+/// Work that a drain waits for, until this drops.
+pub struct Detached(Rc<Worker>);
+
 /// One connection's eye on a [`Drain`].
 pub struct Watch<'a> {
     drain: &'a Drain,
@@ -104,6 +109,7 @@ impl Worker {
             instances: Instances::new(shared.state.clone()),
             drain: Drain::default(),
             exchanges: Cell::new(0),
+            detached: Cell::new(0),
             no_id: "".into(),
             permits: Arc::new(Semaphore::new(connections)),
             connections,
@@ -130,7 +136,13 @@ impl Worker {
 
     fn is_empty(&self) -> bool {
         // An acceptor that waits for a connection holds a permit too, but has ended by then.
-        self.exchanges.get() == 0 && self.permits.available_permits() == self.connections
+        self.exchanges.get() == 0 && self.detached.get() == 0 && self.permits.available_permits() == self.connections
+    }
+
+    /// Has a drain wait, within its time, for what holds this.
+    pub fn detach(self: &Rc<Worker>) -> Detached {
+        self.detached.set(self.detached.get() + 1);
+        Detached(self.clone())
     }
 }
 
@@ -141,6 +153,10 @@ impl Drain {
         for (_, waker) in self.waiting.take() {
             waker.wake();
         }
+    }
+
+    pub fn has_begun(&self) -> bool {
+        self.begun.get()
     }
 
     pub fn watch(&self) -> Watch<'_> {
@@ -167,6 +183,13 @@ impl Watch<'_> {
             self.key.set(Some(self.drain.waiting.borrow_mut().insert(cx.waker().clone())));
         }
         false
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.0.detached.set(self.0.detached.get() - 1);
+        self.0.drain.moved();
     }
 }
 
@@ -219,6 +242,7 @@ async fn serve(id: usize, shared: Arc<Shared>, listeners: Vec<StdListener>, mut 
     worker.shared.standing.accepting.fetch_sub(1, Ordering::Relaxed);
     worker.drain.begin();
     let time = worker.snapshot().region.edge.as_ref().map_or(Duration::ZERO, |edge| edge.drain);
+    worker.instances.drain(time);
     let ended = async {
         for acceptor in acceptors {
             let _ = acceptor.await;

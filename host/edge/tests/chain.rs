@@ -430,6 +430,91 @@ fn an_answer_does_not_wait_for_a_body_that_is_held() {
 }
 
 #[test]
+fn trailers_come_after_a_loop_over_the_chunks_before_them() {
+    let loops = "function plugin.on_request_headers()
+            for chunk in forebay.request.body_chunks() do say(chunk) forebay.request.set_body(chunk .. '!') end
+            say('end') end
+        function plugin.on_request_trailers() say(forebay.request.trailers.get('x-t')) end";
+    let (tell, bodies) = channel();
+    let tell = std::sync::Mutex::new(tell);
+    let stage = Stage::new(
+        &[lua("loops", loops)],
+        origin(move |mut stream| {
+            head(&mut stream);
+            let mut rest = Vec::new();
+            let mut byte = [0];
+            while !rest.ends_with(b"x-t: 1\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n > 0) {
+                rest.push(byte[0]);
+            }
+            tell.lock().unwrap().send(String::from_utf8(rest).unwrap()).unwrap();
+            stream.write_all(OK.as_bytes()).unwrap();
+        }),
+    );
+    let answer = stage.exchange(
+        "POST / HTTP/1.1\r\nhost: h\r\nconnection: close\r\ntrailer: x-t\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n0\r\nx-t: 1\r\n\r\n",
+    );
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer} {}", stage.said());
+    assert_eq!(bodies.recv().unwrap(), "4\r\none!\r\n0\r\nx-t: 1\r\n\r\n");
+    stage.expect("one\nend\n1\n");
+}
+
+#[test]
+fn what_a_loop_over_chunks_leaves_goes_by() {
+    let leaves = "function plugin.on_response_headers()
+        for chunk in forebay.response.body_chunks() do forebay.response.set_body('<' .. chunk .. '>') break end
+        say('left') end";
+    let stage = Stage::new(
+        &[lua("leaves", leaves)],
+        origin(|mut stream| {
+            head(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n").unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            stream.write_all(b"3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n").unwrap();
+        }),
+    );
+    let answer = stage.exchange(GET);
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    let body: String = body.lines().skip(1).step_by(2).collect();
+    assert_eq!(body, "<one>twothree");
+    stage.expect("left\n");
+}
+
+/// A megabyte each way, past one plugin in each engine that only looks at headers: both are called
+/// as often as for a message without a body.
+#[test]
+fn a_body_callback_that_a_plugin_lacks_costs_nothing() {
+    let looks = "function plugin.on_request_headers() end function plugin.on_response_headers() end";
+    let body = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (i32.const 0))"#;
+    let stage = Stage::new(
+        &[lua("only_headers_lua", looks), wat("only_headers_wasm", "", body, "")],
+        origin(|mut stream| {
+            head(&mut stream);
+            let mut came = vec![0; 1 << 20];
+            stream.read_exact(&mut came).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1048576\r\n\r\n").unwrap();
+            for piece in came.chunks(1 << 10) {
+                stream.write_all(piece).unwrap();
+            }
+        }),
+    );
+    let mut client = stage.connect();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1048576\r\n\r\n").unwrap();
+    for _ in 0..1 << 10 {
+        client.write_all(&[b'x'; 1 << 10]).unwrap();
+    }
+    assert!(head(&mut client).starts_with("HTTP/1.1 200 "));
+    client.read_exact(&mut vec![0; 1 << 20]).unwrap();
+    let calls = |plugin| stage::metric("forebay_plugin_calls_total", plugin);
+    let until = std::time::Instant::now() + stage::LONG;
+    while calls("only_headers_lua") < 2.0 || calls("only_headers_wasm") < 2.0 {
+        assert!(std::time::Instant::now() < until, "the calls are not counted");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!((calls("only_headers_lua"), calls("only_headers_wasm")), (2.0, 2.0));
+}
+
+#[test]
 fn trailers_come_after_a_body_that_two_plugins_read_whole() {
     let first = "function plugin.on_request_headers()
             forebay.request.set_body(forebay.request.body() .. '+1') end
@@ -482,6 +567,7 @@ fn a_callout_from_the_log_outlives_its_exchange() {
     stage.exchange(GET);
     assert_eq!(asked.recv_timeout(stage::LONG).unwrap(), "GET / HTTP/1.1");
     assert_eq!(asked.recv_timeout(stage::LONG).unwrap(), "GET /logged HTTP/1.1");
+    stage.expect("answered\n");
 }
 
 #[test]

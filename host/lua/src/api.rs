@@ -28,7 +28,7 @@ use crate::kit;
 use crate::state::Kind;
 pub use crate::state::Raw;
 use crate::state::State;
-use crate::vm::{Stop, Vm, Wait};
+use crate::vm::{Stage, Stop, Vm, Wait};
 
 /// How places in the prelude begin (see `vm/sandbox.rs`), and how many frames of it may stand
 /// between a script and a hostcall.
@@ -215,6 +215,9 @@ impl Asked {
     /// Asked before something is started that is then waited for. Nothing that a script can reach
     /// calls it back under a C frame; if something does, it must not start things without end.
     pub fn can_wait(&self) -> Result<(), Out> {
+        if self.vm.asking().stage == Stage::Done {
+            return Err(self.error("on_done cannot wait; on_log can"));
+        }
         if self.state.can_suspend() { Ok(()) } else { Err(self.error("cannot wait here")) }
     }
 
@@ -226,6 +229,11 @@ impl Asked {
     /// The script is not returned to.
     pub fn answered(&self) -> Out {
         self.stop(Stop::Answered)
+    }
+
+    /// The callback ends here as if it had returned.
+    pub fn continued(&self) -> Out {
+        self.stop(Stop::Continued)
     }
 
     #[cold]

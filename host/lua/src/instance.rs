@@ -15,7 +15,7 @@ use crate::value;
 use crate::vm::{Asking, Coroutine, Stage, Stop, Vm, Wait};
 
 /// The callbacks that a plugin's table may have, by the stage that they run in.
-pub const CALLBACKS: [(&str, Stage); 11] = [
+pub const CALLBACKS: [(&str, Stage); 13] = [
     ("on_vm_start", Stage::Start),
     ("on_configure", Stage::Start),
     ("on_request_headers", Stage::RequestHeaders),
@@ -27,9 +27,13 @@ pub const CALLBACKS: [(&str, Stage); 11] = [
     ("on_log", Stage::Log),
     ("on_tick", Stage::Tick),
     ("on_origin_select", Stage::Origin),
+    ("on_done", Stage::Done),
+    ("on_drain", Stage::Drain),
 ];
 const ON_VM_START: usize = 0;
 const ON_CONFIGURE: usize = 1;
+const ON_DONE: usize = 11;
+const ON_DRAIN: usize = 12;
 
 pub struct LuaInstance {
     vm: Box<Vm>,
@@ -52,7 +56,15 @@ struct Task {
     coroutine: Coroutine,
     stage: Stage,
     whole: bool,
+    taken: bool,
     wait: Wait,
+}
+
+/// Where a callback stands as it is run: see [`Asking`].
+struct At {
+    stage: Stage,
+    whole: bool,
+    taken: bool,
 }
 
 /// Context numbers are ours and dense: no flood to guard against.
@@ -84,7 +96,8 @@ impl LuaInstance {
         let limits = host.settings().limits.clone();
         let vm = Vm::new(source, limits.memory)
             .map_err(|why| StartFailure { fault: Fault::new(Verdict::Panic, why), shape: false })?;
-        let asking = Asking { host, stage: Stage::Start, whole: true, locals: Cell::new(Ref::NONE) };
+        let (taken, locals) = (Cell::new(false), Cell::new(Ref::NONE));
+        let asking = Asking { host, stage: Stage::Start, whole: true, taken, locals };
         let mut instance = LuaInstance {
             vm,
             callbacks: [Ref::NONE; CALLBACKS.len()],
@@ -205,7 +218,8 @@ impl LuaInstance {
         let coroutine = self.vm.take_coroutine();
         coroutine.state.push_kept(function);
         let arguments = arguments(coroutine.state);
-        self.run(context, coroutine, CALLBACKS[callback].1, whole, arguments)
+        let at = At { stage: CALLBACKS[callback].1, whole, taken: false };
+        self.run(context, coroutine, at, arguments)
     }
 
     /// Lets the callback go on that waited for `wait`; `None` if there is none.
@@ -219,22 +233,36 @@ impl LuaInstance {
         let task = waiting.remove(waiting.iter().position(|task| task.wait == wait)?);
         let results = results(task.coroutine.state);
         let whole = task.whole || matches!(wait, Wait::Body(_));
-        Some(self.run(context, task.coroutine, task.stage, whole, results))
+        let at = At { stage: task.stage, whole, taken: task.taken };
+        Some(self.run(context, task.coroutine, at, results))
     }
 
-    fn run(
-        &mut self,
-        context: ContextId,
-        coroutine: Coroutine,
-        stage: Stage,
-        whole: bool,
-        values: i32,
-    ) -> Result<Action, Fault> {
+    /// The next bytes for a loop over chunks; from then on it stands in the body.
+    fn chunk(&mut self, context: ContextId, side: Side, size: usize, end: bool) -> Result<Action, Fault> {
+        if size == 0 && !end {
+            // Nothing to look at, and more to come.
+            return Ok(Action::Chunk);
+        }
+        let wait = Wait::Chunk(side);
+        let Some(known) = self.contexts.get_mut(&context) else { return Ok(Action::Continue) };
+        let Some(place) = known.waiting.iter().position(|task| task.wait == wait) else { return Ok(Action::Continue) };
+        let task = known.waiting.remove(place);
+        let state = task.coroutine.state;
+        match known.asking.host.body(side) {
+            Ok(bytes) if !bytes.is_empty() => state.push_bytes(&bytes),
+            _ => state.push_nil(),
+        }
+        self.run(context, task.coroutine, At { stage: Stage::body(side), whole: end, taken: true }, 1)
+    }
+
+    fn run(&mut self, context: ContextId, coroutine: Coroutine, at: At, values: i32) -> Result<Action, Fault> {
         let Some(known) = self.contexts.get_mut(&context) else {
             self.vm.drop_coroutine(coroutine);
             return Err(Fault::new(Verdict::Panic, format!("context {} is not open", context.0)));
         };
+        let At { stage, whole, taken } = at;
         (known.asking.stage, known.asking.whole) = (stage, whole);
+        known.asking.taken.set(taken);
         let vm = &*self.vm;
         let resumed = vm.watched(self.limits.cpu, || vm.resume(&known.asking, coroutine, values));
         match (resumed, vm.stop.get()) {
@@ -243,12 +271,25 @@ impl LuaInstance {
                 Ok(Action::Continue)
             }
             (Resumed::Yielded, Some(Stop::Wait(wait))) => {
-                known.waiting.push(Task { coroutine, stage, whole, wait });
+                // Of a side that began anew, an answer in place of another: nobody comes for it any more.
+                if !matches!(wait, Wait::Token(_)) {
+                    known
+                        .waiting
+                        .extract_if(.., |task| task.wait == wait)
+                        .for_each(|old| vm.drop_coroutine(old.coroutine));
+                }
+                let taken = known.asking.taken.get();
+                known.waiting.push(Task { coroutine, stage, whole, taken, wait });
                 Ok(match (wait, stage) {
                     (Wait::Token(_), _) => Action::Pause,
+                    (Wait::Chunk(_), _) => Action::Chunk,
                     (Wait::Body(_), Stage::RequestBody | Stage::ResponseBody) => Action::BufferAll,
                     (Wait::Body(_), _) => Action::Buffer,
                 })
+            }
+            (Resumed::Yielded, Some(Stop::Continued)) => {
+                vm.drop_coroutine(coroutine);
+                Ok(Action::Continue)
             }
             (Resumed::Yielded, Some(Stop::Answered)) => {
                 vm.drop_coroutine(coroutine);
@@ -329,7 +370,8 @@ impl Instance for LuaInstance {
     fn open(&mut self, context: ContextId, host: Rc<dyn Host>) -> Result<(), Fault> {
         // A number that is given twice must not leave coroutines of the first behind.
         self.close(context);
-        let asking = Asking { host, stage: Stage::RequestHeaders, whole: false, locals: Cell::new(Ref::NONE) };
+        let (taken, locals) = (Cell::new(false), Cell::new(Ref::NONE));
+        let asking = Asking { host, stage: Stage::RequestHeaders, whole: false, taken, locals };
         self.contexts.insert(context, Context { asking, waiting: Vec::new() });
         Ok(())
     }
@@ -348,6 +390,7 @@ impl Instance for LuaInstance {
             Event::ResponseHeaders { end_of_stream: end } => self.begin(context, 5, end, flag(end)),
             Event::ResponseBody { size, end_of_stream } => self.body(context, Side::Response, size, end_of_stream),
             Event::ResponseTrailers => self.begin(context, 7, true, |_| 0),
+            Event::Chunk { side, size, end_of_stream } => self.chunk(context, side, size, end_of_stream),
             Event::BodyReady(side) => self.body_ready(context, side),
             // A token that nobody waits for (its callback has failed or answered) changes nothing.
             Event::Callout { token, result } => self
@@ -363,7 +406,12 @@ impl Instance for LuaInstance {
                 2
             }),
             Event::Tick => self.tick(),
+            Event::Done => self.begin(context, ON_DONE, true, |_| 0),
             Event::Log => self.begin(context, 8, true, |_| 0),
+            Event::Drain { left } => self.begin(context, ON_DRAIN, true, |state| {
+                state.push_number(left.as_secs_f64());
+                1
+            }),
         }
     }
 

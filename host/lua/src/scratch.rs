@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{
-    Algorithm, Answer, Call, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, Limits, LocalAnswer,
-    LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Token, Value,
+    Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, Limits,
+    LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Token,
+    Value,
 };
 use bytes::Bytes;
 
@@ -67,13 +68,16 @@ impl Host for Scratch {
         self.refuse(Call::Respond)
     }
     fn resume(&self, _: Side) -> Answer<()> {
-        self.refuse(Call::Respond)
+        self.refuse(Call::Continue)
     }
     fn abort(&self) -> Answer<()> {
         self.refuse(Call::Close)
     }
     fn callout(&self, _: &str, _: CalloutRequest) -> Answer<Token> {
         self.refuse(Call::HttpCall)
+    }
+    fn callout_all(&self, _: Vec<Callout>) -> Answer<Token> {
+        self.refuse(Call::HttpCallAll)
     }
     fn sleep(&self, _: Duration) -> Answer<Token> {
         self.refuse(Call::Sleep)

@@ -37,9 +37,11 @@ pub enum Stage {
     ResponseHeaders,
     ResponseBody,
     ResponseTrailers,
+    Done,
     Log,
     Tick,
     Origin,
+    Drain,
 }
 
 impl Stage {
@@ -48,9 +50,27 @@ impl Stage {
             Stage::Start => Phase::Start,
             Stage::RequestHeaders | Stage::RequestBody | Stage::RequestTrailers => Phase::Request,
             Stage::ResponseHeaders | Stage::ResponseBody | Stage::ResponseTrailers => Phase::Response,
-            Stage::Log => Phase::Log,
-            Stage::Tick => Phase::Background,
             Stage::Origin => Phase::Origin,
+            Stage::Done | Stage::Log => Phase::Log,
+            Stage::Tick | Stage::Drain => Phase::Background,
+        }
+    }
+
+    /// The side whose body may be asked for.
+    pub fn side(self) -> Option<Side> {
+        match self {
+            Stage::RequestHeaders | Stage::RequestBody => Some(Side::Request),
+            Stage::ResponseHeaders | Stage::ResponseBody => Some(Side::Response),
+            // With the trailers the body has passed: what is still held is all there is.
+            _ => None,
+        }
+    }
+
+    /// Where a callback stands that goes on with bytes of a body.
+    pub fn body(side: Side) -> Stage {
+        match side {
+            Side::Request => Stage::RequestBody,
+            Side::Response => Stage::ResponseBody,
         }
     }
 }
@@ -59,6 +79,8 @@ impl Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     Body(Side),
+    /// The next bytes of it.
+    Chunk(Side),
     Token(Token),
 }
 
@@ -68,6 +90,8 @@ pub enum Stop {
     Wait(Wait),
     /// The script answered or closed: it is not returned to.
     Answered,
+    /// The script ended its callback: it is not returned to.
+    Continued,
     Killed(Verdict),
 }
 
@@ -77,6 +101,8 @@ pub struct Asking {
     pub stage: Stage,
     /// Nothing more of the side's body comes.
     pub whole: bool,
+    /// The bytes that are looked at now have been given to a loop over chunks.
+    pub taken: Cell<bool>,
     /// The table behind `ctx`, made when first written.
     pub locals: Cell<Ref>,
 }

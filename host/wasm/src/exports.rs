@@ -37,6 +37,7 @@ pub const CALLBACKS: &[(&str, &[usize], usize)] = &[
     ("forebay_on_timer", &[2], 0),
     ("forebay_on_reply", &[3], 0),
     ("forebay_on_origin_select", &[3], 0),
+    ("forebay_on_drain", &[2], 0),
 ];
 
 /// The callbacks of the exchange in [`abi`]'s words.
@@ -52,6 +53,8 @@ pub fn callbacks(module: &Module) -> Callbacks {
         ("proxy_on_log", Callbacks::LOG),
         ("proxy_on_tick", Callbacks::TICK),
         ("forebay_on_origin_select", Callbacks::ORIGIN_SELECT),
+        ("proxy_on_done", Callbacks::DONE),
+        ("forebay_on_drain", Callbacks::DRAIN),
     ];
     all.into_iter().filter(|(name, _)| has(name)).map(|(_, callback)| callback).collect()
 }
@@ -126,6 +129,7 @@ pub struct Exports {
     pub timer: Call<(u32, u32), ()>,
     pub reply: Call<(u32, u32, u32), ()>,
     pub origin_select: Call<(u32, u32, u32), ()>,
+    pub drain: Call<(u32, u32), ()>,
 }
 
 impl Exports {
@@ -151,6 +155,7 @@ impl Exports {
             timer: instance.get_typed_func(&mut *store, "forebay_on_timer").ok(),
             reply: instance.get_typed_func(&mut *store, "forebay_on_reply").ok(),
             origin_select: instance.get_typed_func(&mut *store, "forebay_on_origin_select").ok(),
+            drain: instance.get_typed_func(&mut *store, "forebay_on_drain").ok(),
         }
     }
 }

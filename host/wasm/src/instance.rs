@@ -178,10 +178,23 @@ impl Running {
         told.map(|()| Action::Continue)
     }
 
+    /// A guest that says no is not done before it calls `proxy_done`.
+    fn on_done(&mut self, context: u32) -> Result<Action, Fault> {
+        self.enter(context, |exports, store| {
+            let Some(callback) = &exports.done else { return Ok(Action::Continue) };
+            store.data_mut().told_done.push(context);
+            if callback.call(&mut *store, context)? != 0 {
+                return Ok(Action::Continue);
+            }
+            store.data_mut().not_done.push(context);
+            Ok(Action::Pause)
+        })
+    }
+
     /// For the end of contexts, where nobody is left to hear of a fault but the log.
     fn end(&mut self, context: u32, host: &dyn Host) {
         let ended = self.enter(context, |exports, store| {
-            if let Some(done) = &exports.done {
+            if let Some(done) = exports.done.as_ref().filter(|_| !store.data().told_done.contains(&context)) {
                 done.call(&mut *store, context)?;
             }
             if let Some(delete) = &exports.delete {
@@ -217,7 +230,9 @@ impl abi::Instance for Running {
             Event::ResponseBody { size, end_of_stream } => self.on_body(id, Side::Response, size, end_of_stream),
             Event::RequestTrailers => self.on_trailers(id, Map::RequestTrailers),
             Event::ResponseTrailers => self.on_trailers(id, Map::ResponseTrailers),
-            // Never asked for by this engine, and harmless: the last body event with all of it.
+            // Never asked for by this engine, and harmless: a body event like another, and the last
+            // with all of it.
+            Event::Chunk { side, size, end_of_stream } => self.on_body(id, side, size, end_of_stream),
             Event::BodyReady(side) => {
                 let size = self.store.data().host_of(id).and_then(|host| host.body(side).ok()).map_or(0, |b| b.len());
                 self.on_body(id, side, size, true)
@@ -237,6 +252,13 @@ impl abi::Instance for Running {
             Event::Tick => self.enter(id, |exports, store| {
                 if let Some(tick) = &exports.tick {
                     tick.call(store, id)?;
+                }
+                Ok(Action::Continue)
+            }),
+            Event::Done => self.on_done(id),
+            Event::Drain { left } => self.enter(id, |exports, store| {
+                if let Some(drain) = &exports.drain {
+                    drain.call(store, (id, u32::try_from(left.as_secs()).unwrap_or(u32::MAX)))?;
                 }
                 Ok(Action::Continue)
             }),

@@ -40,6 +40,9 @@ pub struct State {
     pub hears_replies: bool,
     pub bounds: Bounds,
     pub budget: Budget,
+    /// Contexts that were told `proxy_on_done`, and which of them said that they were not done.
+    pub told_done: Vec<u32>,
+    pub not_done: Vec<u32>,
     /// The end of a callout, while the guest is told of it.
     pub answer: Option<Result<CalloutResponse, CalloutError>>,
     /// What another wait has brought, packed, or the pool that an origin is selected for, while the
@@ -78,6 +81,8 @@ impl State {
             hears_replies: false,
             bounds: Bounds { memory: 0, refused: None },
             budget: Budget { since: None, limit: Duration::ZERO },
+            told_done: Vec::new(),
+            not_done: Vec::new(),
             answer: None,
             reply: None,
             printed: Printed::default(),
@@ -113,6 +118,8 @@ impl State {
 
     pub fn close(&mut self, context: u32) {
         self.hosts.remove(&context);
+        self.told_done.retain(|told| *told != context);
+        self.not_done.retain(|waiting| *waiting != context);
         // The host of an exchange must not live on here until the next event.
         if self.effective == context {
             self.switch(ContextId::PLUGIN.0);

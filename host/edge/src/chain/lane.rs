@@ -69,6 +69,11 @@ impl Lane {
         !held && self.source.borrow().as_ref().is_none_or(Body::is_end_stream)
     }
 
+    /// A callback waits for what comes along it, or for word that nothing does.
+    pub fn is_awaited(&self, side: Side) -> bool {
+        self.order.borrow().iter().any(|slot| slot.stage(side).chunks.get())
+    }
+
     /// Lets go of everything: the source may hold the other side's body, which holds the chain.
     pub fn clear(&self) {
         self.order.borrow_mut().clear();
@@ -81,6 +86,7 @@ impl Lane {
 fn is_active(slot: &Slot, side: Side) -> bool {
     let stage = slot.stage(side);
     slot.has(callbacks(side))
+        || stage.chunks.get()
         || stage.drained.get()
         || !stage.queue.borrow().is_empty()
         || slot.window(side).size() > 0
@@ -232,18 +238,19 @@ impl Through {
             }
             match self.input().await? {
                 Item::Data { bytes, end } => {
-                    if !slot.has(body_callback(self.side)) {
+                    if !self.sees() {
                         stage.drained.set(end);
                         return Ok(Item::Data { bytes, end });
                     }
                     slot.window(self.side).push(bytes);
                     self.body(end).await?;
                 }
-                Item::Trailers => stage.drained.set(true),
-                Item::End => {
-                    // A body whose end was not known with its last bytes.
-                    if slot.has(body_callback(self.side)) { self.body(true).await? } else { stage.drained.set(true) }
-                }
+                // A callback that waits for more bytes hears that there are none; any other hears of
+                // trailers in their own event.
+                Item::Trailers if self.sees() && stage.chunks.get() => self.body(true).await?,
+                // A body whose end was not known with its last bytes.
+                Item::End if self.sees() => self.body(true).await?,
+                Item::Trailers | Item::End => stage.drained.set(true),
             }
         }
     }
@@ -254,9 +261,10 @@ impl Through {
         let mut action = self.tell(end)?;
         loop {
             match action {
-                Action::Continue => {
+                Action::Continue | Action::Chunk => {
+                    stage.chunks.set(action == Action::Chunk);
                     stage.drained.set(end || stage.drained.get());
-                    stage.queue_data(slot.window(side).take(), end);
+                    stage.queue_data(slot.window(side).take(), end && !self.has_trailers());
                     return Ok(());
                 }
                 Action::Pause => action = wait(slot, side, &self.chain).await?,
@@ -295,7 +303,18 @@ impl Through {
     fn tell(&self, end: bool) -> Result<Action, Stop> {
         let window = self.slot.window(self.side);
         window.open.set(true);
-        self.slot.call(phase(self.side), &body_event(self.side, window.size(), end))
+        let (side, size) = (self.side, window.size());
+        let event = match self.slot.stage(side).chunks.get() {
+            true => Event::Chunk { side, size, end_of_stream: end },
+            false => body_event(side, size, end),
+        };
+        self.slot.call(phase(side), &event)
+    }
+
+    /// Whether the slot looks at the bytes of this side.
+    fn sees(&self) -> bool {
+        let waits = !self.slot.is_off() && self.slot.stage(self.side).chunks.get();
+        waits || self.slot.has(body_callback(self.side))
     }
 
     /// Reads the rest of the body into the slot's window, then says that it is there.

@@ -29,8 +29,10 @@ pub struct Slot {
     /// It failed and the exchange goes on without it, or the exchange has ended.
     off: Cell<bool>,
     pub stages: [Stage; 2],
-    /// Callouts and timers that end with the exchange.
+    /// Callouts and timers that end with the exchange; those that its end started with the context.
     tasks: RefCell<Vec<AbortHandle>>,
+    /// How many of those that the end of the exchange started are still to be told of.
+    pub(super) late: Cell<u32>,
 }
 
 /// Where one side of a slot stands.
@@ -40,6 +42,8 @@ pub struct Stage {
     resumed: Cell<bool>,
     /// The answer to an event that came while the side was paused.
     answer: Cell<Option<Action>>,
+    /// A callback goes on with the next bytes.
+    pub chunks: Cell<bool>,
     /// How long it has been paused in all.
     pub waited: Cell<Duration>,
     /// What this slot lets through next, before it asks for more input.
@@ -71,6 +75,7 @@ impl Slot {
                 off: Cell::new(false),
                 stages: Default::default(),
                 tasks: RefCell::default(),
+                late: Cell::new(0),
             }
         });
         let opened = match &*slot.lease.borrow() {
@@ -126,6 +131,10 @@ impl Slot {
             self.fail(&fault, event.callback())?;
             return Ok(Action::Continue);
         }
+        if phase == Phase::Log {
+            // Nothing can be stopped any more.
+            return called.or(Ok(Action::Continue));
+        }
         match self.exchange.stopped() {
             Some(stop) => Err(stop),
             None if self.exchange.answer.borrow().is_some() => Err(Stop::Answer { slot: self.index }),
@@ -174,7 +183,7 @@ impl Slot {
         stage.answer.take().or(goes_on.then_some(Action::Continue)).map(Ok)
     }
 
-    /// A task that ends with the exchange.
+    /// A task that ends with the exchange, or, where its end has started it, with the context.
     pub fn own(&self, task: AbortHandle) {
         let mut tasks = self.tasks.borrow_mut();
         tasks.retain(|task| !task.is_finished());
@@ -192,20 +201,24 @@ impl Slot {
         self.window(side).take();
     }
 
-    /// The exchange has ended: `on_log`, then the context is closed.
-    pub fn finish(&self) {
-        if self.has(Callbacks::LOG) {
-            // What a plugin answers now changes nothing any more; its fault has been reported.
-            let _ = self.call(Phase::Log, &Event::Log);
-        }
-        self.close();
-        // What was being pulled holds the chain, which holds this slot.
-        self.stages.iter().for_each(|stage| drop(stage.pulling.take()));
+    /// Whether `Host::resume` was called for a side, and takes that word.
+    pub(super) fn released(&self) -> bool {
+        // Both are asked, so that both are taken.
+        self.stages.iter().fold(false, |said, stage| stage.resumed.take() | said)
     }
 
-    fn close(&self) {
-        self.off.set(true);
+    /// Ends what it has started.
+    pub(super) fn drop_tasks(&self) {
         self.tasks.borrow_mut().drain(..).for_each(|task| task.abort());
+    }
+
+    pub(super) fn exchange(&self) -> &Rc<Exchange> {
+        &self.exchange
+    }
+
+    pub(super) fn close(&self) {
+        self.off.set(true);
+        self.drop_tasks();
         if let Some(lease) = self.lease.borrow_mut().take() {
             lease.running().close(self.context);
         }
@@ -231,8 +244,9 @@ impl Slot {
 impl Stage {
     fn forget(&self) {
         // Its waits are kept: what it has used up stays used up.
-        let Stage { resumed, answer, queue, drained, trailers_told, trailers_passed, pulling, waited: _ } = self;
-        [resumed, drained, trailers_told, trailers_passed].iter().for_each(|said| said.set(false));
+        let Stage { resumed, answer, queue, drained, trailers_told, trailers_passed, pulling, chunks, waited: _ } =
+            self;
+        [resumed, drained, trailers_told, trailers_passed, chunks].iter().for_each(|said| said.set(false));
         answer.set(None);
         queue.borrow_mut().clear();
         pulling.take();

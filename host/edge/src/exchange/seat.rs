@@ -10,8 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Algorithm, Answer, Call, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, LocalAnswer, LogLevel,
-    Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Status, Token, Value, Verdict,
+    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, LocalAnswer,
+    LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Status, Token, Value,
 };
 use bytes::Bytes;
 
@@ -32,7 +32,9 @@ pub struct Seat {
     pub windows: [Window; 2],
     /// A limit was passed in a hostcall: the callback's end becomes this fault.
     pub overstepped: RefCell<Option<Fault>>,
-    callouts: Cell<u32>,
+    pub(super) callouts: Cell<u32>,
+    /// What is started now holds a drain of the edge until it has ended.
+    holds_drain: Cell<bool>,
     log: Rc<LogBudget>,
 }
 
@@ -63,6 +65,7 @@ impl Seat {
             windows: Default::default(),
             overstepped: RefCell::default(),
             callouts: Cell::new(0),
+            holds_drain: Cell::new(false),
             log: log.clone(),
         }
     }
@@ -98,32 +101,43 @@ impl Seat {
     }
 
     /// Runs `work` beside the exchange; its end is told to whoever started it, if it still
-    /// stands. In phase log nobody waits any more and the work is detached.
-    fn spawn(&self, token: Token, work: impl Future<Output = callout::Ended> + 'static) {
+    /// stands. In phase log the exchange has ended, and the context stays until it is told.
+    pub(super) fn spawn(&self, token: Token, work: impl Future<Output = callout::Ended> + 'static) {
         match &self.home {
             Home::Exchange { slot, .. } => {
-                let (side, detached) = (self.side(), self.phase.get() == Phase::Log);
-                let to = if detached { Weak::new() } else { slot.clone() };
+                let (side, late, to) = (self.side(), self.phase.get() == Phase::Log, slot.clone());
                 let task = tokio::task::spawn_local(async move {
                     let ended = work.await;
-                    if let Some(slot) = to.upgrade() {
-                        slot.deliver(side, &ended.event(token));
+                    match to.upgrade() {
+                        Some(slot) if late => slot.deliver_late(&ended.event(token)),
+                        Some(slot) => slot.deliver(side, &ended.event(token)),
+                        None => {}
                     }
                 });
-                if let Some(slot) = slot.upgrade().filter(|_| !detached) {
+                if let Some(slot) = slot.upgrade() {
                     slot.own(task.abort_handle());
+                    slot.expect_late(late);
                 }
             }
             Home::Plugin { running, .. } => {
                 let running = running.borrow().clone();
+                let held = self.holds_drain.get().then(|| self.surroundings.worker().map(|worker| worker.detach()));
                 tokio::task::spawn_local(async move {
                     let ended = work.await;
                     if let Some(running) = running.upgrade() {
-                        running.background(&ended.event(token));
+                        running.deliver(&ended.event(token), held.is_some());
                     }
+                    drop(held);
                 });
             }
         }
+    }
+
+    /// Runs `call`, in which what is started holds a drain of the edge, or does not.
+    pub fn holding(&self, holds_drain: bool, call: impl FnOnce()) {
+        self.holds_drain.set(holds_drain);
+        call();
+        self.holds_drain.set(false);
     }
 }
 
@@ -213,6 +227,7 @@ impl Host for Seat {
     }
 
     fn resume(&self, side: Side) -> Answer<()> {
+        self.check(Call::Continue)?;
         if let Home::Exchange { slot, .. } = &self.home
             && let Some(slot) = slot.upgrade()
         {
@@ -230,23 +245,12 @@ impl Host for Seat {
 
     fn callout(&self, target: &str, request: CalloutRequest) -> Answer<Token> {
         self.check(Call::HttpCall)?;
-        let settings = &self.bound.settings;
-        Call::HttpCall.check_named(&settings.capabilities, target)?;
-        let most = settings.limits.callouts;
-        if matches!(self.home, Home::Exchange { .. }) {
-            self.callouts.set(self.callouts.get() + 1);
-            if self.callouts.get() > most {
-                let text = format!("http.call: more than {most} callouts in one exchange (limit callouts)");
-                *self.overstepped.borrow_mut() = Some(Fault::new(Verdict::Callout, text.clone()));
-                return Err(Refusal::new(Status::LimitExceeded, text));
-            }
-        }
-        let worker = self.surroundings.worker();
-        let worker = worker.ok_or_else(|| Refusal::new(Status::Unavailable, "http.call: no worker runs here"))?;
-        let work = callout::start(&worker, target, request, settings.limits.buffer, &self.bound.secrets)?;
-        let token = self.surroundings.next_token();
-        self.spawn(token, work);
-        Ok(token)
+        self.start_callout(target, request)
+    }
+
+    fn callout_all(&self, callouts: Vec<Callout>) -> Answer<Token> {
+        self.check(Call::HttpCallAll)?;
+        self.start_callouts(callouts)
     }
 
     fn sleep(&self, duration: Duration) -> Answer<Token> {

@@ -1,4 +1,4 @@
-//! `forebay.request.body`, `chunk`, `set_body`, and the same of the response.
+//! `forebay.request.body`, `chunk`, `body_chunks`, `set_body`, and the same of the response.
 
 use abi::{Call, Side, Status};
 
@@ -9,9 +9,13 @@ use crate::vm::{Stage, Wait};
 pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "request.body" |asked| whole(asked, Side::Request, Call::RequestBody);
     "request.chunk" |asked| chunk(asked, Side::Request);
+    "request.body_chunks" |asked| chunks(asked, Call::RequestBodyChunks);
+    "request.body_chunks:next" |asked| next(asked, Side::Request, Call::RequestBodyChunks);
     "request.set_body" |asked| set_body(asked, Side::Request, Call::RequestSetBody);
     "response.body" |asked| whole(asked, Side::Response, Call::ResponseBody);
     "response.chunk" |asked| chunk(asked, Side::Response);
+    "response.body_chunks" |asked| chunks(asked, Call::ResponseBodyChunks);
+    "response.body_chunks:next" |asked| next(asked, Side::Response, Call::ResponseBodyChunks);
     "response.set_body" |asked| set_body(asked, Side::Response, Call::ResponseSetBody);
 };
 
@@ -21,13 +25,7 @@ fn whole(asked: Asked, side: Side, call: Call) -> Reply {
     if let Err(refusal) = call.check(asking.stage.phase(), &asking.host.settings().capabilities) {
         return asked.refuse(&refusal);
     }
-    let more = match asking.stage {
-        Stage::RequestHeaders | Stage::RequestBody => side == Side::Request,
-        Stage::ResponseHeaders | Stage::ResponseBody => side == Side::Response,
-        // With the trailers the body has passed: what is still held is all there is.
-        _ => false,
-    };
-    if more && !asking.whole {
+    if asking.stage.side() == Some(side) && !asking.whole {
         return Err(asked.wait(Wait::Body(side)));
     }
     match asked.vm.host().body(side) {
@@ -44,6 +42,36 @@ fn chunk(asked: Asked, side: Side) -> Reply {
         Ok(bytes) => push(asked, &bytes),
         Err(refusal) => asked.refuse(&refusal),
     }
+}
+
+/// `body_chunks()`: whether there may be a loop; the iterator is [`next`].
+fn chunks(asked: Asked, call: Call) -> Reply {
+    let asking = asked.vm.asking();
+    asked.answer(call.check(asking.stage.phase(), &asking.host.settings().capabilities))
+}
+
+/// The bytes that are looked at, if no loop has had them; then lets them go on and waits for the
+/// next. Nil after the last.
+fn next(asked: Asked, side: Side, call: Call) -> Reply {
+    let asking = asked.vm.asking();
+    let wrong = |message: &str| Err(asked.error(message));
+    if let Err(refusal) = call.check(asking.stage.phase(), &asking.host.settings().capabilities) {
+        return wrong(&refusal.message);
+    }
+    if asking.stage.side() != Some(side) {
+        return asked.nil();
+    }
+    let looks = matches!(asking.stage, Stage::RequestBody | Stage::ResponseBody) || asking.whole;
+    if looks && !asking.taken.replace(true) {
+        match asked.vm.host().body(side) {
+            Ok(bytes) if !bytes.is_empty() => return push(asked, &bytes),
+            Err(refusal) if !matches!(refusal.status, Status::NotFound | Status::Empty) => {
+                return wrong(&refusal.message);
+            }
+            _ => {}
+        }
+    }
+    if asking.whole { asked.nil() } else { Err(asked.wait(Wait::Chunk(side))) }
 }
 
 fn push(asked: Asked, bytes: &[u8]) -> Reply {

@@ -1,8 +1,8 @@
-//! `forebay.http.call`, `forebay.sleep`, `forebay.timer.every`: what is waited for.
+//! `forebay.http.call`, `forebay.http.call_all`, `forebay.sleep`, `forebay.timer.every`: what is waited for.
 
 use std::time::Duration;
 
-use abi::{CalloutError, CalloutRequest, CalloutResponse, Status};
+use abi::{Callout, CalloutError, CalloutRequest, CalloutResponse, Status};
 use bytes::Bytes;
 
 use super::exchange::headers;
@@ -12,40 +12,83 @@ use crate::vm::Wait;
 
 pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "http.call" call;
+    "http.call_all" call_all;
     "sleep" sleep;
     "timer.every" every;
 };
 
+/// What one callout is written as.
+const PARTS: i32 = 9;
+/// More than any limit `callouts` that makes sense: what is over it is refused by the host.
+const MOST_AT_ONCE: usize = 1000;
 /// Longest time that a script can name.
 const LONGEST: f64 = 366.0 * 86_400.0;
 
-/// `call(target, method, path, authority, flat headers, body, timeout)`
+/// `call(target, method, path, authority, flat headers, body, timeout, retry, flat trailers)`
 fn call(asked: Asked) -> Reply {
     asked.can_wait()?;
-    let target = asked.name(1, "http.call", "target")?;
-    let text = |index, name| match asked.state.kind(index) {
-        Kind::Nil | Kind::None => Ok(String::new()),
-        _ => asked.name(index, "http.call", name).map(str::to_owned),
+    let Callout { target, request } = callout(&asked, 0, "http.call")?;
+    match asked.vm.host().callout(&target, request) {
+        Ok(token) => Err(asked.wait(Wait::Token(token))),
+        Err(refusal) => asked.refuse(&refusal),
+    }
+}
+
+/// `call_all(list)`: each item of it an array of what `call` takes. Gives what the host lists.
+fn call_all(asked: Asked) -> Reply {
+    asked.can_wait()?;
+    if asked.state.kind(1) != Kind::Table {
+        return Err(asked.wrong(1, "http.call_all", "calls", "an array"));
+    }
+    let top = asked.state.top();
+    // No host allows more at once, and each is some memory here.
+    let count = asked.state.length(1).min(MOST_AT_ONCE + 1);
+    let mut callouts = Vec::with_capacity(count);
+    for i in 1..=count as i32 {
+        asked.state.reserve(PARTS + 4);
+        asked.state.raw_get_index(1, i);
+        for part in 1..=PARTS {
+            asked.state.raw_get_index(top + 1, part);
+        }
+        callouts.push(callout(&asked, top + 1, "http.call_all")?);
+        asked.state.set_top(top);
+    }
+    match asked.vm.host().callout_all(callouts) {
+        Ok(token) => Err(asked.wait(Wait::Token(token))),
+        Err(refusal) => asked.refuse(&refusal),
+    }
+}
+
+/// Reads what stands behind `base`.
+fn callout(asked: &Asked, base: i32, function: &str) -> Result<Callout, Out> {
+    let missing = |index| matches!(asked.state.kind(base + index), Kind::Nil | Kind::None);
+    let text = |index, name| match missing(index) {
+        true => Ok(String::new()),
+        false => asked.name(base + index, function, name).map(str::to_owned),
     };
+    let target = asked.name(base + 1, function, "target")?.to_owned();
     let mut request = CalloutRequest {
         method: text(2, "request.method")?,
         path: text(3, "request.path")?,
         authority: text(4, "request.authority")?,
-        headers: headers(&asked, 5, "http.call")?,
-        body: Bytes::new(),
-        trailers: Vec::new(),
-        timeout: None,
+        headers: headers(asked, base + 5, function)?,
+        trailers: headers(asked, base + 9, function)?,
+        ..CalloutRequest::default()
     };
-    if !matches!(asked.state.kind(6), Kind::Nil | Kind::None) {
-        request.body = Bytes::copy_from_slice(asked.text(6, "http.call", "request.body")?);
+    if !missing(6) {
+        request.body = Bytes::copy_from_slice(asked.text(base + 6, function, "request.body")?);
     }
-    if !matches!(asked.state.kind(7), Kind::Nil | Kind::None) {
-        request.timeout = Some(seconds(&asked, 7, "http.call", "options.timeout")?);
+    if !missing(7) {
+        request.timeout = Some(seconds(asked, base + 7, function, "options.timeout")?);
     }
-    match asked.vm.host().callout(target, request) {
-        Ok(token) => Err(asked.wait(Wait::Token(token))),
-        Err(refusal) => asked.refuse(&refusal),
+    if !missing(8) {
+        let retry = asked.number(base + 8, function, "options.retry")?;
+        if retry.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&retry) {
+            return Err(asked.error(&format!("{function}: options.retry is {retry}; allowed: a whole number from 0")));
+        }
+        request.retry = retry as u32;
     }
+    Ok(Callout { target, request })
 }
 
 fn sleep(asked: Asked) -> Reply {

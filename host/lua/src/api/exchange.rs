@@ -1,6 +1,6 @@
-//! `forebay.respond` and `forebay.close`: they end the callback.
+//! `forebay.respond`, `forebay.close` and `forebay.continue`: they end the callback.
 
-use abi::{LocalAnswer, Status};
+use abi::{Call, LocalAnswer, Status};
 use bytes::Bytes;
 
 use super::{Asked, Out, Raw, Reply, enter, functions};
@@ -9,6 +9,7 @@ use crate::state::{Function, Kind};
 pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "respond" respond;
     "close" close;
+    "continue" go_on;
 };
 
 /// `respond(status, flat headers or nil, body or nil)`
@@ -35,6 +36,15 @@ fn respond(asked: Asked) -> Reply {
 fn close(asked: Asked) -> Reply {
     match asked.vm.host().abort() {
         Ok(()) => Err(asked.answered()),
+        Err(refusal) => asked.refuse(&refusal),
+    }
+}
+
+/// `continue()`: what a callback does that returns, from any depth of calls.
+fn go_on(asked: Asked) -> Reply {
+    let asking = asked.vm.asking();
+    match Call::Continue.check(asking.stage.phase(), &asking.host.settings().capabilities) {
+        Ok(()) => Err(asked.continued()),
         Err(refusal) => asked.refuse(&refusal),
     }
 }

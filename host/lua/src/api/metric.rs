@@ -1,7 +1,7 @@
 //! `forebay.metric`, `forebay.now`, `forebay.abi`. The objects of metrics are made in the prelude.
 
 use abi::hostcall::{self, VERSION};
-use abi::{Answer, LogLevel, MetricId, MetricKind};
+use abi::{Answer, MetricId, MetricKind};
 
 use super::exchange::headers;
 use super::{Asked, Out, Raw, Reply, enter, functions};

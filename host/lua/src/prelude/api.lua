@@ -16,9 +16,22 @@ host.refusal(refusal)
 local forebay = {}
 host.forebay = forebay
 
+-- What the parts of this prelude that come after need of it.
+host.refused = function(code, message)
+  return setmetatable({ code = code, message = message }, refusal)
+end
+
 local function side(name)
+  local may_loop, next_chunk = host[name .. ".body_chunks"], host[name .. ".body_chunks:next"]
   local part = {
     body = host[name .. ".body"],
+    body_chunks = function()
+      local may, why = may_loop()
+      if not may then
+        return nil, why
+      end
+      return next_chunk
+    end,
     chunk = host[name .. ".chunk"],
     set_body = host[name .. ".set_body"],
   }
@@ -94,6 +107,8 @@ local function optional_text(value, name, index, argument)
   return value
 end
 
+host.flat, host.optional_text = flat, optional_text
+
 local respond = host.respond
 function forebay.respond(status, headers, body)
   if type(status) ~= "number" then
@@ -103,36 +118,7 @@ function forebay.respond(status, headers, body)
 end
 
 forebay.close = host.close
-
-local call = host["http.call"]
-forebay.http = {
-  call = function(target, request, options)
-    if type(target) ~= "string" then
-      wrong("http.call", 1, "target", target, "a string")
-    end
-    if request == nil then
-      request = {}
-    elseif type(request) ~= "table" then
-      wrong("http.call", 2, "request", request, "a table {method, path, authority, headers, body}")
-    end
-    if options ~= nil and type(options) ~= "table" then
-      wrong("http.call", 3, "options", options, "a table {timeout}, or nil")
-    end
-    local timeout = options and options.timeout
-    if timeout ~= nil and type(timeout) ~= "number" then
-      wrong("http.call", 3, "options.timeout", timeout, "a number of seconds, or nil")
-    end
-    return call(
-      target,
-      optional_text(request.method, "http.call", 2, "request.method") or "GET",
-      optional_text(request.path, "http.call", 2, "request.path") or "/",
-      optional_text(request.authority, "http.call", 2, "request.authority"),
-      flat(request.headers, "http.call", 2, true),
-      optional_text(request.body, "http.call", 2, "request.body"),
-      timeout
-    )
-  end,
-}
+forebay["continue"] = host["continue"]
 
 forebay.origin = {
   set_pool = host["origin.set_pool"],

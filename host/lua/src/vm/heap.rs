@@ -148,7 +148,8 @@ mod tests {
     fn exhaust(script: &str, spare: usize) -> (Resumed, bool) {
         let vm = Vm::new(Arc::new(Source::of("")), usize::MAX / 8).unwrap();
         let host = Rc::new(Scratch::new("test", abi::Limits::default()));
-        let asking = Asking { host, stage: Stage::Start, whole: true, locals: Cell::new(Ref::NONE) };
+        let asking =
+            Asking { host, stage: Stage::Start, whole: true, taken: Cell::new(false), locals: Cell::new(Ref::NONE) };
         let coroutine = vm.take_coroutine();
         assert!(coroutine.state.compile(script.as_bytes(), c"=script"));
         vm.heap.hard.set(vm.heap.used() + spare);

@@ -34,6 +34,7 @@ const PRELUDE: &[(&str, &str)] = &[
     ("=[forebay api]", include_str!("../prelude/api.lua")),
     ("=[forebay kit]", include_str!("../prelude/kit.lua")),
     ("=[forebay state]", include_str!("../prelude/state.lua")),
+    ("=[forebay callout]", include_str!("../prelude/callout.lua")),
     ("=[forebay globals]", include_str!("../prelude/globals.lua")),
 ];
 

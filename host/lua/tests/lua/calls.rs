@@ -377,6 +377,7 @@ fn every_row_is_refused_outside_of_its_phases() {
             let arguments = match row.call {
                 Call::Respond => "200",
                 Call::HttpCall => "'authz'",
+                Call::HttpCallAll => "{ { 'authz' } }",
                 Call::Sleep | Call::SetTick => "1",
                 Call::RequestBody | Call::ResponseBody | Call::Close | Call::Now | Call::AbiVersion => "",
                 _ => "'name', 'value'",

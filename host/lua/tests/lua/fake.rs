@@ -72,6 +72,7 @@ pub struct Fake {
     pub answers: RefCell<Vec<LocalAnswer>>,
     pub aborted: Cell<bool>,
     pub callouts: RefCell<Vec<(String, CalloutRequest, Token)>>,
+    pub several: RefCell<Vec<(Vec<Callout>, Token)>>,
     pub timers: RefCell<Vec<(Duration, Token)>>,
     pub tick: Cell<Option<Duration>>,
     /// What was asked of origins.
@@ -129,6 +130,7 @@ impl Fake {
             answers: RefCell::default(),
             aborted: Cell::new(false),
             callouts: RefCell::default(),
+            several: RefCell::default(),
             timers: RefCell::default(),
             tick: Cell::new(None),
             chosen: RefCell::default(),
@@ -233,6 +235,12 @@ impl Host for Fake {
         Call::HttpCall.check_named(&self.settings.capabilities, target)?;
         let token = self.token();
         self.callouts.borrow_mut().push((target.to_owned(), request, token));
+        Ok(token)
+    }
+    fn callout_all(&self, callouts: Vec<Callout>) -> Answer<Token> {
+        self.check(Call::HttpCallAll)?;
+        let token = self.token();
+        self.several.borrow_mut().push((callouts, token));
         Ok(token)
     }
     fn sleep(&self, duration: Duration) -> Answer<Token> {
@@ -399,8 +407,8 @@ impl Run {
             Event::ResponseHeaders { .. } | Event::ResponseBody { .. } | Event::ResponseTrailers => {
                 self.host.phase.set(Phase::Response);
             }
-            Event::Log => self.host.phase.set(Phase::Log),
-            Event::Tick => self.host.phase.set(Phase::Background),
+            Event::Done | Event::Log => self.host.phase.set(Phase::Log),
+            Event::Tick | Event::Drain { .. } => self.host.phase.set(Phase::Background),
             Event::OriginSelect { .. } => self.host.phase.set(Phase::Origin),
             _ => {}
         }

@@ -107,6 +107,154 @@ fn waiting_works_across_everything_that_lua_calls_through() {
     }
 }
 
+/// What a callout that is one of several gave, as the host lists it.
+fn listed(status: i64, body: &str) -> Value {
+    let text = |text: &str| Value::Bytes(text.as_bytes().to_vec());
+    let pair = |name, value| Value::List(vec![text(name), text(value)]);
+    Value::List(vec![Value::Int(status), Value::List(vec![pair("X-A", "1"), pair("x-a", "2")]), text(body)])
+}
+
+#[test]
+fn several_callouts_are_waited_for_in_everything_that_waits() {
+    let bodies = [
+        "local list = all() assert(#list == 3 and list[1].status == 200 and list[1].body == 'one')
+         assert(list[1].headers['x-a'] == '1, 2' and list[2].code == 'TIMEOUT' and tostring(list[2]) == 'TIMEOUT: late')
+         assert(list[3].body == 'three' and list[3].code == nil)",
+        "local fine, list = pcall(all) assert(fine and list[1].body == 'one')",
+        "for _, result in ipairs(all()) do all() end",
+        "local t = setmetatable({}, { __index = function() return all() end }) assert(t.x[1].body == 'one')",
+        "local list = coroutine.wrap(function() coroutine.yield(all()) end)() assert(list[3].body == 'three')",
+        "table.sort({ 2, 1 }, function(a, b) assert(#all() == 3) return a < b end)",
+    ];
+    for body in bodies {
+        let code = format!(
+            "local log = forebay.log.info
+            local function all() return assert(forebay.http.call_all {{
+                {{ 'authz', {{ path = '/1', headers = {{ a = 'b' }} }}, {{ timeout = 0.5, retry = 3 }} }}, {{ 'authz' }},
+                {{ 'other', {{ method = 'POST', body = 'b', trailers = {{ t = '1' }} }} }} }}) end
+            return {{ on_request_headers = function() {body} log('done') end }}"
+        );
+        on_worker(move || {
+            let mut run = Run::new(&code);
+            let mut action = run.headers().unwrap();
+            let late = Value::List([&b"TIMEOUT"[..], b"late"].map(|text| Value::Bytes(text.to_vec())).to_vec());
+            let reply = Ok(Value::List(vec![listed(200, "one"), late, listed(404, "three")]));
+            let mut waits = 0;
+            while action == Action::Pause {
+                let (callouts, token) = run.host.several.borrow()[waits].clone();
+                let [one, two, three] = &callouts[..] else { panic!("{callouts:?}") };
+                assert_eq!((&*one.target, &*one.request.path, one.request.retry), ("authz", "/1", 3));
+                assert_eq!(one.request.timeout, Some(Duration::from_millis(500)));
+                assert_eq!((&*two.request.method, &*two.request.path, two.request.retry), ("GET", "/", 0));
+                assert_eq!((&*three.target, &three.request.body[..]), ("other", &b"b"[..]));
+                assert_eq!(three.request.trailers, pairs(&[("t", "1")]));
+                waits += 1;
+                action = run.call(Event::Reply { token, reply: &reply }).unwrap_or_else(|e| panic!("{e}\n{code}"));
+            }
+            assert_eq!((action, waits), (Action::Continue, run.host.several.borrow().len()));
+            assert_eq!(run.host.texts().last().map(String::as_str), Some("done"), "{code}");
+        });
+    }
+}
+
+#[test]
+fn chunks_are_waited_for_in_everything_that_waits() {
+    let bodies = [
+        "for chunk in chunks() do see(chunk) end",
+        "local next = chunks() repeat local fine, chunk = pcall(next) assert(fine) see(chunk) until not chunk",
+        "local each = coroutine.wrap(function() for chunk in chunks() do coroutine.yield(chunk) end end)
+         for chunk in each do see(chunk) end",
+        "local t = setmetatable({}, { __index = chunks() }) repeat local chunk = t.x see(chunk) until not chunk",
+        "string.gsub('aaaa', 'a', function() see(chunks()()) end)",
+        "for chunk in chunks() do see(chunk) if chunk == 'two' then break end end
+         for chunk in chunks() do see(chunk) end",
+        "for chunk in chunks() do see(chunk) forebay.sleep(1) end",
+    ];
+    for (body, side) in bodies.iter().flat_map(|body| [(body, Side::Request), (body, Side::Response)]) {
+        let name = if side == Side::Request { "request" } else { "response" };
+        let code = format!(
+            "local chunks, seen = forebay.{name}.body_chunks, {{}}
+            local function see(chunk) seen[#seen + 1] = chunk and forebay.{name}.set_body(chunk:upper()) and chunk end
+            return {{ on_{name}_headers = function() {body} forebay.log.info(table.concat(seen, ' ')) end }}"
+        );
+        on_worker(move || {
+            let mut run = Run::new(&code);
+            let mut slept = 0;
+            let mut go_on = |run: &mut Run, mut action| {
+                while action == Action::Pause {
+                    let (_, token) = run.host.timers.borrow()[slept];
+                    slept += 1;
+                    action = run.call(Event::Timer { token }).unwrap_or_else(|e| panic!("{e}\n{code}"));
+                }
+                action
+            };
+            let began = match side {
+                Side::Request => run.call(Event::RequestHeaders { end_of_stream: false }),
+                Side::Response => run.call(Event::ResponseHeaders { end_of_stream: false }),
+            };
+            assert_eq!(go_on(&mut run, began.unwrap()), Action::Chunk);
+            let last = [("one", false), ("", false), ("two", false), ("three", false), ("", true)];
+            for (chunk, end) in last {
+                run.host.bodies.borrow_mut()[side as usize] = Bytes::from(chunk);
+                let action = run.call(Event::Chunk { side, size: chunk.len(), end_of_stream: end }).unwrap();
+                let action = go_on(&mut run, action);
+                assert_eq!(action, if end { Action::Continue } else { Action::Chunk }, "{code}");
+                assert_eq!(run.host.bodies.borrow()[side as usize], chunk.to_uppercase());
+            }
+            assert_eq!(run.host.texts(), ["one two three"], "{code}");
+        });
+    }
+}
+
+#[test]
+fn a_body_callback_loops_from_its_own_chunk_to_the_end() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"return { on_request_body = function(size, last)
+                forebay.log.info("begin " .. size)
+                for chunk in forebay.request.body_chunks() do forebay.log.info(chunk) end
+                forebay.log.info("end <" .. forebay.request.chunk() .. "> <" .. forebay.request.body() .. ">")
+            end }"#,
+        );
+        let put = |run: &mut Run, chunk: &'static str, event| {
+            run.host.bodies.borrow_mut()[0] = Bytes::from(chunk);
+            run.call(event).unwrap()
+        };
+        let first = Event::RequestBody { size: 3, end_of_stream: false };
+        assert_eq!(put(&mut run, "one", first), Action::Chunk);
+        let second = Event::Chunk { side: Side::Request, size: 3, end_of_stream: true };
+        assert_eq!(put(&mut run, "two", second), Action::Continue);
+        // The only chunk is also the last: nothing is waited for.
+        let only = Event::RequestBody { size: 4, end_of_stream: true };
+        assert_eq!(put(&mut run, "only", only), Action::Continue);
+        let texts = ["begin 3", "one", "two", "end <two> <two>", "begin 4", "only", "end <only> <only>"];
+        assert_eq!(run.host.texts(), texts);
+    });
+}
+
+#[test]
+fn the_end_of_an_exchange_waits_in_the_log_and_not_before() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"return {
+                on_done = function()
+                    local fine, why = pcall(forebay.sleep, 1) forebay.log.info(tostring(fine) .. " " .. why)
+                end,
+                on_log = function() forebay.sleep(1) forebay.log.info("slept") end,
+                on_drain = function(left) forebay.log.info(left) end,
+            }"#,
+        );
+        assert_eq!(run.call(Event::Done).unwrap(), Action::Continue);
+        assert_eq!(run.call(Event::Log).unwrap(), Action::Pause);
+        let (_, token) = run.host.timers.borrow()[0];
+        assert_eq!(run.call(Event::Timer { token }).unwrap(), Action::Continue);
+        run.call_on(ContextId::PLUGIN, Event::Drain { left: Duration::from_millis(2500) }).unwrap();
+        let texts = run.host.texts();
+        assert!(texts[0].starts_with("false ") && texts[0].ends_with("on_done cannot wait; on_log can"), "{texts:?}");
+        assert_eq!(texts[1..], ["slept", "2.5"]);
+    });
+}
+
 #[test]
 fn the_whole_body_is_waited_for_from_the_headers() {
     on_worker(|| {

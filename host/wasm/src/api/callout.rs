@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use abi::{CalloutError, CalloutRequest, Refusal, Status};
+use abi::{Answer, Callout, CalloutError, CalloutRequest, Refusal, Status};
 use bytes::Bytes;
 
 use super::Guest;
+use super::packed::{Reader, Writer};
 use crate::memory::{self, Outcome};
+use crate::state::State;
 
 fn utf8(name: &str, value: &[u8]) -> Result<String, Refusal> {
     let text = std::str::from_utf8(value);
@@ -65,6 +67,30 @@ pub fn http_call(
         _ => refusal,
     })?;
     memory::answer_u32(guest, token_out, token.0)
+}
+
+/// `forebay_http_call_all`: takes a list of callouts, each its target, method, path and authority
+/// (texts), a list of headers (two byte strings each), the body, a list of trailers, the timeout
+/// (nanoseconds, u64, may be missing) and how often it may be sent again (u32). Gives the token.
+pub fn call_all(state: &State, arguments: &mut Reader<'_>) -> Answer<Writer> {
+    state.can_reply()?;
+    let pairs = |from: &mut Reader<'_>| from.list(|pair| Ok((pair.bytes()?.to_vec(), pair.bytes()?.to_vec())));
+    let callouts = arguments.list(|from| {
+        let target = from.text()?.to_owned();
+        let request = CalloutRequest {
+            method: from.text()?.to_owned(),
+            path: from.text()?.to_owned(),
+            authority: from.text()?.to_owned(),
+            headers: pairs(from)?,
+            body: Bytes::copy_from_slice(from.bytes()?),
+            trailers: pairs(from)?,
+            timeout: from.maybe(Reader::u64)?.map(Duration::from_nanos),
+            retry: from.u32()?,
+        };
+        Ok(Callout { target, request })
+    })?;
+    let token = state.host().callout_all(callouts)?;
+    Ok(Writer::default().u32(token.0).done())
 }
 
 /// Why the callout failed that the guest is told of; 0 and no text if it did not, or in any

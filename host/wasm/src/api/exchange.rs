@@ -74,7 +74,13 @@ pub fn set_effective_context(guest: &mut Guest<'_>, context: u32) -> Outcome {
     refuse(Status::BadArgument, format!("context {context} is not open"))
 }
 
-/// Contexts end when the host ends them; none waits for the guest to be done.
-pub fn done(_: &mut Guest<'_>) -> Outcome {
-    refuse(Status::NotFound, "no context waits to be done")
+/// Ends the wait of a context whose `proxy_on_done` said that it was not done.
+pub fn done(guest: &mut Guest<'_>) -> Outcome {
+    let state = guest.data_mut();
+    let context = state.effective;
+    let Some(place) = state.not_done.iter().position(|waiting| *waiting == context) else {
+        return refuse(Status::NotFound, format!("context {context} does not wait to be done"));
+    };
+    state.not_done.swap_remove(place);
+    Ok(state.host().resume(Side::Request)?)
 }

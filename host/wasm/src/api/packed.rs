@@ -37,6 +37,7 @@ pub const CALLS: &[(&str, Call)] = &[
     ("forebay_dict_incr", dict::incr),
     ("forebay_dict_delete", dict::delete),
     ("forebay_dict_cas", dict::cas),
+    ("forebay_http_call_all", super::callout::call_all),
 ];
 
 pub fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {

@@ -98,6 +98,28 @@ fn contexts_live_in_the_order_that_proxy_wasm_gives() {
 }
 
 #[test]
+fn a_context_that_is_not_done_waits_until_it_says_so_and_is_asked_once() {
+    let text = module(
+        &[("proxy_done", "")],
+        r#"(func (export "proxy_on_done") (param i32) (result i32)
+            (call $num (i32.add (i32.const 400) (local.get 0))) (i32.const 0))
+        (func (export "proxy_on_log") (param i32) (call $num (i32.const 300)))
+        (func (export "forebay_on_timer") (param i32 i32) (call $num (call $done)) (call $num (call $done)))
+        (func (export "proxy_on_delete") (param i32) (call $num (i32.const 500)))"#,
+    );
+    let mut tried = Tried::text(&text);
+    tried.host.phase.set(Phase::Log);
+    assert_eq!(tried.call(Event::Done).unwrap(), Action::Pause);
+    assert!(tried.host.resumed.borrow().is_empty());
+    assert_eq!(tried.call(Event::Timer { token: abi::Token(1) }).unwrap(), Action::Pause);
+    assert_eq!(*tried.host.resumed.borrow(), [Side::Request]);
+    assert_eq!(tried.call(Event::Log).unwrap(), Action::Continue);
+    tried.instance.close(EXCHANGE);
+    let lines: Vec<_> = tried.host.lines.borrow().iter().map(|(_, text)| text.clone()).collect();
+    assert_eq!(lines, ["402", "0", "1", "300", "500"]);
+}
+
+#[test]
 fn a_closed_context_leaves_nothing_of_its_host() {
     let plugin = load_text(&module(&[], LIFE)).unwrap();
     let root = Fake::new();

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use abi::hostcall::{Call, Capabilities, HeaderOp};
 use abi::{
-    Algorithm, Answer, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, Limits, LoadError,
-    LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin, Refusal, Settings, Side,
-    Status, Token, Value,
+    Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, Limits,
+    LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin, Refusal, Settings,
+    Side, Status, Token, Value,
 };
 use bytes::Bytes;
 
@@ -32,6 +32,7 @@ pub struct Fake {
     pub resumed: RefCell<Vec<Side>>,
     pub aborted: Cell<bool>,
     pub callouts: RefCell<Vec<(String, CalloutRequest)>>,
+    pub several: RefCell<Vec<Vec<Callout>>>,
     pub sleeps: RefCell<Vec<Duration>>,
     pub tick: Cell<Option<Duration>>,
     /// What was asked of origins.
@@ -74,6 +75,7 @@ impl Fake {
             resumed: RefCell::default(),
             aborted: Cell::new(false),
             callouts: RefCell::default(),
+            several: RefCell::default(),
             sleeps: RefCell::default(),
             tick: Cell::new(None),
             chosen: RefCell::default(),
@@ -202,6 +204,12 @@ impl Host for Fake {
         Call::HttpCall.check_named(&self.settings.capabilities, target)?;
         self.callouts.borrow_mut().push((target.to_owned(), request));
         Ok(Token(40 + self.callouts.borrow().len() as u32))
+    }
+
+    fn callout_all(&self, callouts: Vec<Callout>) -> Answer<Token> {
+        self.check(Call::HttpCallAll)?;
+        self.several.borrow_mut().push(callouts);
+        Ok(Token(70))
     }
 
     fn sleep(&self, duration: Duration) -> Answer<Token> {

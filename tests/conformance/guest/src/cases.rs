@@ -2,6 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use forebay_sdk::callout::{self, Callout};
+use forebay_sdk::packed::Refusal;
+use forebay_sdk::time;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel, MapType, MetricType, Status};
@@ -17,6 +20,12 @@ pub struct Case {
 /// What a tick leaves behind.
 pub fn tick() {
     let _ = hostcalls::log(LogLevel::Info, "case timer_every: tick");
+}
+
+/// What a drain leaves behind; the drain waits for the second line.
+pub fn drain(left: u32) {
+    say(&format!("case drain: {left} s left"));
+    let _ = time::sleep(Duration::from_millis(100), || say("case drain: done"));
 }
 
 impl Case {
@@ -67,6 +76,44 @@ impl Case {
         self.tell("x-stale", if stale.is_ok() { "ok" } else { "refused" });
     }
 
+    /// Tells in a header what each of several callouts has brought.
+    fn call_all(&self) -> Action {
+        let side = |path| Callout::get("side", path).timeout(Duration::from_secs(5));
+        let put = Callout { method: "PUT".into(), body: b"hi".to_vec(), ..side("/b") };
+        let all = [side("/a"), Callout::get("other", "/"), put.retry(2), side("/broken")];
+        let started = callout::call_all(&all, |results| {
+            let text = |result: Result<callout::Response, Refusal>| match result {
+                Ok(answer) => {
+                    let header = answer.header("x-answer").unwrap_or(b"nil");
+                    [answer.status.to_string().as_bytes(), header, &answer.body].join(&b' ')
+                }
+                Err(refusal) => refusal.code.to_string().into_bytes(),
+            };
+            let told: Vec<_> = match results {
+                Ok(results) => results.into_iter().map(text).collect(),
+                Err(refusal) => vec![refusal.to_string().into_bytes()],
+            };
+            let told = String::from_utf8_lossy(&told.join(&b'|')).into_owned();
+            let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, "x-told", Some(&told));
+            let _ = hostcalls::resume_http_request();
+        });
+        if started.is_ok() { Action::Pause } else { Action::Continue }
+    }
+
+    fn retry(&self) -> Action {
+        let method = self.get_http_request_header("x-method").unwrap_or_default();
+        let put = Callout { method, body: b"hi".to_vec(), ..Callout::get("side", "/") };
+        let started = callout::call_all(&[put.timeout(Duration::from_secs(5)).retry(2)], |results| {
+            let told = match results.map(|mut all| all.remove(0)) {
+                Ok(Ok(answer)) => format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body)),
+                Ok(Err(refusal)) | Err(refusal) => refusal.to_string(),
+            };
+            let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, "x-told", Some(&told));
+            let _ = hostcalls::resume_http_request();
+        });
+        if started.is_ok() { Action::Pause } else { Action::Continue }
+    }
+
     fn metrics(&self) {
         let define = |kind, name: &str| hostcalls::define_metric(kind, name).expect("the metric is new or known");
         let hits = define(MetricType::Counter, "case_hits_total");
@@ -109,7 +156,18 @@ impl Case {
     }
 }
 
+fn say(line: &str) {
+    let _ = hostcalls::log(LogLevel::Info, line);
+}
+
 impl Context for Case {
+    fn on_done(&mut self) -> bool {
+        if self.name == "late" {
+            say("case late: done");
+        }
+        true
+    }
+
     fn on_http_call_response(&mut self, _: u32, _: usize, size: usize, _: usize) {
         let status = self.get_http_call_response_header(":status").unwrap_or_else(|| "none".to_owned());
         let answer = self.get_http_call_response_header("x-answer").unwrap_or_else(|| "nil".to_owned());
@@ -187,7 +245,21 @@ impl HttpContext for Case {
                 self.tell("x-has", if imports::abi_has("request.headers.get") { "yes" } else { "no" });
                 self.tell("x-has-not", if imports::abi_has("no.such") { "yes" } else { "no" });
             }
-            "sleep" => return imports::sleep(Duration::from_millis(200)),
+            "sleep" => {
+                let slept = time::sleep(Duration::from_millis(200), || {
+                    let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, "x-slept", Some("yes"));
+                    let _ = hostcalls::resume_http_request();
+                });
+                return if slept.is_ok() { Action::Pause } else { Action::Continue };
+            }
+            "call_all" => return self.call_all(),
+            "retry" => return self.retry(),
+            // It pauses, and goes on all the same.
+            "continue" => {
+                self.tell("x-before", "yes");
+                self.resume_http_request();
+                return Action::Pause;
+            }
             _ => {}
         }
         Action::Continue
@@ -200,7 +272,7 @@ impl HttpContext for Case {
                 let body = self.get_http_request_body(0, size).unwrap_or_default();
                 self.set_http_request_body(0, size, &body.to_ascii_uppercase());
             }
-            "request_chunk" if size > 0 => {
+            "request_chunk" | "request_body_chunks" if size > 0 => {
                 let chunk = self.get_http_request_body(0, size).unwrap_or_default();
                 self.set_http_request_body(0, size, &[b"<", chunk.as_slice(), b">"].concat());
             }
@@ -225,7 +297,7 @@ impl HttpContext for Case {
             }
             "respond_late" => self.send_http_response(418, vec![("x-why", "late")], Some(b"another")),
             // The length that the origin gave is no longer that of the body.
-            "response_body" | "response_chunk" => self.set_http_response_header("content-length", None),
+            "response_body" | "response_chunk" | "response_body_chunks" => self.set_http_response_header("content-length", None),
             _ => {}
         }
         Action::Continue
@@ -238,7 +310,7 @@ impl HttpContext for Case {
                 let body = self.get_http_response_body(0, size).unwrap_or_default();
                 self.set_http_response_body(0, size, &body.to_ascii_uppercase());
             }
-            "response_chunk" if size > 0 => {
+            "response_chunk" | "response_body_chunks" if size > 0 => {
                 let chunk = self.get_http_response_body(0, size).unwrap_or_default();
                 self.set_http_response_body(0, size, &[b"<", chunk.as_slice(), b">"].concat());
             }
@@ -255,9 +327,23 @@ impl HttpContext for Case {
     }
 
     fn on_log(&mut self) {
-        if self.name == "log" {
-            let status = self.get_http_response_header(":status").unwrap_or_default();
-            let _ = hostcalls::log(LogLevel::Info, &format!("case log: ended with {status}"));
+        match self.name.as_str() {
+            "log" => {
+                let status = self.get_http_response_header(":status").unwrap_or_default();
+                say(&format!("case log: ended with {status}"));
+            }
+            "late" => {
+                say("case late: log");
+                let _ = time::sleep(Duration::from_millis(20), || {
+                    say("case late: slept");
+                    let _ = callout::call_all(&[Callout::get("side", "/late")], |results| {
+                        let status = results.map_or(0, |mut all| all.remove(0).map_or(0, |answer| answer.status));
+                        let path = hostcalls::get_map_value(MapType::HttpRequestHeaders, ":path").ok().flatten();
+                        say(&format!("case late: {status} for {}", path.unwrap_or_default()));
+                    });
+                });
+            }
+            _ => {}
         }
     }
 }

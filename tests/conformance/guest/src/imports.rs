@@ -68,6 +68,7 @@ extern "C" {
     pub fn forebay_metric_define(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
     pub fn forebay_secret_hmac(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
     pub fn forebay_secret_mark(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
+    pub fn forebay_http_call_all(at: *const u8, size: usize, out: *mut *mut u8, size_out: *mut usize) -> i32;
 }
 
 pub fn abi_version() -> String {
@@ -83,27 +84,6 @@ pub fn abi_has(name: &str) -> bool {
     let mut has = 0;
     // SAFETY: the host reads a text of ours and writes one number to an address of ours.
     unsafe { forebay_abi_has(name.as_ptr(), name.len(), &mut has) == 0 && has != 0 }
-}
-
-/// Pauses; `forebay_on_timer` lets the request go on.
-pub fn sleep(time: std::time::Duration) -> proxy_wasm::types::Action {
-    let mut token = 0;
-    // SAFETY: the host writes one number to an address of ours.
-    match unsafe { forebay_time_sleep(time.as_nanos() as u64, &mut token) } {
-        0 => proxy_wasm::types::Action::Pause,
-        _ => proxy_wasm::types::Action::Continue,
-    }
-}
-
-/// The end of a timer, told for the context that it was started in.
-#[no_mangle]
-pub extern "C" fn forebay_on_timer(_context: u32, _token: u32) {
-    let (name, value) = ("x-slept", "yes");
-    // SAFETY: the host reads texts of ours. A timer that ends where there is no request is refused.
-    unsafe {
-        proxy_replace_header_map_value(0, name.as_ptr(), name.len(), value.as_ptr(), value.len());
-        proxy_continue_stream(0);
-    }
 }
 
 /// A call of Forebay's own, packed.

@@ -82,3 +82,9 @@ impl RootContext for Root {
         Some(ContextType::HttpContext)
     }
 }
+
+/// Tells that the edge drains, and then waits for a while.
+#[no_mangle]
+extern "C" fn forebay_on_drain(_context: u32, left: u32) {
+    cases::drain(left);
+}

@@ -24,16 +24,20 @@ const OPERATIONS: [&str; 6] = ["get", "get_all", "pairs", "set", "add", "remove"
 const OTHERS: &[&str] = &[
     "request.body",
     "request.chunk",
+    "request.body_chunks",
     "request.set_body",
     "response.body",
     "response.chunk",
+    "response.body_chunks",
     "response.set_body",
+    "continue",
     "http.call",
     "origin.set_pool",
     "origin.set_host",
     "origin.exclude",
     "origin.get",
     "origin.stats",
+    "http.call_all",
     "property.get",
     "ctx.get",
     "ctx.set",
@@ -97,8 +101,8 @@ fn other(call: &str) -> i32 {
     // SAFETY: as in `header`.
     unsafe {
         match call {
-            "request.body" | "request.chunk" => proxy_get_buffer_bytes(0, 0, 64, &mut data, &mut size),
-            "response.body" | "response.chunk" => proxy_get_buffer_bytes(1, 0, 64, &mut data, &mut size),
+            "request.body" | "request.chunk" | "request.body_chunks" => proxy_get_buffer_bytes(0, 0, 64, &mut data, &mut size),
+            "response.body" | "response.chunk" | "response.body_chunks" => proxy_get_buffer_bytes(1, 0, 64, &mut data, &mut size),
             "request.set_body" => proxy_set_buffer_bytes(0, 0, 0, data, 0),
             "response.set_body" => proxy_set_buffer_bytes(1, 0, 0, data, 0),
             "respond" => {
@@ -106,7 +110,13 @@ fn other(call: &str) -> i32 {
                 let (detail, body) = (text("probe"), text("probed"));
                 proxy_send_local_response(299, detail.0, detail.1, body.0, body.1, headers.as_ptr(), headers.len(), -1)
             }
+            "continue" => proxy_continue_stream(0),
             "close" => proxy_close_stream(0),
+            "http.call_all" => {
+                // A list of none.
+                let arguments = [0u8; 4];
+                forebay_http_call_all(arguments.as_ptr(), arguments.len(), &mut data, &mut size)
+            }
             // Through the SDK, which would panic at the answer to a token that it does not know.
             "http.call" => {
                 let headers = vec![(":method", "GET"), (":path", "/"), (":authority", "side")];

@@ -1,0 +1,85 @@
+//! The end of an exchange as one plugin sees it: `on_done`, `on_log`, and what it still waits for
+//! then. Nobody is kept waiting by that: the client has its answer, and only the plugin's context
+//! (and a drain of the edge) outlives the exchange.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use abi::{Action, Callbacks, Event, Fault, Phase, Verdict};
+
+use super::slot::{Slot, report};
+
+impl Slot {
+    /// The exchange has ended: its callouts and timers end, `on_done` and `on_log` are told, and the
+    /// context closes when what these started has ended too.
+    pub fn finish(self: &Rc<Slot>) {
+        self.drop_tasks();
+        // What was being pulled holds the chain, which holds this slot.
+        self.stages.iter().for_each(|stage| drop(stage.pulling.take()));
+        // What a plugin answers now changes nothing any more; its fault has been reported.
+        let held = self.has(Callbacks::DONE) && matches!(self.call(Phase::Log, &Event::Done), Ok(Action::Pause));
+        if !held {
+            self.log();
+            if self.late.get() == 0 {
+                return self.close();
+            }
+        }
+        let slot = self.clone();
+        let detached = self.exchange().worker.detach();
+        tokio::task::spawn_local(async move {
+            slot.linger(held).await;
+            drop(detached);
+        });
+    }
+
+    /// Something was started that the context is told of; `late`: by the end of the exchange.
+    pub fn expect_late(&self, late: bool) {
+        self.late.set(self.late.get() + u32::from(late));
+    }
+
+    /// The end of something that the end of the exchange has started.
+    pub fn deliver_late(&self, event: &Event<'_>) {
+        if !self.is_off() {
+            let _ = self.call(Phase::Log, event);
+        }
+        // After the call, which may have started more.
+        self.late.set(self.late.get() - 1);
+        self.exchange().wake();
+    }
+
+    fn log(&self) {
+        if self.has(Callbacks::LOG) {
+            let _ = self.call(Phase::Log, &Event::Log);
+        }
+    }
+
+    /// Waits for the plugin, no longer than its wall time, then closes the context.
+    async fn linger(&self, held: bool) {
+        let limit = self.bound().settings.limits.wall;
+        let ended = async {
+            if held {
+                self.until(|| self.released()).await;
+                self.log();
+            }
+            self.until(|| self.late.get() == 0).await;
+        };
+        if crate::clock::timeout(limit, ended).await.is_err() {
+            let text = format!("waited for {limit:?} after the end of the exchange (limit wall)");
+            report(self.bound(), self.exchange(), &Fault::new(Verdict::Wall, text), "on_log");
+        }
+        self.close();
+    }
+
+    /// Until that holds, or the plugin has failed.
+    async fn until(&self, holds: impl Fn() -> bool) {
+        poll_fn(|cx| {
+            if self.is_off() || holds() {
+                return Poll::Ready(());
+            }
+            self.exchange().watch(cx);
+            Poll::Pending
+        })
+        .await;
+    }
+}
