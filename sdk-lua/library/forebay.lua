@@ -48,6 +48,7 @@ forebay.property = {}
 forebay.ctx = {}
 forebay.metric = {}
 forebay.log = {}
+forebay.limits = {}
 forebay.timer = {}
 forebay.abi = {}
 
@@ -437,6 +438,22 @@ function forebay.metric.gauge(name, labels) end
 ---@return ForebayHistogram? histogram
 ---@return ForebayError? why
 function forebay.metric.histogram(name, labels) end
+
+---@class ForebayRemaining seconds, bytes, counts
+---@field cpu? number of this callback
+---@field exchange_cpu? number
+---@field start_cpu? number while the plugin starts
+---@field wall? number of waiting, in this phase
+---@field memory number
+---@field buffer? number
+---@field callouts? number
+---@field log_lines number
+---@field metrics number
+
+---What is left now of each limit.
+---@return ForebayRemaining? left
+---@return ForebayError? why
+function forebay.limits.remaining() end
 
 ---A value that can be used and not read: in the headers of `http.call`, alone or behind a text.
 ---@class ForebaySecret

@@ -2,6 +2,7 @@
 //!
 //! - [`callout`]: several HTTP requests at once, and such as are sent again;
 //! - [`config`]: the configuration as a type of your own;
+//! - [`limits`]: what is left of them;
 //! - [`log`]: lines with fields; [`metric`]: metrics with labels;
 //! - [`dict`]: what plugins of all workers share;
 //! - [`meta`]: which host this is, and which hostcalls it has;
@@ -16,6 +17,7 @@
 
 pub mod callout;
 pub mod config;
+pub mod limits;
 pub mod log;
 pub mod dict;
 pub mod meta;

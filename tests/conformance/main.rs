@@ -3,7 +3,7 @@
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
 //! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`metric`],
-//!   [`origin`], [`log`], [`secret`], [`time`], [`meta`]: what each hostcall does
+//!   [`origin`], [`log`], [`secret`], [`limits`], [`time`], [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange
@@ -19,6 +19,7 @@ mod ending;
 mod exchange;
 mod faults;
 mod headers;
+mod limits;
 mod log;
 mod meta;
 mod metric;

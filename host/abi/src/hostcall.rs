@@ -336,6 +336,7 @@ table! {
     Log "log" "proxy_log" Phases::ANY, Need::Nothing;
     Secret "secret" "forebay_secret_mark" Phases::ANY, Need::Named(Named::Secret);
     SecretHmac "secret.hmac" "forebay_secret_hmac" Phases::ANY, Need::Named(Named::Secret);
+    LimitsRemaining "limits.remaining" "forebay_limits_remaining" Phases::ANY, Need::Nothing;
     Now "now" "proxy_get_current_time_nanoseconds" Phases::ANY, Need::Nothing;
     Sleep "sleep" "forebay_time_sleep" WAITING, Need::Plain(Plain::Timer);
     SetTick "timer.every" "proxy_set_tick_period_milliseconds"

@@ -9,6 +9,7 @@
 //! - [`hostcall`]: one table with a row per hostcall: names, phases, capability;
 //! - [`origin`]: what a plugin is told of origins;
 //! - [`fault`]: how a plugin fails; [`status`]: how a hostcall is refused;
+//! - [`meter`]: CPU time over several entries;
 //! - [`settings`]: what the configuration says about one plugin on one route.
 //!
 //! **Calls are synchronous; waiting is an answer.** An instance that must wait (a callout, the
@@ -21,6 +22,7 @@ pub mod dict;
 pub mod event;
 pub mod fault;
 pub mod hostcall;
+pub mod meter;
 pub mod origin;
 pub mod settings;
 pub mod status;
@@ -39,8 +41,9 @@ pub use event::{
 };
 pub use fault::{Fault, LoadError, Verdict};
 pub use hostcall::{Call, Capabilities, Phase};
+pub use meter::{Meter, Spent};
 pub use origin::{OriginStats, Picked};
-pub use settings::{Limits, Settings};
+pub use settings::{Limit, Limits, Mode, Settings};
 pub use status::{Answer, Refusal, Status};
 
 /// Fields of one line of the log, or of one span.
@@ -170,6 +173,13 @@ pub trait Host {
     }
     /// The lowest level that is kept: an engine need not format what is under it.
     fn log_level(&self) -> LogLevel;
+    /// What is left now of the limits that the host counts: seconds, bytes, counts. The engine adds
+    /// those that it counts itself.
+    fn remaining(&self) -> Answer<Vec<(Limit, f64)>>;
+    /// In [`Mode::Shadow`]: a limit that an engine counts was passed. `what` says by how much, as a
+    /// fault would.
+    fn passed(&self, limit: Limit, what: &str);
+
     /// Time since the Unix epoch.
     fn now(&self) -> Duration;
 }

@@ -25,10 +25,14 @@ pub struct Settings {
 /// What an instance may use. Passing one is a fault with a fixed verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// CPU time of the worker's thread in one callback.
+    /// What passing one of these means.
+    pub mode: Mode,
+    /// CPU time of the worker's thread in one callback, over all its waits.
     pub cpu: Duration,
     /// The same for `on_vm_start` and `on_configure` together.
     pub start_cpu: Duration,
+    /// The same for all callbacks of one exchange.
+    pub exchange_cpu: Duration,
     /// Wall time in one phase of an exchange, waits included.
     pub wall: Duration,
     /// Bytes of memory of one instance.
@@ -39,15 +43,85 @@ pub struct Limits {
     pub callouts: u32,
     /// Lines a second, from one worker.
     pub log_lines: u32,
-    /// Metrics that it may define.
+    /// Series of metrics that it may define.
     pub metrics: u32,
+}
+
+/// What happens at a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A fault, or a refusal.
+    #[default]
+    Enforce,
+    /// It is told ([`crate::Host::passed`]) and the exchange goes on; at [`BACKSTOP`] times the limit
+    /// it is what it is otherwise, so that nothing hangs a worker.
+    Shadow,
+}
+
+/// How far past its limits a plugin in shadow mode may go.
+pub const BACKSTOP: u32 = 10;
+
+impl Limits {
+    /// What really ends a plugin: the limits themselves, or in shadow mode far more.
+    pub fn backstop(&self) -> Limits {
+        let Limits { mode, cpu, start_cpu, exchange_cpu, wall, memory, buffer, callouts, log_lines, metrics } = *self;
+        // An exchange may always use what one callback may.
+        let exchange_cpu = exchange_cpu.max(cpu);
+        if mode == Mode::Enforce {
+            return Limits { exchange_cpu, ..self.clone() };
+        }
+        Limits {
+            mode,
+            cpu: cpu * BACKSTOP,
+            start_cpu: start_cpu * BACKSTOP,
+            exchange_cpu: exchange_cpu * BACKSTOP,
+            wall: wall * BACKSTOP,
+            memory: memory.saturating_mul(BACKSTOP as usize),
+            buffer: buffer.saturating_mul(BACKSTOP as usize),
+            callouts: callouts.saturating_mul(BACKSTOP),
+            log_lines: log_lines.saturating_mul(BACKSTOP),
+            metrics: metrics.saturating_mul(BACKSTOP),
+        }
+    }
+}
+
+/// A limit, by the key that sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    Cpu,
+    StartCpu,
+    ExchangeCpu,
+    Wall,
+    Memory,
+    Buffer,
+    Callouts,
+    LogLines,
+    Metrics,
+}
+
+impl Limit {
+    pub fn name(self) -> &'static str {
+        match self {
+            Limit::Cpu => "cpu",
+            Limit::StartCpu => "start_cpu",
+            Limit::ExchangeCpu => "exchange_cpu",
+            Limit::Wall => "wall",
+            Limit::Memory => "memory",
+            Limit::Buffer => "buffer",
+            Limit::Callouts => "callouts",
+            Limit::LogLines => "log_lines",
+            Limit::Metrics => "metrics",
+        }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            mode: Mode::Enforce,
             cpu: Duration::from_millis(10),
             start_cpu: Duration::from_millis(500),
+            exchange_cpu: Duration::from_secs(1),
             wall: Duration::from_secs(10),
             memory: 32 << 20,
             buffer: 1 << 20,

@@ -178,8 +178,10 @@ pub enum PluginCode {
 /// converts, and a test of the edge holds the defaults against each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginLimits {
+    pub mode: LimitMode,
     pub cpu: Duration,
     pub start_cpu: Duration,
+    pub exchange_cpu: Duration,
     pub wall: Duration,
     pub memory: usize,
     pub buffer: usize,
@@ -191,8 +193,10 @@ pub struct PluginLimits {
 impl Default for PluginLimits {
     fn default() -> PluginLimits {
         PluginLimits {
+            mode: LimitMode::Enforce,
             cpu: Duration::from_millis(10),
             start_cpu: Duration::from_millis(500),
+            exchange_cpu: Duration::from_secs(1),
             wall: Duration::from_secs(10),
             memory: 32 << 20,
             buffer: 1 << 20,
@@ -201,6 +205,15 @@ impl Default for PluginLimits {
             metrics: 100,
         }
     }
+}
+
+/// What passing a limit means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitMode {
+    #[default]
+    Enforce,
+    /// It is told, and the exchange goes on, up to ten times the limit.
+    Shadow,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

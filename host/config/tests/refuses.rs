@@ -558,6 +558,21 @@ fn a_secret_that_is_granted_is_one_of_the_file() {
 }
 
 #[test]
+fn an_exchange_may_use_what_one_callback_may() {
+    let folder = Folder::like_the_repository("exchange-cpu");
+    let text = format!(
+        "{RIGHT}plugins:\n  - {{name: a, lua: plugins/lua/request-stamp, limits: {{cpu: 20ms, exchange_cpu: 10ms, mode: shadwo}}}}\n"
+    );
+    assert_eq!(
+        errors_in(&text, folder.path()),
+        [
+            "region.yaml:5: plugins[0].limits.exchange_cpu: less than the CPU time of one callback; allowed: at least \"cpu\"",
+            "region.yaml:5: plugins[0].limits.mode: found \"shadwo\"; allowed: enforce, shadow; did you mean \"shadow\"?",
+        ]
+    );
+}
+
+#[test]
 fn capabilities_are_those_of_the_abi() {
     let folder = Folder::like_the_repository("capabilities");
     let text = format!(

@@ -304,6 +304,7 @@ impl Running {
             return;
         }
         self.seat.phase.set(Phase::Background);
+        self.seat.told.set(0);
         let plugin = &self.bound.settings.plugin;
         let worker = self.seat.surroundings.worker();
         if let Some(worker) = &worker {

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use abi::{Capabilities, Limits, LoadError, Settings};
+use abi::{Capabilities, Limits, LoadError, Mode, Settings};
 use bytes::Bytes;
-use config::{FaultPolicy, PluginCode, PluginLimits};
+use config::{FaultPolicy, LimitMode, PluginCode, PluginLimits};
 
 use crate::exchange::Surroundings;
 use crate::instances::Running;
@@ -199,8 +199,13 @@ fn settings(used: &config::RoutePlugin, version: Arc<str>) -> Result<Settings, S
 
 /// The same limits in the ABI's words (`config` may not import `abi`).
 fn limits(limits: &PluginLimits) -> Limits {
-    let PluginLimits { cpu, start_cpu, wall, memory, buffer, callouts, log_lines, metrics } = limits.clone();
-    Limits { cpu, start_cpu, wall, memory, buffer, callouts, log_lines, metrics }
+    let PluginLimits { mode, cpu, start_cpu, exchange_cpu, wall, memory, buffer, callouts, log_lines, metrics } =
+        limits.clone();
+    let mode = match mode {
+        LimitMode::Enforce => Mode::Enforce,
+        LimitMode::Shadow => Mode::Shadow,
+    };
+    Limits { mode, cpu, start_cpu, exchange_cpu, wall, memory, buffer, callouts, log_lines, metrics }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod context;
 mod dict;
 mod exchange;
 mod headers;
+mod limits;
 mod log;
 mod lua;
 mod metric;
@@ -108,6 +109,7 @@ pub fn register(state: State) {
         dict::FUNCTIONS,
         metric::FUNCTIONS,
         origin::FUNCTIONS,
+        limits::FUNCTIONS,
         log::FUNCTIONS,
         secret::FUNCTIONS,
         lua::FUNCTIONS,

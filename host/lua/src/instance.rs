@@ -1,12 +1,11 @@
 //! A running plugin: its contexts, and the coroutines in which their callbacks run and wait.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use abi::{Action, ContextId, Event, Fault, Host, Instance, Limits, Side, Verdict};
+use abi::{Action, ContextId, Event, Fault, Host, Instance, Limit, Limits, Meter, Mode, Side, Spent, Verdict};
 
 use crate::api;
 use crate::source::Source;
@@ -41,6 +40,10 @@ pub struct LuaInstance {
     callbacks: [Ref; CALLBACKS.len()],
     contexts: HashMap<ContextId, Context, BuildHasherDefault<ContextHasher>>,
     limits: Limits,
+    /// What really ends it: in shadow mode more than the limits.
+    backstop: Limits,
+    /// CPU time of the start so far.
+    start: Meter,
     healthy: bool,
 }
 
@@ -58,6 +61,8 @@ struct Task {
     whole: bool,
     taken: bool,
     wait: Wait,
+    /// CPU time that it has used.
+    meter: Meter,
 }
 
 /// Where a callback stands as it is run: see [`Asking`].
@@ -65,6 +70,8 @@ struct At {
     stage: Stage,
     whole: bool,
     taken: bool,
+    /// CPU time that the callback has used.
+    meter: Meter,
 }
 
 /// Context numbers are ours and dense: no flood to guard against.
@@ -83,6 +90,38 @@ impl Hasher for ContextHasher {
     }
 }
 
+impl Context {
+    #[cold]
+    fn account(&self, spent: Spent, counted: bool) {
+        if counted {
+            let mut exchange = self.asking.exchange.get();
+            exchange.add(spent);
+            self.asking.exchange.set(exchange);
+        }
+    }
+
+    /// In shadow mode: what was passed is said, and changes nothing.
+    #[cold]
+    fn tell(&self, limits: &Limits, callback: Meter, memory: bool) {
+        let host = &self.asking.host;
+        let used = callback.known();
+        if used >= limits.cpu {
+            host.passed(Limit::Cpu, &format!("ran for {used:?} in one callback (limit cpu: {:?})", limits.cpu));
+        }
+        let used = self.asking.exchange.get().known();
+        if used >= limits.exchange_cpu {
+            let limit = limits.exchange_cpu;
+            host.passed(
+                Limit::ExchangeCpu,
+                &format!("ran for {used:?} in one exchange (limit exchange_cpu: {limit:?})"),
+            );
+        }
+        if memory {
+            host.passed(Limit::Memory, &format!("had more than {} bytes of memory (limit memory)", limits.memory));
+        }
+    }
+}
+
 /// What a failed start was about: [`crate::plugin`] reads the line from it.
 pub struct StartFailure {
     pub fault: Fault,
@@ -94,17 +133,20 @@ impl LuaInstance {
     /// A VM in which the plugin's file has run. Its callbacks are known, none was called.
     pub fn start(source: Arc<Source>, host: Rc<dyn Host>) -> Result<LuaInstance, StartFailure> {
         let limits = host.settings().limits.clone();
-        let vm = Vm::new(source, limits.memory)
+        let backstop = limits.backstop();
+        let vm = Vm::new(source, backstop.memory)
             .map_err(|why| StartFailure { fault: Fault::new(Verdict::Panic, why), shape: false })?;
-        let (taken, locals) = (Cell::new(false), Cell::new(Ref::NONE));
-        let asking = Asking { host, stage: Stage::Start, whole: true, taken, locals };
+        let asking = Asking::new(host, Stage::Start, true);
         let mut instance = LuaInstance {
             vm,
             callbacks: [Ref::NONE; CALLBACKS.len()],
             contexts: HashMap::default(),
             limits,
+            backstop,
+            start: Meter::default(),
             healthy: true,
         };
+        instance.vm.heap.note_past(instance.limits.memory);
         instance.contexts.insert(ContextId::PLUGIN, Context { asking, waiting: Vec::new() });
         instance.run_file()?;
         Ok(instance)
@@ -165,7 +207,17 @@ impl LuaInstance {
     /// Runs what must not wait; the coroutine comes back with its results.
     fn run_start(&mut self, coroutine: Coroutine, arguments: i32) -> Result<Coroutine, Fault> {
         let asking = &self.contexts[&ContextId::PLUGIN].asking;
-        let resumed = self.vm.watched(self.limits.start_cpu, || self.vm.resume(asking, coroutine, arguments));
+        let left = self.start.left(self.backstop.start_cpu);
+        asking.callback.set(self.start);
+        let (resumed, spent) = self.vm.metered(left, true, || self.vm.resume(asking, coroutine, arguments));
+        let before = self.start.known();
+        self.start.add(spent);
+        let (used, limit) = (self.start.known(), self.limits.start_cpu);
+        if self.limits.mode == Mode::Shadow && before < limit && used >= limit {
+            asking
+                .host
+                .passed(Limit::StartCpu, &format!("used {used:?} of CPU time to start (limit start_cpu: {limit:?})"));
+        }
         match resumed {
             Resumed::Done => Ok(coroutine),
             _ => Err(self.fault(coroutine, resumed)),
@@ -218,7 +270,7 @@ impl LuaInstance {
         let coroutine = self.vm.take_coroutine();
         coroutine.state.push_kept(function);
         let arguments = arguments(coroutine.state);
-        let at = At { stage: CALLBACKS[callback].1, whole, taken: false };
+        let at = At { stage: CALLBACKS[callback].1, whole, taken: false, meter: Meter::default() };
         self.run(context, coroutine, at, arguments)
     }
 
@@ -233,7 +285,7 @@ impl LuaInstance {
         let task = waiting.remove(waiting.iter().position(|task| task.wait == wait)?);
         let results = results(task.coroutine.state);
         let whole = task.whole || matches!(wait, Wait::Body(_));
-        let at = At { stage: task.stage, whole, taken: task.taken };
+        let at = At { stage: task.stage, whole, taken: task.taken, meter: task.meter };
         Some(self.run(context, task.coroutine, at, results))
     }
 
@@ -252,7 +304,8 @@ impl LuaInstance {
             Ok(bytes) if !bytes.is_empty() => state.push_bytes(&bytes),
             _ => state.push_nil(),
         }
-        self.run(context, task.coroutine, At { stage: Stage::body(side), whole: end, taken: true }, 1)
+        let at = At { stage: Stage::body(side), whole: end, taken: true, meter: task.meter };
+        self.run(context, task.coroutine, at, 1)
     }
 
     fn run(&mut self, context: ContextId, coroutine: Coroutine, at: At, values: i32) -> Result<Action, Fault> {
@@ -260,11 +313,33 @@ impl LuaInstance {
             self.vm.drop_coroutine(coroutine);
             return Err(Fault::new(Verdict::Panic, format!("context {} is not open", context.0)));
         };
-        let At { stage, whole, taken } = at;
+        let At { stage, whole, taken, meter: mut callback } = at;
         (known.asking.stage, known.asking.whole) = (stage, whole);
         known.asking.taken.set(taken);
-        let vm = &*self.vm;
-        let resumed = vm.watched(self.limits.cpu, || vm.resume(&known.asking, coroutine, values));
+        let (vm, most) = (&*self.vm, &self.backstop);
+        let exchange = known.asking.exchange.get();
+        let counted = context != ContextId::PLUGIN;
+        let mut left = callback.left(most.cpu);
+        if counted {
+            left = left.min(exchange.left(most.exchange_cpu));
+        }
+        if left.is_zero() {
+            // Its last entries have used it up: this one is not begun.
+            let text = self.cpu_text(callback.left(most.cpu).is_zero());
+            vm.drop_coroutine(coroutine);
+            return Err(Fault::new(Verdict::Cpu, text));
+        }
+        known.asking.callback.set(callback);
+        let exact = callback.is_near(most.cpu) || counted && exchange.is_near(most.exchange_cpu);
+        let (resumed, spent) = vm.metered(left, exact, || vm.resume(&known.asking, coroutine, values));
+        if spent != Spent::default() {
+            callback.add(spent);
+            known.account(spent, counted);
+        }
+        if self.limits.mode == Mode::Shadow {
+            known.tell(&self.limits, callback, vm.heap.was_noted());
+        }
+        let by_exchange = counted && known.asking.exchange.get().left(most.exchange_cpu).is_zero();
         match (resumed, vm.stop.get()) {
             (Resumed::Done, _) => {
                 vm.give_coroutine(coroutine);
@@ -279,7 +354,7 @@ impl LuaInstance {
                         .for_each(|old| vm.drop_coroutine(old.coroutine));
                 }
                 let taken = known.asking.taken.get();
-                known.waiting.push(Task { coroutine, stage, whole, taken, wait });
+                known.waiting.push(Task { coroutine, stage, whole, taken, wait, meter: callback });
                 Ok(match (wait, stage) {
                     (Wait::Token(_), _) => Action::Pause,
                     (Wait::Chunk(_), _) => Action::Chunk,
@@ -295,7 +370,25 @@ impl LuaInstance {
                 vm.drop_coroutine(coroutine);
                 Ok(Action::Pause)
             }
-            _ => Err(self.fault(coroutine, resumed)),
+            _ => {
+                let mut fault = self.fault(coroutine, resumed);
+                if fault.verdict == Verdict::Cpu {
+                    fault.message = self.cpu_text(!by_exchange);
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// What is said of CPU time that is used up, of one callback or of the exchange.
+    #[cold]
+    fn cpu_text(&self, of_callback: bool) -> String {
+        let Limits { cpu, exchange_cpu, mode, .. } = self.limits;
+        let times = if mode == Mode::Shadow { ", ten times over" } else { "" };
+        if of_callback {
+            format!("ran longer than its CPU limit of {cpu:?}{times}")
+        } else {
+            format!("ran longer in one exchange than its CPU limit of {exchange_cpu:?} (limit exchange_cpu){times}")
         }
     }
 
@@ -314,8 +407,8 @@ impl LuaInstance {
         let limits = &self.limits;
         let message = match verdict {
             Verdict::Cpu => {
-                let limit = if vm.frozen.get() { limits.cpu } else { limits.start_cpu };
-                format!("ran longer than its CPU limit of {limit:?}")
+                // That of a callback is said by `run`, which knows which limit it was.
+                format!("ran longer than its CPU limit of {:?}", limits.start_cpu)
             }
             Verdict::Memory => format!("asked for more memory than its limit of {} bytes", limits.memory),
             Verdict::Panic => vm.panicked.take().unwrap_or_default(),
@@ -370,8 +463,7 @@ impl Instance for LuaInstance {
     fn open(&mut self, context: ContextId, host: Rc<dyn Host>) -> Result<(), Fault> {
         // A number that is given twice must not leave coroutines of the first behind.
         self.close(context);
-        let (taken, locals) = (Cell::new(false), Cell::new(Ref::NONE));
-        let asking = Asking { host, stage: Stage::RequestHeaders, whole: false, taken, locals };
+        let asking = Asking::new(host, Stage::RequestHeaders, false);
         self.contexts.insert(context, Context { asking, waiting: Vec::new() });
         Ok(())
     }

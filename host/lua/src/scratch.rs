@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{
-    Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, Limits,
+    Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, Limit, Limits,
     LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Token,
     Value,
 };
@@ -137,6 +137,11 @@ impl Host for Scratch {
         Ok(0)
     }
     fn log_fields(&self, _: LogLevel, _: &str, _: &[(&str, Field)]) {}
+    fn remaining(&self) -> Answer<Vec<(Limit, f64)>> {
+        self.check(Call::LimitsRemaining)?;
+        Ok(Vec::new())
+    }
+    fn passed(&self, _: Limit, _: &str) {}
     fn log_level(&self) -> LogLevel {
         LogLevel::Critical
     }

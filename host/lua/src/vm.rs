@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abi::{Host, Phase, Side, Token, Verdict};
+use abi::{Host, Meter, Phase, Side, Spent, Token, Verdict};
 use mlua_sys::lua_Debug;
 
 use crate::source::Source;
@@ -105,6 +105,16 @@ pub struct Asking {
     pub taken: Cell<bool>,
     /// The table behind `ctx`, made when first written.
     pub locals: Cell<Ref>,
+    /// CPU time of the callback before this entry, and of all entries of the exchange.
+    pub callback: Cell<Meter>,
+    pub exchange: Cell<Meter>,
+}
+
+impl Asking {
+    pub fn new(host: Rc<dyn Host>, stage: Stage, whole: bool) -> Asking {
+        let (taken, callback, exchange) = Default::default();
+        Asking { host, stage, whole, taken, locals: Cell::new(Ref::NONE), callback, exchange }
+    }
 }
 
 /// A coroutine of the host, kept alive by the registry.
@@ -189,11 +199,26 @@ impl Vm {
         &*self.asking().host
     }
 
-    /// Runs `body`, in which coroutines may be resumed, under a limit of CPU time.
+    /// As [`Vm::metered`], for tests that ask for the limit alone.
+    #[cfg(test)]
     pub fn watched<T>(&self, limit: Duration, body: impl FnOnce() -> T) -> T {
         // It is dropped even if the host panics; no Lua error passes here, since a resume ends all.
-        let _running = self.watch.get().expect("set by Vm::new").begin(limit);
+        let _running = self.watch.get().expect("set by Vm::new").begin(limit, false);
         body()
+    }
+
+    /// Runs `body`, in which coroutines may be resumed, under a limit of CPU time. Gives also what it
+    /// used, from its beginning if `exact`.
+    #[inline]
+    pub fn metered<T>(&self, limit: Duration, exact: bool, body: impl FnOnce() -> T) -> (T, Spent) {
+        let running = self.watch.get().expect("set by Vm::new").begin(limit, exact);
+        let result = body();
+        (result, running.spent())
+    }
+
+    /// CPU time of the run that goes on, as far as it is known.
+    pub fn used(&self) -> Duration {
+        self.watch.get().map(Watch::used).unwrap_or_default()
     }
 
     /// Resumes a coroutine for `asking`; within [`Vm::watched`].

@@ -29,6 +29,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed, compiler_fence};
 use std::time::Duration;
 
+use abi::Spent;
 use mlua_sys::lua_Hook;
 
 use crate::state::{self, State};
@@ -58,6 +59,22 @@ pub struct Watch {
 pub struct Running<'a> {
     watch: &'a Watch,
     outer: *mut Watch,
+    exact: bool,
+}
+
+impl Running<'_> {
+    /// What the run has used: nothing, if it was neither measured nor struck.
+    #[inline]
+    pub fn spent(&self) -> Spent {
+        match self.watch.since.load(Relaxed) {
+            UNSEEN => Spent::default(),
+            since => {
+                let known = Duration::from_nanos(cpu_time().saturating_sub(since));
+                // What a strike found under way began somewhere in the beat before it.
+                Spent { known, estimated: if self.exact { Duration::ZERO } else { TICK } }
+            }
+        }
+    }
 }
 
 impl Watch {
@@ -74,12 +91,12 @@ impl Watch {
         })
     }
 
-    /// A run with `limit` of CPU time begins. After the drop of what this gives nothing of the run
-    /// is armed any more.
+    /// A run with `limit` of CPU time begins, `exact` if its time is read from the clock from here
+    /// on (a system call). After the drop of what this gives nothing of the run is armed any more.
     #[inline]
-    pub fn begin(&self, limit: Duration) -> Running<'_> {
+    pub fn begin(&self, limit: Duration, exact: bool) -> Running<'_> {
         self.limit.store(limit.as_nanos() as u64, Relaxed);
-        self.since.store(UNSEEN, Relaxed);
+        self.since.store(if exact { cpu_time() } else { UNSEEN }, Relaxed);
         self.expired.store(false, Relaxed);
         compiler_fence(std::sync::atomic::Ordering::SeqCst);
         let outer = self.beat.now.load(Relaxed);
@@ -88,7 +105,19 @@ impl Watch {
         if self.beat.resting.load(Relaxed) {
             self.beat.start(TICK);
         }
-        Running { watch: self, outer }
+        Running { watch: self, outer, exact }
+    }
+
+    /// CPU time of the current run, as far as it is known; from now on it is.
+    pub fn used(&self) -> Duration {
+        let now = cpu_time();
+        match self.since.load(Relaxed) {
+            UNSEEN => {
+                self.since.store(now, Relaxed);
+                Duration::ZERO
+            }
+            since => Duration::from_nanos(now.saturating_sub(since)),
+        }
     }
 
     /// Whether the current run has passed its limit.

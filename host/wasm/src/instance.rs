@@ -11,7 +11,7 @@ use wasmtime::{Extern, InstancePre, Store};
 use crate::api::packed;
 use crate::exports::{ALLOCATORS, Exports, OnHeaders};
 use crate::fault;
-use crate::state::{self, Budget, State, Version};
+use crate::state::{self, Entry, State, Version};
 use crate::wasi::Exit;
 
 /// What goes over the wire as the root context.
@@ -58,7 +58,10 @@ impl Running {
             Ok(None)
         });
         match refused {
-            Ok(None) => Ok(running),
+            Ok(None) => {
+                running.store.data_mut().started();
+                Ok(running)
+            }
             Ok(Some(name)) => {
                 running.dead = true;
                 let said = &running.store.data().printed.last_words;
@@ -78,6 +81,15 @@ impl Running {
         context: u32,
         body: impl FnOnce(&Exports, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
+        self.enter_for(Entry::Event, context, body)
+    }
+
+    fn enter_for<T>(
+        &mut self,
+        entry: Entry,
+        context: u32,
+        body: impl FnOnce(&Exports, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
         if self.dead {
             return Err(Fault::new(Verdict::Trap, "the instance had a fault before; it is not called again"));
         }
@@ -85,13 +97,17 @@ impl Running {
         if !state.switch(context) {
             return Err(Fault::new(Verdict::Panic, format!("context {context} is not open")));
         }
-        state.budget = Budget { since: None, limit: state.limits_cpu() };
+        if state.begin(context, entry).is_none() {
+            // Its last entries have used it up: this one is not begun, and the guest is as it was.
+            return Err(Fault::new(Verdict::Cpu, state::spent(state.budget.of, &state.backstop).to_string()));
+        }
         state.bounds.refused = None;
         state.printed.last_words.clear();
         self.store.set_epoch_deadline(1);
         let exports = &self.exports;
         let result = contain(&mut self.store, |store| body(exports, store));
         self.dead = result.is_err();
+        self.store.data_mut().end(context);
         result
     }
 
@@ -138,7 +154,7 @@ impl Running {
         token: u32,
         result: &Result<CalloutResponse, CalloutError>,
     ) -> Result<Action, Fault> {
-        let done = self.enter(context, |exports, store| {
+        let done = self.enter_for(Entry::Wait, context, |exports, store| {
             let Some(callback) = &exports.http_call_response else { return Ok(()) };
             // `:status` is one of the headers. A callout that failed has none of anything.
             let (headers, body, trailers) = match result {
@@ -156,7 +172,7 @@ impl Running {
     /// Tells what a call that was waited for has brought: the guest reads it, packed, from the
     /// buffer of foreign calls.
     fn on_reply(&mut self, context: u32, token: u32, reply: &Answer<Value>) -> Result<Action, Fault> {
-        let told = self.enter(context, |exports, store| {
+        let told = self.enter_for(Entry::Wait, context, |exports, store| {
             let Some(callback) = exports.reply.as_ref().or(exports.foreign_function.as_ref()) else { return Ok(()) };
             let reply = packed::reply(reply);
             let size = reply.len() as u32;
@@ -193,7 +209,7 @@ impl Running {
 
     /// For the end of contexts, where nobody is left to hear of a fault but the log.
     fn end(&mut self, context: u32, host: &dyn Host) {
-        let ended = self.enter(context, |exports, store| {
+        let ended = self.enter_for(Entry::End, context, |exports, store| {
             if let Some(done) = exports.done.as_ref().filter(|_| !store.data().told_done.contains(&context)) {
                 done.call(&mut *store, context)?;
             }
@@ -238,7 +254,7 @@ impl abi::Instance for Running {
                 self.on_body(id, side, size, true)
             }
             Event::Callout { token, result } => self.on_callout(id, token.0, result),
-            Event::Timer { token } => self.enter(id, |exports, store| {
+            Event::Timer { token } => self.enter_for(Entry::Wait, id, |exports, store| {
                 if let Some(timer) = &exports.timer {
                     timer.call(store, (id, token.0))?;
                 } else if let Some(foreign) = &exports.foreign_function {

@@ -6,7 +6,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
-use abi::{Answer, CalloutError, CalloutResponse, ContextId, Host, LogLevel, Refusal, Status};
+use abi::{
+    Answer, CalloutError, CalloutResponse, ContextId, Host, Limit, Limits, LogLevel, Meter, Mode, Refusal, Spent,
+    Status,
+};
 use bytes::Bytes;
 use wasmtime::{Memory, ResourceLimiter, StoreContextMut, TypedFunc, UpdateDeadline};
 
@@ -26,7 +29,7 @@ pub enum Version {
 
 /// The store's data.
 pub struct State {
-    hosts: HashMap<u32, Rc<dyn Host>, BuildHasherDefault<ById>>,
+    hosts: HashMap<u32, Open, BuildHasherDefault<ById>>,
     /// Who answers the hostcalls that come now, and its context.
     host: Option<Rc<dyn Host>>,
     pub effective: u32,
@@ -43,6 +46,9 @@ pub struct State {
     /// Contexts that were told `proxy_on_done`, and which of them said that they were not done.
     pub told_done: Vec<u32>,
     pub not_done: Vec<u32>,
+    limits: Limits,
+    /// What really ends the guest: in shadow mode more than the limits.
+    pub backstop: Limits,
     /// The end of a callout, while the guest is told of it.
     pub answer: Option<Result<CalloutResponse, CalloutError>>,
     /// What another wait has brought, packed, or the pool that an origin is selected for, while the
@@ -53,18 +59,40 @@ pub struct State {
     pub scratch: Vec<u8>,
 }
 
+/// A context that is open.
+struct Open {
+    host: Rc<dyn Host>,
+    /// CPU time of the callback that was called last, with what came of its waits, and of all.
+    callback: Meter,
+    exchange: Meter,
+}
+
+/// Why a guest is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A callback of its own.
+    Event,
+    /// The end of a wait: it counts to the callback that waits.
+    Wait,
+    /// The end of the context, which a spent exchange must reach too.
+    End,
+}
+
 impl State {
     pub fn new(host: Rc<dyn Host>, version: Version) -> State {
         let limits = &host.settings().limits;
-        let (memory, start_cpu) = (limits.memory, limits.start_cpu);
+        let backstop = limits.backstop();
+        let bounds = Bounds { memory: backstop.memory, note: limits.memory, ..Bounds::default() };
         let mut state = State {
             version,
             host: Some(host.clone()),
-            bounds: Bounds { memory, refused: None },
-            budget: Budget { since: Some(thread_cpu()), limit: start_cpu },
+            bounds,
+            budget: Budget { since: Some(thread_cpu()), exact: true, limit: backstop.start_cpu, of: Limit::StartCpu },
+            limits: limits.clone(),
+            backstop,
             ..State::unhosted()
         };
-        state.hosts.insert(ContextId::PLUGIN.0, host);
+        state.open(ContextId::PLUGIN.0, host);
         state
     }
 
@@ -79,10 +107,12 @@ impl State {
             allocate: None,
             hears_timers: false,
             hears_replies: false,
-            bounds: Bounds { memory: 0, refused: None },
-            budget: Budget { since: None, limit: Duration::ZERO },
             told_done: Vec::new(),
             not_done: Vec::new(),
+            bounds: Bounds::default(),
+            budget: Budget { since: None, exact: false, limit: Duration::ZERO, of: Limit::Cpu },
+            limits: Limits::default(),
+            backstop: Limits::default(),
             answer: None,
             reply: None,
             printed: Printed::default(),
@@ -104,16 +134,105 @@ impl State {
     }
 
     pub fn host_of(&self, context: u32) -> Option<Rc<dyn Host>> {
-        self.hosts.get(&context).cloned()
+        self.hosts.get(&context).map(|open| open.host.clone())
     }
 
-    /// CPU time of one callback of the context that is effective.
-    pub fn limits_cpu(&self) -> Duration {
-        self.host.as_ref().map_or(Duration::ZERO, |host| host.settings().limits.cpu)
+    /// The guest is entered for `context`, which is open: its budget begins. `None` if it is spent.
+    pub fn begin(&mut self, context: u32, entry: Entry) -> Option<()> {
+        let most = &self.backstop;
+        let open = self.hosts.get_mut(&context)?;
+        if entry == Entry::Event {
+            open.callback = Meter::default();
+        }
+        let mut budget = Budget {
+            since: None,
+            exact: open.callback.is_near(most.cpu),
+            limit: open.callback.left(most.cpu),
+            of: Limit::Cpu,
+        };
+        if context != ContextId::PLUGIN.0 && entry != Entry::End {
+            budget.exact |= open.exchange.is_near(most.exchange_cpu);
+            let left = open.exchange.left(most.exchange_cpu);
+            if left < budget.limit {
+                (budget.limit, budget.of) = (left, Limit::ExchangeCpu);
+            }
+        }
+        if budget.exact {
+            budget.since = Some(thread_cpu());
+        }
+        self.budget = budget;
+        (!self.budget.limit.is_zero()).then_some(())
+    }
+
+    /// The guest has returned: what it used is put to its account, and what it passed in shadow
+    /// mode is told.
+    pub fn end(&mut self, context: u32) {
+        let spent = self.budget.spent();
+        let Some(open) = self.hosts.get_mut(&context) else { return };
+        if spent != Spent::default() {
+            open.callback.add(spent);
+            open.exchange.add(spent);
+        }
+        if self.limits.mode == Mode::Shadow {
+            let (callback, exchange) = (open.callback.known(), open.exchange.known());
+            let host = open.host.clone();
+            self.tell(&*host, callback, if context == ContextId::PLUGIN.0 { Duration::ZERO } else { exchange });
+        }
+    }
+
+    #[cold]
+    fn tell(&mut self, host: &dyn Host, callback: Duration, exchange: Duration) {
+        let Limits { cpu, exchange_cpu, .. } = self.limits;
+        if callback >= cpu {
+            host.passed(Limit::Cpu, &format!("ran for {callback:?} in one callback (limit cpu: {cpu:?})"));
+        }
+        if exchange >= exchange_cpu {
+            let text = format!("ran for {exchange:?} in one exchange (limit exchange_cpu: {exchange_cpu:?})");
+            host.passed(Limit::ExchangeCpu, &text);
+        }
+        self.tell_memory(host);
+    }
+
+    fn tell_memory(&mut self, host: &dyn Host) {
+        if let Some(asked) = self.bounds.noted.take() {
+            let text = format!("has {asked} bytes of memory (limit memory: {})", self.limits.memory);
+            host.passed(Limit::Memory, &text);
+        }
+    }
+
+    /// The start has ended well.
+    pub fn started(&mut self) {
+        let (used, limit) = (self.budget.spent().known, self.limits.start_cpu);
+        if self.limits.mode == Mode::Shadow {
+            let host = self.host();
+            if used >= limit {
+                let text = format!("used {used:?} of CPU time to start (limit start_cpu: {limit:?})");
+                host.passed(Limit::StartCpu, &text);
+            }
+            self.tell_memory(&*host);
+        }
+    }
+
+    /// What is left now of the limits that are counted here: seconds, bytes.
+    pub fn left(&self) -> Vec<(Limit, f64)> {
+        let used = self.budget.spent().known;
+        let seconds = |left: Duration| left.saturating_sub(used).as_secs_f64();
+        let mut left = vec![(Limit::Memory, self.limits.memory.saturating_sub(self.bounds.in_use) as f64)];
+        match self.hosts.get(&self.effective) {
+            _ if self.budget.of == Limit::StartCpu => left.push((Limit::StartCpu, seconds(self.limits.start_cpu))),
+            Some(open) => {
+                left.push((Limit::Cpu, seconds(open.callback.left(self.limits.cpu))));
+                if self.effective != ContextId::PLUGIN.0 {
+                    left.push((Limit::ExchangeCpu, seconds(open.exchange.left(self.limits.exchange_cpu))));
+                }
+            }
+            None => {}
+        }
+        left
     }
 
     pub fn open(&mut self, context: u32, host: Rc<dyn Host>) {
-        self.hosts.insert(context, host);
+        self.hosts.insert(context, Open { host, callback: Meter::default(), exchange: Meter::default() });
     }
 
     pub fn close(&mut self, context: u32) {
@@ -131,8 +250,8 @@ impl State {
         if self.effective == context {
             return self.hosts.contains_key(&context);
         }
-        let Some(host) = self.hosts.get(&context) else { return false };
-        self.host = Some(host.clone());
+        let Some(open) = self.hosts.get(&context) else { return false };
+        self.host = Some(open.host.clone());
         self.effective = context;
         true
     }
@@ -191,36 +310,81 @@ pub struct Budget {
     /// the first epoch that a callback meets does it (at most a millisecond late): one that
     /// meets none never pays.
     pub since: Option<Duration>,
+    /// It was read as the callback began: what was spent is known from there.
+    pub exact: bool,
     pub limit: Duration,
+    /// Which limit it is that is nearest.
+    pub of: Limit,
+}
+
+/// Between two epochs.
+const EPOCH: Duration = Duration::from_millis(1);
+
+impl Budget {
+    /// What was used: nothing, if it was neither measured nor met by an epoch.
+    #[inline]
+    pub fn spent(&self) -> Spent {
+        match self.since {
+            None => Spent::default(),
+            Some(since) => {
+                let estimated = if self.exact { Duration::ZERO } else { EPOCH };
+                Spent { known: thread_cpu().saturating_sub(since), estimated }
+            }
+        }
+    }
 }
 
 /// What ends a guest whose CPU time is spent.
 #[derive(Debug)]
-pub struct CpuSpent(pub Duration);
+pub struct CpuSpent(pub Limit, pub Duration);
 
 impl std::fmt::Display for CpuSpent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "used more than {:?} of CPU time", self.0)
+        match self.0 {
+            Limit::ExchangeCpu => {
+                write!(f, "used more than {:?} of CPU time in one exchange (limit exchange_cpu)", self.1)
+            }
+            _ => write!(f, "used more than {:?} of CPU time", self.1),
+        }
     }
 }
 
 impl std::error::Error for CpuSpent {}
 
+/// That a limit is spent, by its whole length.
+pub fn spent(limit: Limit, limits: &Limits) -> CpuSpent {
+    CpuSpent(
+        limit,
+        match limit {
+            Limit::ExchangeCpu => limits.exchange_cpu,
+            Limit::StartCpu => limits.start_cpu,
+            _ => limits.cpu,
+        },
+    )
+}
+
 /// Called in the guest at the first loop or call after an epoch has ended.
 pub fn on_epoch(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
-    let budget = &mut store.data_mut().budget;
+    let State { budget, backstop, .. } = store.data_mut();
     let now = thread_cpu();
     match budget.since {
         None => budget.since = Some(now),
-        Some(since) if now.saturating_sub(since) >= budget.limit => return Err(CpuSpent(budget.limit).into()),
+        Some(since) if now.saturating_sub(since) >= budget.limit => return Err(spent(budget.of, backstop).into()),
         Some(_) => {}
     }
     Ok(UpdateDeadline::Continue(1))
 }
 
 /// Memory and tables of one instance.
+#[derive(Default)]
 pub struct Bounds {
+    pub in_use: usize,
     pub memory: usize,
+    /// More than this is noted, and still given up to `memory`: the plugin's limit where it is only
+    /// shadowed.
+    pub note: usize,
+    /// What was asked for past it.
+    pub noted: Option<usize>,
     /// Bytes that were asked for and refused in this callback: what traps after that ran out
     /// of memory, whatever the trap is called.
     pub refused: Option<usize>,
@@ -228,8 +392,13 @@ pub struct Bounds {
 
 impl ResourceLimiter for Bounds {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.note {
+            self.noted = Some(desired);
+        }
         let fits = desired <= self.memory;
-        if !fits {
+        if fits {
+            self.in_use = desired;
+        } else {
             self.refused = Some(desired);
         }
         Ok(fits)

@@ -39,6 +39,10 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
     let text = |freeform: &Option<crate::raw::value::At<raw::Freeform>>| {
         freeform.as_ref().map_or_else(String::new, |freeform| freeform.0.clone())
     };
+    if let Some(exchange) = raw.limits.exchange_cpu.as_ref().filter(|exchange| exchange.0 < limits.cpu) {
+        let problem = Problem::found("less than the CPU time of one callback");
+        errors.add(&exchange.place, problem.allowed("allowed: at least \"cpu\""));
+    }
     Some(Plugin {
         name: raw.name.as_ref()?.0.clone(),
         code: lua.or(wasm)??,
@@ -74,8 +78,13 @@ fn trust(raw: &raw::Plugin, folder: &Folder, errors: &mut Errors) -> Vec<PathBuf
 
 fn limits(raw: &raw::Limits) -> PluginLimits {
     PluginLimits {
+        mode: raw.mode.value,
         cpu: raw.cpu.0,
         start_cpu: raw.start_cpu.0,
+        exchange_cpu: match &raw.exchange_cpu {
+            Some(given) => given.0,
+            None => PluginLimits::default().exchange_cpu.max(raw.cpu.0),
+        },
         wall: raw.wall.0,
         memory: raw.memory.bytes(),
         buffer: raw.buffer.bytes(),
@@ -87,9 +96,12 @@ fn limits(raw: &raw::Limits) -> PluginLimits {
 
 /// The route's limits where it gives them, else the plugin's.
 pub fn limits_over(raw: &raw::RouteLimits, plugin: &PluginLimits) -> PluginLimits {
+    let cpu = raw.cpu.as_ref().map_or(plugin.cpu, |cpu| cpu.0);
     PluginLimits {
-        cpu: raw.cpu.as_ref().map_or(plugin.cpu, |cpu| cpu.0),
+        mode: raw.mode.as_ref().map_or(plugin.mode, |mode| mode.value),
+        cpu,
         start_cpu: raw.start_cpu.as_ref().map_or(plugin.start_cpu, |cpu| cpu.0),
+        exchange_cpu: raw.exchange_cpu.as_ref().map_or(plugin.exchange_cpu, |exchange| exchange.0).max(cpu),
         wall: raw.wall.as_ref().map_or(plugin.wall, |wall| wall.0),
         memory: raw.memory.as_ref().map_or(plugin.memory, |memory| memory.bytes()),
         buffer: raw.buffer.as_ref().map_or(plugin.buffer, |buffer| buffer.bytes()),

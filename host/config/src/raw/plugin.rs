@@ -8,7 +8,7 @@ use super::form::{Capability, Count, FilePath, Name, Period, Size};
 use super::value::{Value, keys};
 use crate::error::Errors;
 use crate::node::{Kind, Node};
-use crate::region::{FaultPolicy, PluginLimits};
+use crate::region::{FaultPolicy, LimitMode, PluginLimits};
 
 keys! {
     /// Code that routes name, in Lua or Wasm: one of `lua` and `wasm` is given.
@@ -41,10 +41,14 @@ keys! {
 keys! {
     /// What one instance may use; past it the plugin has failed.
     pub struct Limits {
-        /// CPU time of one callback.
+        /// Whether passing one is a fault, or only told.
+        default mode: LimitMode = LimitMode::default(),
+        /// CPU time of one callback, over all its waits.
         default cpu: Period = PluginLimits::default().cpu,
         /// CPU time of start and configuration.
         default start_cpu: Period = PluginLimits::default().start_cpu,
+        /// CPU time of all callbacks of one exchange. Default: 1 s, or `cpu` if that is more.
+        optional exchange_cpu: Period,
         /// From the first callback of a phase to its end, with all waiting.
         default wall: Period = PluginLimits::default().wall,
         /// Memory of one instance.
@@ -63,10 +67,14 @@ keys! {
 keys! {
     /// What one instance may use on this route; the plugin's own where not given.
     pub struct RouteLimits {
-        /// CPU time of one callback.
+        /// Whether passing one is a fault, or only told.
+        optional mode: LimitMode,
+        /// CPU time of one callback, over all its waits.
         optional cpu: Period,
         /// CPU time of start and configuration.
         optional start_cpu: Period,
+        /// CPU time of all callbacks of one exchange.
+        optional exchange_cpu: Period,
         /// From the first callback of a phase to its end, with all waiting.
         optional wall: Period,
         /// Memory of one instance.

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use config::{
-    Actuator, Balance, FaultPolicy, HeaderMatch, LogFormat, PathMatch, PluginCode, PluginLimits, Pool, Region, Route,
-    RouteTo, Scaling, ValueMatch,
+    Actuator, Balance, FaultPolicy, HeaderMatch, LimitMode, LogFormat, PathMatch, PluginCode, PluginLimits, Pool,
+    Region, Route, RouteTo, Scaling, ValueMatch,
 };
 use serde_json::{Map, Value, json};
 
@@ -221,8 +221,10 @@ pub fn fault_policy(policy: FaultPolicy) -> &'static str {
 
 pub fn plugin_limits(limits: &PluginLimits) -> Value {
     json!({
+        "mode": match limits.mode { LimitMode::Enforce => "enforce", LimitMode::Shadow => "shadow" },
         "cpu": span(limits.cpu),
         "start_cpu": span(limits.start_cpu),
+        "exchange_cpu": span(limits.exchange_cpu),
         "wall": span(limits.wall),
         "memory": limits.memory,
         "buffer": limits.buffer,

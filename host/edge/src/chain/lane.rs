@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use abi::{Action, Callbacks, Event, Fault, Phase, Side, Verdict};
+use abi::{Action, Callbacks, Event, Fault, Limit, Phase, Side, Verdict};
 use bytes::Bytes;
 use http_body::Body as _;
 
@@ -198,16 +198,25 @@ pub async fn wait(slot: &Slot, side: Side, chain: &Chain) -> Result<Action, Stop
             Poll::Pending
         }
     });
-    let limit: Duration = slot.bound().settings.limits.wall;
+    tokio::pin!(resumed);
+    let limits = &slot.bound().settings.limits;
+    let (limit, most) = (limits.wall, limits.backstop().wall);
     let waited = &slot.stage(side).waited;
     let began = crate::clock::now();
-    match crate::clock::timeout(limit.saturating_sub(waited.get()), resumed).await {
+    let left =
+        |limit: Duration| limit.saturating_sub(waited.get() + crate::clock::now().saturating_duration_since(began));
+    let mut ended = crate::clock::timeout(left(limit), &mut resumed).await;
+    if ended.is_err() && most > limit {
+        slot.tell_passed(Limit::Wall, &format!("paused for more than {limit:?} (limit wall)"));
+        ended = crate::clock::timeout(left(most), &mut resumed).await;
+    }
+    match ended {
         Ok(goes_on) => {
             waited.set(waited.get() + crate::clock::now().saturating_duration_since(began));
             goes_on
         }
         Err(_) => {
-            let text = format!("paused for {limit:?} (limit wall)");
+            let text = format!("paused for {most:?} (limit wall)");
             slot.fail(&Fault::new(Verdict::Wall, text), "wait").map(|()| Action::Continue)
         }
     }

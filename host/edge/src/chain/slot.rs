@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abi::{Action, Callbacks, ContextId, Event, Fault, Phase, Side, Verdict};
+use abi::{Action, Callbacks, ContextId, Event, Fault, Limit, Phase, Side, Verdict};
 use bytes::Bytes;
 use config::FaultPolicy;
 use tokio::task::AbortHandle;
@@ -120,6 +120,10 @@ impl Slot {
             self.stage(side).resumed.set(false);
         }
         self.seat.phase.set(phase);
+        if let Event::Callout { result: Ok(response), .. } = event {
+            // What is too much has not been read; in shadow mode some of it has.
+            self.seat.may(Limit::Buffer, response.body.len() as u64, self.bound().settings.limits.buffer as u64);
+        }
         let plugin = &self.bound().settings.plugin;
         self.exchange.worker.telemetry.plugin_call(plugin, event.callback());
         let called = match &*self.lease.borrow() {
@@ -224,11 +228,16 @@ impl Slot {
         }
     }
 
+    /// A limit of the plugin was passed, in shadow mode.
+    pub fn tell_passed(&self, limit: Limit, what: &str) {
+        self.seat.tell_passed(limit, what);
+    }
+
     /// More bytes than the plugin's limit are buffered for it.
     pub fn overflows(&self, side: Side) -> Result<(), Stop> {
         let most = self.bound().settings.limits.buffer;
         let held = self.window(side).size();
-        if held <= most || self.is_off() {
+        if self.is_off() || self.seat.may(Limit::Buffer, held as u64, most as u64) {
             return Ok(());
         }
         let text = format!("buffered {held} bytes of body (limit buffer: {most})");

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use abi::{
-    Answer, Call, Callout, CalloutError, CalloutRequest, CalloutResponse, Fault, Refusal, Status, Token, Value, Verdict,
+    Answer, Call, Callout, CalloutError, CalloutRequest, CalloutResponse, Fault, Limit, Refusal, Status, Token, Value,
+    Verdict,
 };
 
 use super::seat::{Home, Seat};
@@ -29,7 +30,7 @@ impl Seat {
 
     /// One that is refused is an entry of the list like one that fails.
     pub(super) fn start_callouts(&self, callouts: Vec<Callout>) -> Answer<Token> {
-        let (given, most) = (callouts.len(), self.bound.settings.limits.callouts);
+        let (given, most) = (callouts.len(), self.bound.settings.limits.backstop().callouts);
         if given > most as usize {
             let text = format!("http.call_all: {given} callouts at once (allowed: {most}, the limit callouts)");
             return Err(Refusal::new(Status::LimitExceeded, text));
@@ -70,7 +71,7 @@ impl Seat {
         let most = settings.limits.callouts;
         if matches!(self.home, Home::Exchange { .. }) {
             self.callouts.set(self.callouts.get() + 1);
-            if self.callouts.get() > most {
+            if !self.may(Limit::Callouts, self.callouts.get().into(), most.into()) {
                 let text = format!("{}: more than {most} callouts in one exchange (limit callouts)", call.row().lua);
                 *self.overstepped.borrow_mut() = Some(Fault::new(Verdict::Callout, text.clone()));
                 return Err(Refusal::new(Status::LimitExceeded, text));
@@ -78,7 +79,7 @@ impl Seat {
         }
         let worker = self.surroundings.worker();
         let worker = worker.ok_or_else(|| Refusal::new(Status::Unavailable, "http.call: no worker runs here"))?;
-        callout::start(&worker, target, request, settings.limits.buffer, &self.bound.secrets)
+        callout::start(&worker, target, request, settings.limits.backstop().buffer, &self.bound.secrets)
     }
 }
 

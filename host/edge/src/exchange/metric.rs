@@ -66,6 +66,7 @@ impl PluginMetrics {
         kind: MetricKind,
         name: &str,
         labels: &[(&str, &str)],
+        may: &dyn Fn(u64) -> bool,
     ) -> Answer<MetricId> {
         let key = Key { plugin: settings.plugin.clone(), name: name.to_owned(), labels: sorted(labels) };
         if let Some(&id) = self.ids.borrow().get(&key)
@@ -75,7 +76,7 @@ impl PluginMetrics {
         }
         check_name(name)?;
         check_labels(name, &key.labels)?;
-        let metric = find_or_add(settings, kind, &key)?;
+        let metric = find_or_add(settings, kind, &key, may)?;
         let mut known = self.known.borrow_mut();
         let id = MetricId(known.len() as u32);
         known.push(Rc::new(Defined { plugin: settings.plugin.clone(), metric }));
@@ -123,6 +124,12 @@ impl PluginMetrics {
         Ok(self.find(settings, id)?.metric.value.load(Ordering::Relaxed))
     }
 
+    /// How many series a plugin has.
+    pub fn series(&self, settings: &Settings) -> usize {
+        let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.keys().filter(|key| key.plugin == settings.plugin).count()
+    }
+
     /// A plugin reaches its own metrics only.
     fn find(&self, settings: &Settings, id: MetricId) -> Answer<Rc<Defined>> {
         let known = self.known.borrow();
@@ -131,7 +138,8 @@ impl PluginMetrics {
     }
 }
 
-fn find_or_add(settings: &Settings, kind: MetricKind, key: &Key) -> Answer<Arc<Metric>> {
+/// `may` says whether the plugin may have that many series.
+fn find_or_add(settings: &Settings, kind: MetricKind, key: &Key, may: &dyn Fn(u64) -> bool) -> Answer<Arc<Metric>> {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     let name = &key.name;
     if let Some(metric) = all.get(key) {
@@ -152,8 +160,8 @@ fn find_or_add(settings: &Settings, kind: MetricKind, key: &Key) -> Answer<Arc<M
             return Err(bad(format!("metric {name:?}: labels {ours}; it has the labels {theirs} already")));
         }
     }
-    let most = settings.limits.metrics as usize;
-    if mine.count() >= most {
+    if !may(mine.count() as u64 + 1) {
+        let most = settings.limits.metrics;
         counter!("forebay_plugin_metric_overflow_total", "plugin" => settings.plugin.to_string()).increment(1);
         let text = format!("metric {name:?}: this plugin has its {most} series already (limit metrics)");
         return Err(Refusal::new(Status::LimitExceeded, text));

@@ -10,8 +10,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, LocalAnswer,
-    LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Status, Token, Value,
+    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, Limit,
+    LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Status,
+    Token, Value,
 };
 use bytes::Bytes;
 
@@ -35,7 +36,9 @@ pub struct Seat {
     pub(super) callouts: Cell<u32>,
     /// What is started now holds a drain of the edge until it has ended.
     holds_drain: Cell<bool>,
-    log: Rc<LogBudget>,
+    pub(super) log: Rc<LogBudget>,
+    /// The limits whose passing has been told, a bit each.
+    pub told: Cell<u32>,
 }
 
 /// What the seat belongs to.
@@ -67,6 +70,7 @@ impl Seat {
             callouts: Cell::new(0),
             holds_drain: Cell::new(false),
             log: log.clone(),
+            told: Cell::new(0),
         }
     }
 
@@ -93,11 +97,6 @@ impl Seat {
             Home::Exchange { exchange, .. } => Ok(exchange),
             Home::Plugin { .. } => Err(Refusal::new(Status::PhaseDenied, "there is no exchange here")),
         }
-    }
-
-    /// The side that a callout or timer of this phase lets go on.
-    fn side(&self) -> Side {
-        if self.phase.get() == Phase::Response { Side::Response } else { Side::Request }
     }
 
     /// Runs `work` beside the exchange; its end is told to whoever started it, if it still
@@ -200,7 +199,7 @@ impl Host for Seat {
         }
         let most = self.bound.settings.limits.buffer.max(window.size());
         let size = window.size_with(&range, bytes.len());
-        if size > most {
+        if !self.may(Limit::Buffer, size as u64, most as u64) {
             let text = format!("set_body: {size} bytes at once (allowed: {most}, the limit buffer)");
             return Err(Refusal::new(Status::LimitExceeded, text));
         }
@@ -354,7 +353,9 @@ impl Host for Seat {
             MetricKind::Gauge => Call::MetricGauge,
             MetricKind::Histogram => Call::MetricHistogram,
         })?;
-        self.surroundings.metrics.define(&self.bound.settings, kind, name, labels)
+        let most = self.bound.settings.limits.metrics.into();
+        let may = |series| self.may(Limit::Metrics, series, most);
+        self.surroundings.metrics.define(&self.bound.settings, kind, name, labels, &may)
     }
 
     fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()> {
@@ -383,6 +384,15 @@ impl Host for Seat {
         line::lowest()
     }
 
+    fn remaining(&self) -> Answer<Vec<(Limit, f64)>> {
+        self.check(Call::LimitsRemaining)?;
+        Ok(self.left())
+    }
+
+    fn passed(&self, limit: Limit, what: &str) {
+        self.tell_passed(limit, what);
+    }
+
     fn now(&self) -> Duration {
         crate::clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
@@ -392,7 +402,7 @@ impl Seat {
     /// Whether one more line fits into this second; one that does not is counted.
     fn may_log(&self) -> bool {
         let settings = &self.bound.settings;
-        let fits = self.log.take(settings.limits.log_lines, self.now());
+        let fits = self.may(Limit::LogLines, self.log.take(self.now()).into(), settings.limits.log_lines.into());
         if !fits {
             metrics::counter!("forebay_plugin_log_dropped_total", "plugin" => settings.plugin.to_string()).increment(1);
         }

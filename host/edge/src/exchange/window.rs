@@ -21,7 +21,12 @@ pub struct Window {
 pub struct LogBudget {
     second: Cell<u64>,
     lines: Cell<u32>,
+    /// Lines of the edge about limits that the plugin passed in shadow mode.
+    warned: Cell<u32>,
 }
+
+/// Such lines in one second: the counter has them all.
+const WARNINGS: u32 = 10;
 
 impl Window {
     pub fn push(&self, more: Bytes) {
@@ -66,12 +71,25 @@ impl Window {
 }
 
 impl LogBudget {
-    /// Whether one more line fits into this second.
-    pub fn take(&self, most: u32, now: Duration) -> bool {
+    /// Lines of this second.
+    pub fn lines(&self, now: Duration) -> u32 {
         if self.second.replace(now.as_secs()) != now.as_secs() {
             self.lines.set(0);
+            self.warned.set(0);
         }
-        self.lines.set(self.lines.get().saturating_add(1));
-        self.lines.get() <= most
+        self.lines.get()
+    }
+
+    /// One more line, and how many it makes in this second.
+    pub fn take(&self, now: Duration) -> u32 {
+        self.lines.set(self.lines(now).saturating_add(1));
+        self.lines.get()
+    }
+
+    /// Whether the edge says once more in this second that a limit was passed.
+    pub fn may_warn(&self, now: Duration) -> bool {
+        self.lines(now);
+        self.warned.set(self.warned.get().saturating_add(1));
+        self.warned.get() <= WARNINGS
     }
 }

@@ -230,6 +230,7 @@ for number, name in ipairs { "trace", "debug", "info", "warn", "error", "critica
   end
 end
 
+forebay.limits = { remaining = host["limits.remaining"] }
 forebay.secret = host.make_secret
 forebay.now = host.now
 forebay.sleep = host.sleep

@@ -21,6 +21,9 @@ const HARD_FACTOR: usize = 3;
 
 pub struct Heap {
     used: Cell<usize>,
+    /// What passes this is noted: the soft limit, or the plugin's own where that is only shadowed.
+    note: Cell<usize>,
+    noted: Cell<bool>,
     soft: Cell<usize>,
     hard: Cell<usize>,
     /// The soft limit was passed, or more was asked for than there may be, in this run.
@@ -35,6 +38,8 @@ impl Heap {
     pub fn new(soft: usize) -> Heap {
         Heap {
             used: Cell::new(0),
+            note: Cell::new(soft),
+            noted: Cell::new(false),
             soft: Cell::new(soft),
             hard: Cell::new(soft.saturating_mul(HARD_FACTOR)),
             over: Cell::new(false),
@@ -45,6 +50,16 @@ impl Heap {
 
     pub fn used(&self) -> usize {
         self.used.get()
+    }
+
+    /// From here on more than `bytes` in use are noted, and still given.
+    pub fn note_past(&self, bytes: usize) {
+        self.note.set(bytes);
+    }
+
+    /// Whether that was passed since this was last asked.
+    pub fn was_noted(&self) -> bool {
+        self.noted.replace(false)
     }
 
     /// The most that one string or table may be asked for.
@@ -108,11 +123,20 @@ pub unsafe extern "C" fn allocate(data: *mut c_void, block: *mut c_void, old: us
         return if new <= old { block } else { null_mut() };
     }
     heap.used.set(used);
+    if used > heap.note.get() {
+        past_note(vm, used);
+    }
+    given.cast()
+}
+
+#[cold]
+fn past_note(vm: &Vm, used: usize) {
+    let heap = &vm.heap;
+    heap.noted.set(true);
     if used > heap.soft.get() && !heap.over.get() {
         heap.over.set(true);
         vm.arm();
     }
-    given.cast()
 }
 
 fn layout(size: usize) -> Layout {
@@ -129,7 +153,7 @@ mod tests {
     use super::*;
     use crate::scratch::Scratch;
     use crate::source::Source;
-    use crate::state::{Ref, Resumed};
+    use crate::state::Resumed;
     use crate::vm::{Asking, Stage};
 
     /// Every kind of allocation that script code makes, until there is no more.
@@ -148,8 +172,7 @@ mod tests {
     fn exhaust(script: &str, spare: usize) -> (Resumed, bool) {
         let vm = Vm::new(Arc::new(Source::of("")), usize::MAX / 8).unwrap();
         let host = Rc::new(Scratch::new("test", abi::Limits::default()));
-        let asking =
-            Asking { host, stage: Stage::Start, whole: true, taken: Cell::new(false), locals: Cell::new(Ref::NONE) };
+        let asking = Asking::new(host, Stage::Start, true);
         let coroutine = vm.take_coroutine();
         assert!(coroutine.state.compile(script.as_bytes(), c"=script"));
         vm.heap.hard.set(vm.heap.used() + spare);

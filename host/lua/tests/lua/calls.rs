@@ -359,6 +359,7 @@ fn every_row_of_the_table_has_its_function() {
         // Some are methods of the object that `forebay.dict(name)` gives, and `log` is a group.
         let (group, method) = match row.lua {
             name if name.starts_with("dict.") => ("forebay.dict('cache')", &name[5..]),
+            "secret.hmac" => ("forebay.secret('key')", "hmac"),
             "log" => ("forebay.log", "info"),
             name => match name.rsplit_once('.') {
                 Some((group, method)) => (&*format!("forebay.{group}").leak(), method),
@@ -379,6 +380,8 @@ fn every_row_is_refused_outside_of_its_phases() {
                 Call::HttpCall => "'authz'",
                 Call::HttpCallAll => "{ { 'authz' } }",
                 Call::Sleep | Call::SetTick => "1",
+                Call::MetricCounter | Call::MetricGauge | Call::MetricHistogram => "'name'",
+                Call::Secret => "'key'",
                 Call::RequestBody | Call::ResponseBody | Call::Close | Call::Now | Call::AbiVersion => "",
                 _ => "'name', 'value'",
             };
@@ -387,6 +390,7 @@ fn every_row_is_refused_outside_of_its_phases() {
                 Call::DictIncr => "forebay.dict('cache'):incr('n')".to_owned(),
                 _ if row.lua.starts_with("dict.") => format!("forebay.dict('cache'):{}('k', 'v', nil)", &row.lua[5..]),
                 Call::Log => "forebay.log.info('x')".to_owned(),
+                Call::SecretHmac => "forebay.secret('key'):hmac('sha256', 'data')".to_owned(),
                 _ => format!("forebay.{}({arguments})", row.lua),
             };
             let code = format!(

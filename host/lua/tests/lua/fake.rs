@@ -85,6 +85,8 @@ pub struct Fake {
     pub ttls: RefCell<Vec<Option<Duration>>>,
     pub metrics: RefCell<Vec<(MetricKind, String, Vec<i64>)>>,
     pub logs: RefCell<Vec<(LogLevel, String)>>,
+    /// What was passed in shadow mode.
+    pub passed: RefCell<Vec<(Limit, String)>>,
     pub level: Cell<LogLevel>,
     pub panic_on_property: Cell<bool>,
     /// Whether there is a body to look at.
@@ -141,6 +143,7 @@ impl Fake {
             ttls: RefCell::default(),
             metrics: RefCell::default(),
             logs: RefCell::default(),
+            passed: RefCell::default(),
             level: Cell::new(LogLevel::Trace),
             panic_on_property: Cell::new(false),
             looked_at: Cell::new(true),
@@ -365,6 +368,13 @@ impl Host for Fake {
     fn log_fields(&self, level: LogLevel, message: &str, fields: &[(&str, Field)]) {
         let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value:?}")).collect();
         self.logs.borrow_mut().push((level, format!("{message}{fields}")));
+    }
+    fn remaining(&self) -> Answer<Vec<(Limit, f64)>> {
+        self.check(Call::LimitsRemaining)?;
+        Ok(vec![(Limit::Callouts, 7.0)])
+    }
+    fn passed(&self, limit: Limit, what: &str) {
+        self.passed.borrow_mut().push((limit, what.to_owned()));
     }
     fn log_level(&self) -> LogLevel {
         self.level.get()

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use abi::{Answer, Refusal, Status, Value};
 use wasmtime::Linker;
 
-use super::{Guest, dict, log, metric, origin, secret};
+use super::{Guest, dict, limits, log, metric, origin, secret};
 use crate::memory::{self, Outcome};
 use crate::state::State;
 
@@ -27,6 +27,7 @@ pub const CALLS: &[(&str, Call)] = &[
     ("forebay_origin_exclude", origin::exclude),
     ("forebay_origin_get", origin::get),
     ("forebay_origin_stats", origin::stats),
+    ("forebay_limits_remaining", limits::remaining),
     ("forebay_log", log::fields),
     ("forebay_metric_define", metric::define_with_labels),
     ("forebay_secret_hmac", secret::hmac),

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use abi::hostcall::{Call, Capabilities, HeaderOp};
 use abi::{
-    Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, Limits,
-    LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin, Refusal, Settings,
-    Side, Status, Token, Value,
+    Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, Limit,
+    Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin, Refusal,
+    Settings, Side, Status, Token, Value,
 };
 use bytes::Bytes;
 
@@ -45,6 +45,8 @@ pub struct Fake {
     pub ttls: RefCell<Vec<Option<Duration>>>,
     pub metrics: RefCell<Vec<(MetricKind, String, i64)>>,
     pub lines: RefCell<Vec<(LogLevel, String)>>,
+    /// What was passed in shadow mode.
+    pub passed: RefCell<Vec<(Limit, String)>>,
     pub lowest: Cell<LogLevel>,
     /// How long `now` sleeps, and whether it panics.
     pub slow: Cell<Duration>,
@@ -86,6 +88,7 @@ impl Fake {
             ttls: RefCell::default(),
             metrics: RefCell::default(),
             lines: RefCell::default(),
+            passed: RefCell::default(),
             lowest: Cell::new(LogLevel::Trace),
             slow: Cell::default(),
             panics: Cell::default(),
@@ -340,6 +343,15 @@ impl Host for Fake {
     fn log_fields(&self, level: LogLevel, message: &str, fields: &[(&str, Field)]) {
         let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value:?}")).collect();
         self.lines.borrow_mut().push((level, format!("{message}{fields}")));
+    }
+
+    fn remaining(&self) -> Answer<Vec<(Limit, f64)>> {
+        self.check(Call::LimitsRemaining)?;
+        Ok(vec![(Limit::Callouts, 7.0)])
+    }
+
+    fn passed(&self, limit: Limit, what: &str) {
+        self.passed.borrow_mut().push((limit, what.to_owned()));
     }
 
     fn log_level(&self) -> LogLevel {

@@ -6,12 +6,14 @@
 //! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
 //! - `origin`: which origin gets the request
 //! - `faults`: what a plugin must not do
+//! - `limits`: what uses up limits
 //! - `secret`: what a plugin does with a secret
 //! - `imports`: the imports, [`packed`] those of our own
 
 mod cases;
 mod faults;
 mod imports;
+mod limits;
 mod origin;
 mod packed;
 mod probe;
@@ -52,6 +54,7 @@ impl RootContext for Root {
             }
             ("timer_every", _) => self.set_tick_period(std::time::Duration::from_millis(20)),
             ("refuse_config", _) => return false,
+            ("limits", "start") => limits::spin(self.word(2).parse().unwrap_or(0)),
             ("start_loop", _) => faults::spin(),
             _ => {}
         }
@@ -72,6 +75,7 @@ impl RootContext for Root {
         Some(match case.as_str() {
             "probe" => Box::new(probe::Probe { phase: argument, only: self.word(2).to_owned() }),
             "origin" => Box::new(origin::Steered),
+            "limits" => Box::new(limits::Limits::new(argument, self.word(2).parse().unwrap_or(0))),
             "secret" => Box::new(secret::Secret { how: argument }),
             "fault" => Box::new(faults::Fault { how: argument }),
             _ => Box::new(cases::Case::new(case, argument)),

@@ -50,6 +50,7 @@ const OTHERS: &[&str] = &[
     "metric.counter",
     "metric.gauge",
     "metric.histogram",
+    "limits.remaining",
     "log",
     "secret",
     "secret.hmac",
@@ -149,6 +150,7 @@ fn other(call: &str) -> i32 {
                 let line = text("probe says so");
                 proxy_log(2, line.0, line.1)
             }
+            "limits.remaining" => Pack::default().ask(forebay_limits_remaining).0,
             "secret" => Pack::default().text("billing").ask(forebay_secret_mark).0,
             "secret.hmac" => {
                 Pack::default().text("billing").text("sha256").text("data").ask(forebay_secret_hmac).0

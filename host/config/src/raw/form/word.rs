@@ -9,7 +9,7 @@ use crate::error::{Errors, Problem};
 use crate::manifest::Engine;
 use crate::node::{Kind, Node, shorten};
 use crate::raw::value::{Value, Written};
-use crate::region::{Balance, FaultPolicy, LogFormat};
+use crate::region::{Balance, FaultPolicy, LimitMode, LogFormat};
 use crate::spec::{Failure, Level};
 
 /// A closed set of words.
@@ -85,6 +85,14 @@ words! {
     FaultPolicy {
         "closed" => FaultPolicy::Closed: "503",
         "open" => FaultPolicy::Open: "go on without the plugin",
+    }
+}
+
+words! {
+    /// What passing a limit means.
+    LimitMode {
+        "enforce" => LimitMode::Enforce: "a fault or a refusal",
+        "shadow" => LimitMode::Shadow: "a line of the log and a count; at ten times the limit a fault all the same",
     }
 }
 
