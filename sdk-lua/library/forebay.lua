@@ -390,6 +390,52 @@ function ForebayDict:delete(key) end
 ---@return ForebayError? why
 function ForebayDict:cas(key, value, version, options) end
 
+---@class ForebayTaken
+---@field allowed boolean
+---@field remaining integer whole tokens that are there now
+---@field retry_after number seconds until the same would be allowed; 0 if it was
+
+---Takes tokens if they are there.
+---@param bucket string
+---@param key? string|number one for all if left out
+---@param cost? integer 1 if left out; 0 looks and takes nothing
+---@return ForebayTaken? taken
+---@return ForebayError? why
+function forebay.limit.take(bucket, key, cost) end
+
+---@class ForebayLease
+local ForebayLease = {}
+---@param n integer what was really used
+---@return true? ok
+---@return ForebayError? why
+function ForebayLease:commit(n) end
+---Gives all back.
+---@return true? ok
+---@return ForebayError? why
+function ForebayLease:release() end
+
+---Takes tokens whose use is settled later. A lease that is open when the exchange ends counts as
+---committed as it was reserved.
+---@param bucket string
+---@param n integer
+---@param key? string|number one for all if left out
+---@return ForebayLease? lease
+---@return ForebayError? why `LIMIT_EXCEEDED` says when to try again
+function forebay.tokens.reserve(bucket, n, key) end
+
+---The same as `lease:commit(n)`.
+---@param lease ForebayLease
+---@param n integer
+---@return true? ok
+---@return ForebayError? why
+function forebay.lease.commit(lease, n) end
+
+---The same as `lease:release()`.
+---@param lease ForebayLease
+---@return true? ok
+---@return ForebayError? why
+function forebay.lease.release(lease) end
+
 ---@class ForebayCounter
 local ForebayCounter = {}
 ---@param n? integer 1 if left out

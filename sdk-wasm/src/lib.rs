@@ -4,7 +4,7 @@
 //! - [`config`]: the configuration as a type of your own;
 //! - [`limits`]: what is left of them;
 //! - [`log`]: lines with fields; [`metric`]: metrics with labels;
-//! - [`dict`]: what plugins of all workers share;
+//! - [`dict`], [`limit`]: what plugins of all workers share;
 //! - [`meta`]: which host this is, and which hostcalls it has;
 //! - [`origin`]: which origin gets the request;
 //! - [`packed`]: the wire of Forebay's own calls, for those that have no function here;
@@ -20,6 +20,7 @@ pub mod config;
 pub mod limits;
 pub mod log;
 pub mod dict;
+pub mod limit;
 pub mod meta;
 pub mod origin;
 pub mod metric;

@@ -2,8 +2,8 @@
 //! test) and as a case of the Wasm guest (guest/), and one body tests both through a real edge.
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
-//! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`metric`],
-//!   [`origin`], [`log`], [`secret`], [`limits`], [`time`], [`meta`]: what each hostcall does
+//! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`limit`],
+//!   [`metric`], [`origin`], [`log`], [`secret`], [`limits`], [`time`], [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange
@@ -19,6 +19,7 @@ mod ending;
 mod exchange;
 mod faults;
 mod headers;
+mod limit;
 mod limits;
 mod log;
 mod meta;

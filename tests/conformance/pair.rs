@@ -72,12 +72,16 @@ impl Plugin {
     }
 }
 
+/// Buckets that do not fill while a test runs, and one that is never empty.
+const BUCKETS: &str = "buckets: [{name: logins, rate: 3, per: 10h}, {name: spend, rate: 100, per: 100h}, \
+                       {name: probes, rate: 1000000}]\n";
+
 /// An edge with these plugins, each in its engine, on one route to `shop`; a pool `side` beside.
 pub fn setup(plugins: &[(Engine, Plugin)], shop: SocketAddr, side: Option<SocketAddr>) -> Setup {
     let entries: String = plugins.iter().map(|(engine, plugin)| plugin.entry(*engine)).collect();
     let names: Vec<_> = plugins.iter().map(|(_, plugin)| plugin.name).collect();
     let mut region = format!(
-        "secrets:\n  - {{name: billing, file: {SECRET_FILE}}}\nplugins:\n{entries}routes:\n  - name: all\n    plugins: [{}]\n    pool: shop\npools:\n  - name: shop\n    \
+        "{BUCKETS}secrets:\n  - {{name: billing, file: {SECRET_FILE}}}\nplugins:\n{entries}routes:\n  - name: all\n    plugins: [{}]\n    pool: shop\npools:\n  - name: shop\n    \
          origins: {}\n",
         names.join(", "),
         list(&[shop])

@@ -41,6 +41,10 @@ local others = {
   ["ctx.set"] = function() return forebay.ctx.set("probed", "1") end,
   ["dict.get"] = function() return forebay.dict("probes"):get("a") end,
   ["dict.set"] = function() return forebay.dict("probes"):set("a", "1") end,
+  ["limit.take"] = function() return forebay.limit.take("probes", "k") end,
+  ["tokens.reserve"] = function() return forebay.tokens.reserve("probes", 1) end,
+  ["lease.commit"] = function() return forebay.lease.commit({ id = 99 }, 1) end,
+  ["lease.release"] = function() return forebay.lease.release({ id = 99 }) end,
   ["dict.add"] = function() return forebay.dict("probes"):add("a", "1") end,
   ["dict.incr"] = function() return forebay.dict("probes"):incr("a") end,
   ["dict.delete"] = function() return forebay.dict("probes"):delete("a") end,
@@ -116,7 +120,7 @@ return plugin
 
 pub fn probe(words: &str) -> Plugin {
     plugin("probe", PROBE).words(&format!("probe {words}")).keys(
-        "    capabilities: [\"callout:side\", \"dict:probes\", \"secret:billing\", origin.select]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
+        "    capabilities: [\"callout:side\", \"dict:probes\", \"limit:probes\", \"secret:billing\", origin.select]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
     )
 }
 

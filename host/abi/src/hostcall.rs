@@ -92,6 +92,7 @@ impl Need {
             Need::Plain(plain) => plain.name(),
             Need::Named(Named::Callout) => "callout:<target>",
             Need::Named(Named::Dict) => "dict:<name>",
+            Need::Named(Named::Limit) => "limit:<bucket>",
             Need::Named(Named::Origin) => "origin:<pool>",
             Need::Named(Named::Secret) => "secret:<name>",
         }
@@ -153,19 +154,21 @@ impl Plain {
 pub enum Named {
     Callout,
     Dict,
+    Limit,
     /// Another pool than the route's, to send requests to or to look at.
     Origin,
     Secret,
 }
 
 impl Named {
-    pub const ALL: [Named; 4] = [Named::Callout, Named::Dict, Named::Origin, Named::Secret];
+    pub const ALL: [Named; 5] = [Named::Callout, Named::Dict, Named::Limit, Named::Origin, Named::Secret];
 
     /// The part before the colon.
     pub fn prefix(self) -> &'static str {
         match self {
             Named::Callout => "callout",
             Named::Dict => "dict",
+            Named::Limit => "limit",
             Named::Origin => "origin",
             Named::Secret => "secret",
         }
@@ -330,6 +333,12 @@ table! {
     DictIncr "dict.incr" "forebay_dict_incr" Phases::ANY, Need::Named(Named::Dict);
     DictDelete "dict.delete" "forebay_dict_delete" Phases::ANY, Need::Named(Named::Dict);
     DictCas "dict.cas" "forebay_dict_cas" Phases::ANY, Need::Named(Named::Dict);
+    // Not at the start, which each worker and each reload makes again.
+    LimitTake "limit.take" "forebay_limit_take" RUNNING, Need::Named(Named::Limit);
+    TokensReserve "tokens.reserve" "forebay_tokens_reserve" RUNNING, Need::Named(Named::Limit);
+    // Who has a lease was granted its bucket.
+    LeaseCommit "lease.commit" "forebay_lease_commit" RUNNING, Need::Nothing;
+    LeaseRelease "lease.release" "forebay_lease_release" RUNNING, Need::Nothing;
     MetricCounter "metric.counter" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
     MetricGauge "metric.gauge" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
     MetricHistogram "metric.histogram" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);

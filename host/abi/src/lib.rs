@@ -8,6 +8,7 @@
 //! - [`event`]: what an instance is told, and what it answers;
 //! - [`hostcall`]: one table with a row per hostcall: names, phases, capability;
 //! - [`origin`]: what a plugin is told of origins;
+//! - [`limit`]: what a token bucket answers;
 //! - [`fault`]: how a plugin fails; [`status`]: how a hostcall is refused;
 //! - [`meter`]: CPU time over several entries;
 //! - [`settings`]: what the configuration says about one plugin on one route.
@@ -22,6 +23,7 @@ pub mod dict;
 pub mod event;
 pub mod fault;
 pub mod hostcall;
+pub mod limit;
 pub mod meter;
 pub mod origin;
 pub mod settings;
@@ -41,6 +43,7 @@ pub use event::{
 };
 pub use fault::{Fault, LoadError, Verdict};
 pub use hostcall::{Call, Capabilities, Phase};
+pub use limit::{LeaseId, Taken};
 pub use meter::{Meter, Spent};
 pub use origin::{OriginStats, Picked};
 pub use settings::{Limit, Limits, Mode, Settings};
@@ -149,6 +152,17 @@ pub trait Host {
     fn dict_write(&self, dict: &str, key: &[u8], write: DictWrite<'_>) -> Answer<()>;
     /// Adds to a whole number, which is kept as decimal text, and gives what it is then.
     fn dict_incr(&self, dict: &str, key: &[u8], incr: DictIncr) -> Answer<i64>;
+
+    /// Takes tokens of a bucket of the configuration for `key`, if they are there; none are taken for
+    /// a `cost` of 0. [`Status::BadArgument`] if `cost` is over the bucket's burst.
+    fn limit_take(&self, bucket: &str, key: &[u8], cost: u32) -> Answer<Taken>;
+    /// Takes tokens whose use is settled later, or is refused with [`Status::LimitExceeded`]. A lease
+    /// that is open when its context ends stays taken as it is.
+    fn tokens_reserve(&self, bucket: &str, key: &[u8], tokens: u32) -> Answer<LeaseId>;
+    /// Ends a lease with what was used: less gives back, more is taken whether it is there or not.
+    fn lease_commit(&self, lease: LeaseId, used: u32) -> Answer<()>;
+    /// Ends a lease and gives all of it back.
+    fn lease_release(&self, lease: LeaseId) -> Answer<()>;
 
     /// What stands for a secret in the header values of a callout, alone or behind other text: a
     /// text that only this plugin's own callouts give a meaning. The secret itself is never given.

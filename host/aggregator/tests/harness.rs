@@ -116,6 +116,7 @@ impl Setup {
             routes: Vec::new(),
             pools: [("shop".to_string(), Arc::new(pool)), ("still".to_string(), Arc::new(still))].into(),
             dicts: BTreeMap::new(),
+            buckets: BTreeMap::new(),
         })
     }
 }

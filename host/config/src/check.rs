@@ -49,7 +49,8 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     let pools: Vec<_> = raw.pools.iter().map(|pool| pool::pool(pool, &folder, errors)).collect();
     let secrets: Vec<_> =
         raw.secrets.iter().map(|secret| secret::secret(secret, &pool_names, &folder, errors)).collect();
-    let reach = plugin::Reach { pools: &pool_names, secrets: &secret_names };
+    let bucket_names = Names::collect("bucket", &raw.buckets, |bucket| bucket.name.as_ref(), errors);
+    let reach = plugin::Reach { buckets: &bucket_names, pools: &pool_names, secrets: &secret_names };
     let plugins: Vec<_> = raw.plugins.iter().map(|plugin| plugin::plugin(plugin, &reach, &folder, errors)).collect();
     let plugins: BTreeMap<_, _> = plugins.into_iter().flatten().map(|p| (p.name.clone(), Arc::new(p))).collect();
     let routes: Vec<_> =
@@ -70,6 +71,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
         routes: routes.into_iter().map(|route| route.map(Arc::new)).collect::<Option<_>>()?,
         pools: pools.into_iter().map(|pool| pool.map(|p| (p.name.clone(), Arc::new(p)))).collect::<Option<_>>()?,
         dicts,
+        buckets: state::buckets(&raw.buckets),
     })
 }
 

@@ -22,7 +22,7 @@ use self::plugin::Plugin;
 use self::pool::Pool;
 use self::route::Route;
 use self::secret::Secret;
-use self::state::Dict;
+use self::state::{Bucket, Dict};
 use self::value::keys;
 
 keys! {
@@ -44,5 +44,7 @@ keys! {
         list pools: Pool,
         /// Dictionaries that plugins of all workers share, where the default does not fit.
         list dicts: Dict,
+        /// Token buckets: how much of something each key may take.
+        list buckets: Bucket,
     }
 }

@@ -14,7 +14,7 @@ mod secret;
 mod state;
 
 pub use secret::{Secret, SecretSource, SecretValue};
-pub use state::Dict;
+pub use state::{Bucket, Dict};
 
 /// A whole file.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Region {
     pub pools: BTreeMap<String, Arc<Pool>>,
     /// By name; one that is not here has the default.
     pub dicts: BTreeMap<String, Dict>,
+    /// By name.
+    pub buckets: BTreeMap<String, Bucket>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

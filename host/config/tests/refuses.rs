@@ -109,7 +109,7 @@ fn an_unknown_key_is_refused_with_the_keys_there_are() {
     refused(
         "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroute: []\n",
         &[
-            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, dicts; \
+            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, dicts, buckets; \
              did you mean \"routes\"?",
         ],
     );
@@ -198,7 +198,7 @@ fn a_file_of_nothing_runs_nothing() {
     refused(
         "a text",
         &[
-            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, dicts",
+            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, dicts, buckets",
         ],
     );
 }
@@ -579,7 +579,7 @@ fn capabilities_are_those_of_the_abi() {
         "{RIGHT}plugins:\n  - name: a\n    lua: plugins/lua/request-stamp\n    capabilities: [http.red, 'callout:shpo', 'dct:x', dict, 'callout:api']\n"
     );
     let allowed = "allowed: http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, \
-                   origin.select, callout:<pool>, dict:<name>, origin:<pool>, secret:<name>";
+                   origin.select, callout:<pool>, dict:<name>, limit:<bucket>, origin:<pool>, secret:<name>";
     assert_eq!(
         errors_in(&text, folder.path()),
         [
@@ -751,4 +751,37 @@ fn only_a_lua_plugin_is_trusted_and_only_a_trusted_one_has_a_path() {
         "{found:?}"
     );
     assert_eq!(found.len(), 3);
+}
+
+#[test]
+fn what_plugins_share_is_named_once_and_has_its_bounds() {
+    refused(
+        &format!(
+            "{RIGHT}dicts: [{{name: a, bytes: 0}}, {{name: a}}]\nbuckets: [{{name: b}}, {{name: c, rate: 0, per: 0s}}]\n"
+        ),
+        &[
+            "region.yaml:4: dicts[0].bytes: found the number 0 (zero makes no sense here); allowed: a size such as 1000 \
+             (bytes), 64KiB, 16MiB or 1GiB",
+            "region.yaml:4: dicts[1].name: a second dictionary \"a\"; the first is on line 4; allowed: each name once",
+            "region.yaml:5: buckets[0].rate: missing; needed: tokens that come in the time `per`",
+            "region.yaml:5: buckets[1].rate: found the number 0; allowed: a whole number from 1",
+            "region.yaml:5: buckets[1].per: found \"0s\" (zero makes no sense here); allowed: a duration over zero such \
+             as 250ms, 30s, 5m or 2h",
+        ],
+    );
+}
+
+#[test]
+fn a_bucket_that_a_plugin_is_granted_is_there() {
+    let folder = Folder::like_the_repository("buckets");
+    let text = format!(
+        "{RIGHT}plugins: [{{name: a, lua: plugins/lua/request-stamp, capabilities: ['limit:logns', 'dict:any']}}]\n\
+         buckets: [{{name: logins, rate: 5}}]\n"
+    );
+    assert_eq!(
+        errors_in(&text, folder.path()),
+        [
+            "region.yaml:4: plugins[0].capabilities[0]: no bucket \"logns\"; buckets are: logins; did you mean \"logins\"?"
+        ]
+    );
 }

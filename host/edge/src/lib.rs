@@ -15,7 +15,8 @@
 //! - [`telemetry`]: one outcome per exchange
 //!
 //! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`clock`], [`plugins`] (loaded code), [`body`],
-//! [`callout`], [`state`] (what plugins of all workers share: [`dict`]), [`secret`], [`membership`] and `report` (the
+//! [`callout`], [`state`] (what plugins of all workers share: [`dict`],
+//! [`limit`]), [`tokens`], [`secret`], [`membership`] and `report` (the
 //! aggregator), `admin`, [`stage`] (plugins tried in memory).
 
 use std::net::{SocketAddr, TcpListener};
@@ -35,6 +36,7 @@ pub mod control;
 pub mod dict;
 pub mod exchange;
 pub mod instances;
+pub mod limit;
 mod link;
 pub mod listen;
 mod lru;
@@ -50,6 +52,7 @@ pub mod snapshot;
 pub mod stage;
 pub mod state;
 pub mod telemetry;
+pub mod tokens;
 pub mod wheel;
 pub mod worker;
 

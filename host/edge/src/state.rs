@@ -1,25 +1,29 @@
-//! What plugins of all workers share and an exchange does not end: dictionaries.
+//! What plugins of all workers share and an exchange does not end: dictionaries and token
+//! buckets.
 
 mod named;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use abi::{Answer, Refusal, Status};
 use config::Region;
 
 use crate::clock;
 use crate::dict::Dict;
+use crate::limit::Bucket;
 use named::Named;
 
 /// Shared by all threads of the edge.
 pub struct State {
     pub dicts: Named<Dict>,
+    pub buckets: Named<Bucket>,
     began: Instant,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { dicts: Named::default(), began: clock::now() }
+        State { dicts: Named::default(), buckets: Named::default(), began: clock::now() }
     }
 }
 
@@ -39,6 +43,11 @@ impl State {
         for (name, spec) in &region.dicts {
             self.dicts.get_or(name, || Dict::new(spec.bytes));
         }
+        // One whose terms are others now begins afresh; leases of the old one are settled with it.
+        self.buckets.replace(region.buckets.iter().map(|(name, terms)| {
+            let known = self.buckets.get(name).filter(|bucket| bucket.terms == *terms);
+            (name.as_str().into(), known.unwrap_or_else(|| Arc::new(Bucket::new(name, terms.clone()))))
+        }));
     }
 
     /// Time that only goes forward, since this began: what is held here is told it with each call.
@@ -50,6 +59,17 @@ impl State {
         self.dicts.get_or(name, || Dict::new(config::Dict::BYTES))
     }
 
+    /// A bucket that the configuration names: the check of the file has found it there.
+    pub fn bucket(&self, call: &str, name: &str) -> Answer<Arc<Bucket>> {
+        self.buckets.get(name).ok_or_else(|| {
+            let all = self.buckets.all();
+            let mut names: Vec<_> = all.keys().map(|name| &**name).collect();
+            names.sort_unstable();
+            let text = format!("{call}: no bucket {name:?}; buckets are: {}", names.join(", "));
+            Refusal::new(Status::NotFound, text)
+        })
+    }
+
     /// Lets go of what is over, and brings counts into the metrics.
     pub fn publish(&self) {
         let now = self.now();
@@ -57,5 +77,6 @@ impl State {
             dict.sweep(now);
             dict.publish(name);
         }
+        self.buckets.all().values().for_each(|bucket| bucket.publish());
     }
 }

@@ -276,6 +276,12 @@ pub fn describe() {
     g!("forebay_dict_bytes", "Keys and values that a dictionary of plugins holds, with 64 bytes for each entry");
     g!("forebay_dict_entries", "Entries of a dictionary of plugins");
     c!("forebay_dict_evictions_total", "Entries that went to make room, used longest ago");
+    g!("forebay_limit_keys", "Keys of a token bucket that are kept, those that are not full among them");
+    c!("forebay_limit_tokens_total", "Tokens that were taken or reserved");
+    c!("forebay_limit_returned_tokens_total", "Of those, given back by leases that used less");
+    c!("forebay_limit_denied_total", "Takes and reservations that were not allowed");
+    c!("forebay_limit_evictions_total", "Keys that went to make room, used longest ago, and are full again");
+    c!("forebay_limit_leases_total", "Reservations by how they ended: committed, released, left open");
     c!("forebay_plugin_calls_total", "Callbacks of plugins that were called");
     c!("forebay_plugin_faults_total", "Faults of plugins, by verdict");
     g!("forebay_plugin_instances", "Plugin instances alive, over all workers");

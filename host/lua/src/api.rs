@@ -11,6 +11,7 @@ mod context;
 mod dict;
 mod exchange;
 mod headers;
+mod limit;
 mod limits;
 mod log;
 mod lua;
@@ -107,6 +108,7 @@ pub fn register(state: State) {
         callout::FUNCTIONS,
         context::FUNCTIONS,
         dict::FUNCTIONS,
+        limit::FUNCTIONS,
         metric::FUNCTIONS,
         origin::FUNCTIONS,
         limits::FUNCTIONS,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{
-    Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, Limit, Limits,
-    LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Token,
-    Value,
+    Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, LeaseId, Limit,
+    Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side,
+    Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -115,6 +115,18 @@ impl Host for Scratch {
     fn dict_incr(&self, _: &str, _: &[u8], incr: DictIncr) -> Answer<i64> {
         self.check(Call::DictIncr)?;
         Ok(incr.init.saturating_add(incr.by))
+    }
+    fn limit_take(&self, _: &str, _: &[u8], _: u32) -> Answer<Taken> {
+        self.refuse(Call::LimitTake)
+    }
+    fn tokens_reserve(&self, _: &str, _: &[u8], _: u32) -> Answer<LeaseId> {
+        self.refuse(Call::TokensReserve)
+    }
+    fn lease_commit(&self, _: LeaseId, _: u32) -> Answer<()> {
+        self.refuse(Call::LeaseCommit)
+    }
+    fn lease_release(&self, _: LeaseId) -> Answer<()> {
+        self.refuse(Call::LeaseRelease)
     }
     /// A file may ask for its secrets before anybody has said which it is granted.
     fn secret(&self, _: &str) -> Answer<Arc<str>> {

@@ -76,6 +76,7 @@ pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
         routes: Vec::new(),
         pools: [("shop".to_string(), Arc::new(pool))].into(),
         dicts: BTreeMap::new(),
+        buckets: BTreeMap::new(),
     })
 }
 

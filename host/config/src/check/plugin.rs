@@ -12,6 +12,7 @@ use crate::region::{Plugin, PluginCode, PluginLimits};
 pub struct Reach<'a> {
     pub pools: &'a Names,
     pub secrets: &'a Names,
+    pub buckets: &'a Names,
 }
 
 pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mut Errors) -> Option<Plugin> {
@@ -26,6 +27,7 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
     for capability in raw.capabilities.iter() {
         match capability.value.0.split_once(':') {
             Some(("callout" | "origin", pool)) => drop(reach.pools.resolve(pool, &capability.place, errors)),
+            Some(("limit", bucket)) => drop(reach.buckets.resolve(bucket, &capability.place, errors)),
             Some(("secret", name)) => drop(reach.secrets.resolve(name, &capability.place, errors)),
             _ => {}
         }

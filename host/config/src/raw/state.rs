@@ -1,6 +1,6 @@
-//! What plugins of all workers share: the section `dicts`.
+//! What plugins of all workers share: the sections `dicts` and `buckets`.
 
-use super::form::{Name, Size};
+use super::form::{Name, Period, Positive, Size};
 use super::value::keys;
 use crate::region;
 
@@ -11,5 +11,21 @@ keys! {
         required name: Name,
         /// Bytes of keys and values, with 64 for each entry; past it what was used longest ago goes.
         default bytes: Size = region::Dict::BYTES,
+    }
+}
+
+keys! {
+    /// A token bucket: each key that plugins name has one of its own, the same for all workers.
+    pub struct Bucket {
+        /// A name, unique in the section: that of `limit:<name>`.
+        required name: Name,
+        /// Tokens that come in the time `per`.
+        required rate: Positive,
+        /// The time in which `rate` tokens come.
+        default per: Period = region::Bucket::PER,
+        /// Tokens that it holds at most, and at first. Default: the rate.
+        optional burst: Positive,
+        /// Keys that are remembered at most; the one used longest ago is forgotten, and full again.
+        default keys: Positive = region::Bucket::KEYS,
     }
 }

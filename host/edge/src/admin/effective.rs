@@ -35,6 +35,9 @@ pub fn region(region: &Region) -> Value {
         "routes": region.routes.iter().map(|route| self::route(route)).collect::<Vec<Value>>(),
         "pools": region.pools.iter().map(|(name, pool)| (name.clone(), self::pool(pool)))
             .collect::<Map<String, Value>>(),
+        "buckets": region.buckets.iter().map(|(name, bucket)| (name.clone(), json!({
+            "rate": bucket.rate, "per": span(bucket.per), "burst": bucket.burst, "keys": bucket.keys,
+        }))).collect::<Map<String, Value>>(),
         "dicts": region.dicts.iter().map(|(name, dict)| (name.clone(), json!({ "bytes": dict.bytes })))
             .collect::<Map<String, Value>>(),
     })

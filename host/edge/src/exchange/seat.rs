@@ -10,9 +10,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, Limit,
+    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, LeaseId, Limit,
     LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Status,
-    Token, Value,
+    Taken, Token, Value, Verdict,
 };
 use bytes::Bytes;
 
@@ -22,7 +22,9 @@ use crate::callout;
 use crate::chain::slot::Slot;
 use crate::dict::Dict;
 use crate::instances::Running;
+use crate::limit::Bucket;
 use crate::plugins::Bound;
+use crate::tokens::Leases;
 
 pub struct Seat {
     pub bound: Arc<Bound>,
@@ -36,6 +38,8 @@ pub struct Seat {
     pub(super) callouts: Cell<u32>,
     /// What is started now holds a drain of the edge until it has ended.
     holds_drain: Cell<bool>,
+    /// Tokens that were reserved and not settled yet.
+    leases: Leases,
     pub(super) log: Rc<LogBudget>,
     /// The limits whose passing has been told, a bit each.
     pub told: Cell<u32>,
@@ -69,6 +73,7 @@ impl Seat {
             overstepped: RefCell::default(),
             callouts: Cell::new(0),
             holds_drain: Cell::new(false),
+            leases: Leases::default(),
             log: log.clone(),
             told: Cell::new(0),
         }
@@ -335,6 +340,27 @@ impl Host for Seat {
         self.dict(Call::DictIncr, dict)?.incr(key, incr, self.surroundings.state.now())
     }
 
+    fn limit_take(&self, bucket: &str, key: &[u8], cost: u32) -> Answer<Taken> {
+        self.check(Call::LimitTake)?;
+        self.bucket(Call::LimitTake, bucket)?.take("limit.take", key, cost, self.surroundings.state.now())
+    }
+
+    fn tokens_reserve(&self, bucket: &str, key: &[u8], tokens: u32) -> Answer<LeaseId> {
+        self.check(Call::TokensReserve)?;
+        let bucket = self.bucket(Call::TokensReserve, bucket)?;
+        self.leases.reserve(bucket, key, tokens, self.surroundings.state.now())
+    }
+
+    fn lease_commit(&self, lease: LeaseId, used: u32) -> Answer<()> {
+        self.check(Call::LeaseCommit)?;
+        self.leases.commit(lease, used, self.surroundings.state.now())
+    }
+
+    fn lease_release(&self, lease: LeaseId) -> Answer<()> {
+        self.check(Call::LeaseRelease)?;
+        self.leases.release(lease)
+    }
+
     fn secret(&self, name: &str) -> Answer<Arc<str>> {
         self.check(Call::Secret)?;
         Call::Secret.check_named(&self.bound.settings.capabilities, name)?;
@@ -415,6 +441,11 @@ impl Seat {
             call.check_named(&self.bound.settings.capabilities, dict)?;
         }
         Ok(self.surroundings.state.dict(dict))
+    }
+
+    fn bucket(&self, call: Call, bucket: &str) -> Answer<Arc<Bucket>> {
+        call.check_named(&self.bound.settings.capabilities, bucket)?;
+        self.surroundings.state.bucket(call.row().lua, bucket)
     }
 }
 

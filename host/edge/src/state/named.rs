@@ -35,6 +35,11 @@ impl<T> Named<T> {
         self.get(name).unwrap_or(made)
     }
 
+    /// Holds exactly these from now on.
+    pub fn replace(&self, all: impl IntoIterator<Item = (Arc<str>, Arc<T>)>) {
+        self.0.store(Arc::new(all.into_iter().collect()));
+    }
+
     pub fn all(&self) -> Guard<Arc<All<T>>> {
         self.0.load()
     }

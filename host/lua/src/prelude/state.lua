@@ -1,4 +1,4 @@
--- What outlives an exchange and is shared by all workers: dictionaries. Objects hold a name, and
+-- What outlives an exchange and is shared by all workers: dictionaries, token buckets. Objects hold a name, and
 -- options are taken apart here, where a metamethod of the plugin runs under no frame of the host.
 local host = ...
 local forebay = host.forebay
@@ -57,3 +57,37 @@ forebay.dict = function(name)
   end
   return setmetatable({ name = name }, Dict)
 end
+
+local take = host["limit.take"]
+forebay.limit = {
+  take = function(bucket, key, cost)
+    return take(bucket, key == nil and "" or key, cost == nil and 1 or cost)
+  end,
+}
+
+local reserve, commit, release = host["tokens.reserve"], host["lease.commit"], host["lease.release"]
+
+local function id(lease, name)
+  if type(lease) ~= "table" then
+    wrong(name, 1, "lease", lease, "a lease that tokens.reserve gave")
+  end
+  return lease.id
+end
+forebay.lease = {
+  commit = function(lease, n)
+    return commit(id(lease, "lease.commit"), n)
+  end,
+  release = function(lease)
+    return release(id(lease, "lease.release"))
+  end,
+}
+local Lease = class { commit = forebay.lease.commit, release = forebay.lease.release }
+forebay.tokens = {
+  reserve = function(bucket, n, key)
+    local lease, why = reserve(bucket, n, key == nil and "" or key)
+    if not lease then
+      return nil, why
+    end
+    return setmetatable({ id = lease }, Lease)
+  end,
+}

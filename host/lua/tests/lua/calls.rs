@@ -88,6 +88,18 @@ fn a_wrong_argument_names_function_argument_what_was_found_and_what_is_allowed()
         ("forebay.dict('cache'):incr('k', 0.5)", "dict.incr: argument 3 (by) is 0.5; allowed: a whole number from"),
         ("forebay.dict('cache'):incr('k', 1, { init = 'x' })", "(options.init) is string; allowed: a number"),
         ("forebay.dict('cache'):cas('k', 'v')", "dict.cas: argument 4 (version) is nil; allowed: a version that"),
+        ("forebay.limit.take({})", "limit.take: argument 1 (bucket) is table; allowed: a string"),
+        (
+            "forebay.limit.take('calls', 'k', -1)",
+            "limit.take: argument 3 (cost) is -1; allowed: a whole number from 0 to",
+        ),
+        ("forebay.limit.take('calls', {})", "limit.take: argument 2 (key) is table; allowed: a string"),
+        ("forebay.tokens.reserve('calls', 0.5)", "tokens.reserve: argument 2 (n) is 0.5; allowed: a whole number"),
+        ("forebay.tokens.reserve('calls', 5):commit()", "lease.commit: argument 2 (n) is nil; allowed: a number"),
+        (
+            "forebay.lease.release(7)",
+            "lease.release: argument 1 (lease) is number; allowed: a lease that tokens.reserve gave",
+        ),
         ("forebay.dict('cache'):delete()", "dict.delete: argument 2 (key) is nil; allowed: a string"),
         ("forebay.metric.counter()", "metric.counter: argument 1 (name) is nil; allowed: a string"),
         (
@@ -287,6 +299,44 @@ fn the_other_calls_of_a_dictionary_take_their_options() {
 }
 
 #[test]
+fn tokens_are_taken_reserved_and_settled() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"return { on_request_headers = function()
+                local log = forebay.log.info
+                local taken = forebay.limit.take("calls", "k", 4)
+                log(tostring(taken.allowed) .. taken.remaining .. " " .. taken.retry_after)
+                taken = forebay.limit.take("calls")
+                log(tostring(taken.allowed) .. taken.remaining)
+                taken = forebay.limit.take("calls", 17, 12)
+                log(tostring(taken.allowed) .. taken.remaining .. " " .. taken.retry_after)
+                local lease = forebay.tokens.reserve("calls", 8, "k")
+                log(tostring(lease:commit(3)) .. tostring(lease:release()))
+                local none, why = forebay.tokens.reserve("calls", 11)
+                log(tostring(none) .. " " .. tostring(why))
+                none, why = forebay.limit.take("others", "k")
+                log(tostring(why))
+                log(tostring(getmetatable(lease)))
+            end }"#,
+        );
+        run.headers().unwrap();
+        let wanted = [
+            "true6 0",
+            "true9",
+            "false10 2",
+            "truetrue",
+            "nil LIMIT_EXCEEDED: retry after 5s",
+            "CAPABILITY_DENIED: limit.take: capability limit:others is not granted to this plugin",
+            "false",
+        ];
+        assert_eq!(run.host.texts(), wanted);
+        let takes = [(b"k".to_vec(), 4), (Vec::new(), 1), (b"17".to_vec(), 12), (b"k".to_vec(), 8)];
+        assert_eq!(*run.host.takes.borrow(), takes);
+        assert_eq!(*run.host.leases.borrow(), [(LeaseId(7), Some(3)), (LeaseId(7), None)]);
+    });
+}
+
+#[test]
 fn metrics_are_objects() {
     on_worker(|| {
         let mut run = Run::new(
@@ -389,6 +439,9 @@ fn every_row_is_refused_outside_of_its_phases() {
                 Call::DictCas => "forebay.dict('cache'):cas('k', 'v', 1)".to_owned(),
                 Call::DictIncr => "forebay.dict('cache'):incr('n')".to_owned(),
                 _ if row.lua.starts_with("dict.") => format!("forebay.dict('cache'):{}('k', 'v', nil)", &row.lua[5..]),
+                Call::LimitTake => "forebay.limit.take('calls', 'k')".to_owned(),
+                Call::TokensReserve => "forebay.tokens.reserve('calls', 1)".to_owned(),
+                Call::LeaseCommit | Call::LeaseRelease => format!("forebay.{}({{ id = 1 }}, 1)", row.lua),
                 Call::Log => "forebay.log.info('x')".to_owned(),
                 Call::SecretHmac => "forebay.secret('key'):hmac('sha256', 'data')".to_owned(),
                 _ => format!("forebay.{}({arguments})", row.lua),

@@ -83,6 +83,9 @@ pub struct Fake {
     pub dicts: RefCell<Dicts>,
     /// Of every write to a dictionary.
     pub ttls: RefCell<Vec<Option<Duration>>>,
+    /// Keys and tokens that were taken; how leases ended.
+    pub takes: RefCell<Vec<(Vec<u8>, u32)>>,
+    pub leases: RefCell<Vec<(LeaseId, Option<u32>)>>,
     pub metrics: RefCell<Vec<(MetricKind, String, Vec<i64>)>>,
     pub logs: RefCell<Vec<(LogLevel, String)>>,
     /// What was passed in shadow mode.
@@ -100,7 +103,11 @@ pub fn pairs(list: &[(&str, &str)]) -> Pairs {
 
 impl Fake {
     pub fn new() -> Fake {
-        Fake::with(Limits::default(), Capabilities::parse(["callout:authz", "dict:cache", "secret:key"]).unwrap(), "")
+        Fake::with(
+            Limits::default(),
+            Capabilities::parse(["callout:authz", "dict:cache", "secret:key", "limit:calls"]).unwrap(),
+            "",
+        )
     }
 
     pub fn with(limits: Limits, capabilities: Capabilities, config: &str) -> Fake {
@@ -141,6 +148,8 @@ impl Fake {
             properties: RefCell::default(),
             dicts: RefCell::default(),
             ttls: RefCell::default(),
+            takes: RefCell::default(),
+            leases: RefCell::default(),
             metrics: RefCell::default(),
             logs: RefCell::default(),
             passed: RefCell::default(),
@@ -329,6 +338,38 @@ impl Host for Fake {
         dicts.insert(at, (number.to_string().into(), 1));
         Ok(number)
     }
+    fn limit_take(&self, bucket: &str, key: &[u8], cost: u32) -> Answer<Taken> {
+        self.check(Call::LimitTake)?;
+        Call::LimitTake.check_named(&self.settings.capabilities, bucket)?;
+        self.takes.borrow_mut().push((key.to_vec(), cost));
+        // There are ten, and one comes in a second.
+        let allowed = cost <= 10;
+        let wait = Duration::from_secs(cost.saturating_sub(10).into());
+        Ok(Taken { allowed, remaining: if allowed { 10 - cost } else { 10 }, retry_after: wait })
+    }
+
+    fn tokens_reserve(&self, bucket: &str, key: &[u8], tokens: u32) -> Answer<LeaseId> {
+        self.check(Call::TokensReserve)?;
+        Call::TokensReserve.check_named(&self.settings.capabilities, bucket)?;
+        if tokens > 10 {
+            return Err(Refusal::new(Status::LimitExceeded, "retry after 5s"));
+        }
+        self.takes.borrow_mut().push((key.to_vec(), tokens));
+        Ok(LeaseId(7))
+    }
+
+    fn lease_commit(&self, lease: LeaseId, used: u32) -> Answer<()> {
+        self.check(Call::LeaseCommit)?;
+        self.leases.borrow_mut().push((lease, Some(used)));
+        Ok(())
+    }
+
+    fn lease_release(&self, lease: LeaseId) -> Answer<()> {
+        self.check(Call::LeaseRelease)?;
+        self.leases.borrow_mut().push((lease, None));
+        Ok(())
+    }
+
     fn secret(&self, name: &str) -> Answer<Arc<str>> {
         self.check(Call::Secret)?;
         Call::Secret.check_named(&self.settings.capabilities, name)?;

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use abi::{Answer, Refusal, Status, Value};
 use wasmtime::Linker;
 
-use super::{Guest, dict, limits, log, metric, origin, secret};
+use super::{Guest, dict, limit, limits, log, metric, origin, secret};
 use crate::memory::{self, Outcome};
 use crate::state::State;
 
@@ -39,6 +39,10 @@ pub const CALLS: &[(&str, Call)] = &[
     ("forebay_dict_delete", dict::delete),
     ("forebay_dict_cas", dict::cas),
     ("forebay_http_call_all", super::callout::call_all),
+    ("forebay_limit_take", limit::take),
+    ("forebay_tokens_reserve", limit::reserve),
+    ("forebay_lease_commit", limit::commit),
+    ("forebay_lease_release", limit::release),
 ];
 
 pub fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {

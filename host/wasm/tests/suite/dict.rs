@@ -1,4 +1,4 @@
-//! Dictionaries by name, packed: by their imports and as foreign functions.
+//! Dictionaries by name and token buckets, packed: by their imports and as foreign functions.
 
 use std::time::Duration;
 
@@ -61,4 +61,25 @@ fn values_are_written_read_and_deleted_with_their_versions() {
     // The value of two bytes stands first, after its length.
     assert_eq!(logged(&imports, &data, &body, &host), ["0", "0", "2", "0", "8", "8", "0", "1"]);
     assert!(host.dict.borrow().is_empty());
+}
+
+#[test]
+fn tokens_are_taken_and_a_lease_is_settled() {
+    let host = Fake::new();
+    // Bucket `calls`, key `k`, 4; the lease 7 with 3; the lease 7.
+    let place = r"\05\00\00\00calls\01\00\00\00k\04\00\00\00";
+    let (place_len, data) = (18, format!(r"{place}\07\00\00\00\03\00\00\00"));
+    let body = format!(
+        "{} (call $num (i32.load8_u (i32.load (i32.const 128)))) (call $num (i32.load offset=1 (i32.load (i32.const 128))))
+        {} {SHOW_NUMBER} {} {}",
+        import("forebay_limit_take", 1024, place_len),
+        import("forebay_tokens_reserve", 1024, place_len),
+        import("forebay_lease_commit", 1024 + place_len, 8),
+        import("forebay_lease_release", 1024 + place_len, 4),
+    );
+    let imports = ["limit_take", "tokens_reserve", "lease_commit", "lease_release"];
+    let imports = imports.map(|name| (&*format!("forebay_{name}").leak(), "iiii"));
+    assert_eq!(logged(&imports, &data, &body, &host), ["0", "1", "6", "0", "7", "0", "0"]);
+    assert_eq!(*host.takes.borrow(), [(b"k".to_vec(), 4), (b"k".to_vec(), 4)]);
+    assert_eq!(*host.leases.borrow(), [(abi::LeaseId(7), Some(3)), (abi::LeaseId(7), None)]);
 }

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use abi::hostcall::{Call, Capabilities, HeaderOp};
 use abi::{
-    Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, Limit,
-    Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin, Refusal,
-    Settings, Side, Status, Token, Value,
+    Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, LeaseId,
+    Limit, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin,
+    Refusal, Settings, Side, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -43,6 +43,9 @@ pub struct Fake {
     pub dict: RefCell<Dict>,
     /// Of every write to a dictionary.
     pub ttls: RefCell<Vec<Option<Duration>>>,
+    /// Keys and tokens that were taken; how leases ended.
+    pub takes: RefCell<Vec<(Vec<u8>, u32)>>,
+    pub leases: RefCell<Vec<(LeaseId, Option<u32>)>>,
     pub metrics: RefCell<Vec<(MetricKind, String, i64)>>,
     pub lines: RefCell<Vec<(LogLevel, String)>>,
     /// What was passed in shadow mode.
@@ -65,7 +68,7 @@ impl Fake {
             vm_config: Bytes::from_static(b"vm"),
             config: Bytes::from_static(b"{\"a\":1}"),
             limits: Limits::default(),
-            capabilities: Capabilities::parse(["callout:authz"]).unwrap(),
+            capabilities: Capabilities::parse(["callout:authz", "limit:calls"]).unwrap(),
         };
         change(&mut settings);
         Rc::new(Fake {
@@ -86,6 +89,8 @@ impl Fake {
             properties: RefCell::default(),
             dict: RefCell::default(),
             ttls: RefCell::default(),
+            takes: RefCell::default(),
+            leases: RefCell::default(),
             metrics: RefCell::default(),
             lines: RefCell::default(),
             passed: RefCell::default(),
@@ -301,6 +306,38 @@ impl Host for Fake {
         self.ttls.borrow_mut().push(incr.ttl);
         all.insert(place, (number.to_string().into(), 1));
         Ok(number)
+    }
+
+    fn limit_take(&self, bucket: &str, key: &[u8], cost: u32) -> Answer<Taken> {
+        self.check(Call::LimitTake)?;
+        Call::LimitTake.check_named(&self.settings.capabilities, bucket)?;
+        self.takes.borrow_mut().push((key.to_vec(), cost));
+        // There are ten, and one comes in a second.
+        let allowed = cost <= 10;
+        let wait = Duration::from_secs(cost.saturating_sub(10).into());
+        Ok(Taken { allowed, remaining: if allowed { 10 - cost } else { 10 }, retry_after: wait })
+    }
+
+    fn tokens_reserve(&self, bucket: &str, key: &[u8], tokens: u32) -> Answer<LeaseId> {
+        self.check(Call::TokensReserve)?;
+        Call::TokensReserve.check_named(&self.settings.capabilities, bucket)?;
+        if tokens > 10 {
+            return Err(Refusal::new(Status::LimitExceeded, "retry after 5s"));
+        }
+        self.takes.borrow_mut().push((key.to_vec(), tokens));
+        Ok(LeaseId(7))
+    }
+
+    fn lease_commit(&self, lease: LeaseId, used: u32) -> Answer<()> {
+        self.check(Call::LeaseCommit)?;
+        self.leases.borrow_mut().push((lease, Some(used)));
+        Ok(())
+    }
+
+    fn lease_release(&self, lease: LeaseId) -> Answer<()> {
+        self.check(Call::LeaseRelease)?;
+        self.leases.borrow_mut().push((lease, None));
+        Ok(())
     }
 
     fn secret(&self, name: &str) -> Answer<Arc<str>> {

@@ -222,6 +222,14 @@ impl HttpContext for Case {
             }
             "dict" => self.dict(),
             "dict_calls" => self.tell("x-said", &state::dict_calls()),
+            "limit_take" => {
+                let key = self.get_http_request_header("x-key").unwrap_or_default();
+                self.tell("x-said", &state::limit_take(&key));
+            }
+            "limit_lease" => {
+                let how = self.get_http_request_header("x-how").unwrap_or_default();
+                self.tell("x-said", &state::limit_lease(&how));
+            }
             "dict_many" => self.tell("x-said", &state::dict_many().to_string()),
             "dict_brief" => self.tell("x-said", &state::dict_brief()),
             "metrics" => self.metrics(),

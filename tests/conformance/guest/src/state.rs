@@ -18,6 +18,10 @@ imports! {
     forebay_dict_incr
     forebay_dict_delete
     forebay_dict_cas
+    forebay_limit_take
+    forebay_tokens_reserve
+    forebay_lease_commit
+    forebay_lease_release
 }
 
 /// Results, from the front.
@@ -76,6 +80,10 @@ pub fn probe(call: &str) -> Option<i32> {
         "dict.incr" => (forebay_dict_incr as Import, key().u64(1).u64(0).u8(0)),
         "dict.delete" => (forebay_dict_delete as Import, key()),
         "dict.cas" => (forebay_dict_cas as Import, key().text("1").u32(1).u8(0)),
+        "limit.take" => (forebay_limit_take as Import, key().u32(1)),
+        "tokens.reserve" => (forebay_tokens_reserve as Import, key().u32(1)),
+        "lease.commit" => (forebay_lease_commit as Import, Pack::default().u32(99).u32(1)),
+        "lease.release" => (forebay_lease_release as Import, Pack::default().u32(99)),
         _ => return None,
     };
     Some(arguments.ask(import).0)
@@ -125,4 +133,36 @@ pub fn dict_many() -> usize {
         dict_set("small", &name(i), &"v".repeat(36));
     }
     (100..200).filter(|i| dict_get("small", &name(*i)) != "nil").count()
+}
+
+/// What is left of a bucket, and whether `cost` was allowed.
+fn take(bucket: &str, name: &str, cost: u32) -> Result<(bool, u32, u64), i32> {
+    let mut results = call(forebay_limit_take, key(bucket, name).u32(cost))?;
+    let [allowed] = results.take();
+    Ok((allowed != 0, results.u32(), u64::from_le_bytes(results.take())))
+}
+
+pub fn limit_take(name: &str) -> String {
+    match take("logins", name, 1) {
+        Ok((allowed, remaining, wait)) => format!("{allowed} {remaining} {}", wait > 0),
+        Err(status) => said::<u32>(Err(status)),
+    }
+}
+
+/// Reserves, settles as `how` says, tries to settle again, and says what is left.
+pub fn limit_lease(how: &str) -> String {
+    let left = || take("spend", "k", 0).map_or(0, |(_, remaining, _)| remaining);
+    let mut lease = match call(forebay_tokens_reserve, key("spend", "k").u32(40)) {
+        Ok(lease) => lease,
+        Err(status) => return format!("{} {}", said::<u32>(Err(status)), left()),
+    };
+    let lease = lease.u32();
+    let commit = |used| code(forebay_lease_commit, Pack::default().u32(lease).u32(used));
+    let first = match how {
+        "less" => commit(10),
+        "more" => commit(50),
+        "release" => code(forebay_lease_release, Pack::default().u32(lease)),
+        _ => return format!("open {}", left()),
+    };
+    format!("{first} {} {}", commit(1), left())
 }
