@@ -44,6 +44,7 @@ forebay.request = {}
 forebay.response = {}
 forebay.http = {}
 forebay.origin = {}
+forebay.scale = {}
 forebay.property = {}
 forebay.ctx = {}
 forebay.metric = {}
@@ -319,6 +320,16 @@ function forebay.origin.stats(pool) end
 ---@return (ForebayResponse|ForebayError)[]? results an answer has a `status`, an error a `code`
 ---@return ForebayError? why
 function forebay.http.call_all(calls) end
+
+---Says what is coming to a pool, for its scaling to weigh.
+---@param pool string
+---@param kind "demand"|"cost"|"prewarm"|"hold"
+---@param value number requests a second, requests, origins, or 1; 0 takes back
+---@param ttl? number seconds that it stands; a cost needs none
+---@param options? {due?: number} seconds until it is needed
+---@return true? ok
+---@return ForebayError? why
+function forebay.scale.hint(pool, kind, value, ttl, options) end
 
 ---A fact about the exchange, by proxy-wasm's attribute path: `request.path`.
 ---@param path string

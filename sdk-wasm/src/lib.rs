@@ -9,6 +9,7 @@
 //! - [`origin`]: which origin gets the request;
 //! - [`packed`]: the wire of Forebay's own calls, for those that have no function here;
 //! - [`secret`]: values that can be used and not read;
+//! - [`scale`]: what is coming to a pool;
 //! - [`time`]: a pause that does not stop the worker.
 //!
 //! Everything of Forebay's own is reached by `proxy_call_foreign_function`: a module that uses
@@ -26,6 +27,7 @@ pub mod origin;
 pub mod metric;
 pub mod packed;
 pub mod secret;
+pub mod scale;
 pub mod time;
 
 pub use proxy_wasm;

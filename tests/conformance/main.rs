@@ -3,7 +3,7 @@
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
 //! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`limit`],
-//!   [`metric`], [`origin`], [`log`], [`secret`], [`limits`], [`time`], [`meta`]: what each hostcall does
+//!   [`metric`], [`origin`], [`scale`], [`log`], [`secret`], [`limits`], [`time`], [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange
@@ -27,5 +27,6 @@ mod metric;
 mod origin;
 mod pair;
 mod phases;
+mod scale;
 mod secret;
 mod time;

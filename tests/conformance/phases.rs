@@ -36,6 +36,7 @@ local others = {
   ["origin.exclude"] = function() return forebay.origin.exclude("127.0.0.1:1") end,
   ["origin.get"] = function() return forebay.origin.get() end,
   ["origin.stats"] = function() return forebay.origin.stats("shop") end,
+  ["scale.hint"] = function() return forebay.scale.hint("shop", "hold", 1, 60) end,
   ["property.get"] = function() return forebay.property.get("plugin_name") end,
   ["ctx.get"] = function() return forebay.ctx.get("probed") end,
   ["ctx.set"] = function() return forebay.ctx.set("probed", "1") end,
@@ -120,7 +121,7 @@ return plugin
 
 pub fn probe(words: &str) -> Plugin {
     plugin("probe", PROBE).words(&format!("probe {words}")).keys(
-        "    capabilities: [\"callout:side\", \"dict:probes\", \"limit:probes\", \"secret:billing\", origin.select]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
+        "    capabilities: [\"callout:side\", \"dict:probes\", \"limit:probes\", \"secret:billing\", origin.select, \"scale.hint:shop\"]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
     )
 }
 

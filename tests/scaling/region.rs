@@ -31,7 +31,21 @@ impl Region {
     /// Starts both, and waits until the edge serves from origins of the aggregator.
     #[track_caller]
     pub fn start(scaling: &str) -> Region {
+        Region::start_with(scaling, "")
+    }
+
+    /// The same, where a Lua plugin of this text sees every request.
+    #[track_caller]
+    pub fn start_with(scaling: &str, plugin: &str) -> Region {
         let folder = Folder::new();
+        folder.write("plugin.lua", plugin);
+        let (plugins, used) = match plugin {
+            "" => ("", ""),
+            _ => (
+                "plugins: [{name: hinter, lua: plugin.lua, capabilities: [\"scale.hint:shop\"]}]\n",
+                "plugins: [hinter], ",
+            ),
+        };
         let ports = [Port::free(), Port::free(), Port::free()];
         let [address, admin, control] = [ports[0].address, ports[1].address, ports[2].address];
         let log = "log: {format: json, filter: info, access: false}\n";
@@ -47,8 +61,8 @@ impl Region {
             "edge.yaml",
             format!(
                 "{log}edge:\n  name: e1\n  workers: 1\n  admin: {admin}\n  report_interval: 200ms\n  aggregators: \
-                 [\"http://{control}\"]\n  listeners: [{{address: \"{address}\"}}]\nroutes:\n  - {{name: all, pool: \
-                 shop}}\n{pools}"
+                 [\"http://{control}\"]\n  listeners: [{{address: \"{address}\"}}]\n{plugins}routes:\n  - {{name: all, \
+                 {used}pool: shop}}\n{pools}"
             ),
         );
         let aggregator = Process::start(&["run", "-c", "aggregator.yaml"], folder.path());
@@ -63,6 +77,12 @@ impl Region {
         let mut client = Client::try_connect(self.address).ok()?;
         client.request("GET", "/", &[("Connection", "close")], b"");
         client.try_response().ok().map(|response| response.status)
+    }
+
+    /// What the aggregator has written into its journal.
+    pub fn journal(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.folder.path().join("decisions.jsonl")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Ends the aggregator without a chance to tidy up.

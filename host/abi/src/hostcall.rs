@@ -6,6 +6,9 @@
 //!
 //! To add one: a row here and a variant of [`Call`], a method of [`crate::Host`]; the tests
 //! that then fail name the rest.
+//!
+//! Past 400 lines because the rows and the words they are made of (phases, capabilities) are checked
+//! by one another, and whoever adds a row adds to all of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -95,6 +98,7 @@ impl Need {
             Need::Named(Named::Limit) => "limit:<bucket>",
             Need::Named(Named::Origin) => "origin:<pool>",
             Need::Named(Named::Secret) => "secret:<name>",
+            Need::Named(Named::ScaleHint) => "scale.hint:<pool>",
         }
     }
 }
@@ -158,10 +162,12 @@ pub enum Named {
     /// Another pool than the route's, to send requests to or to look at.
     Origin,
     Secret,
+    ScaleHint,
 }
 
 impl Named {
-    pub const ALL: [Named; 5] = [Named::Callout, Named::Dict, Named::Limit, Named::Origin, Named::Secret];
+    pub const ALL: [Named; 6] =
+        [Named::Callout, Named::Dict, Named::Limit, Named::Origin, Named::Secret, Named::ScaleHint];
 
     /// The part before the colon.
     pub fn prefix(self) -> &'static str {
@@ -171,6 +177,7 @@ impl Named {
             Named::Limit => "limit",
             Named::Origin => "origin",
             Named::Secret => "secret",
+            Named::ScaleHint => "scale.hint",
         }
     }
 }
@@ -324,6 +331,7 @@ table! {
     OriginGet "origin.get" "forebay_origin_get" SINCE_ORIGIN, SELECT;
     OriginStats "origin.stats" "forebay_origin_stats" RUNNING, SELECT;
     HttpCallAll "http.call_all" "forebay_http_call_all" WAITING, Need::Named(Named::Callout);
+    ScaleHint "scale.hint" "forebay_scale_hint" RUNNING, Need::Named(Named::ScaleHint);
     PropertyGet "property.get" "proxy_get_property" Phases::ANY, Need::Plain(Plain::PropertyRead);
     CtxGet "ctx.get" "proxy_get_property" SINCE_REQUEST, Need::Nothing;
     CtxSet "ctx.set" "proxy_set_property" SINCE_REQUEST, Need::Nothing;

@@ -7,8 +7,8 @@
 //! - [`dict`]: what is written to a dictionary;
 //! - [`event`]: what an instance is told, and what it answers;
 //! - [`hostcall`]: one table with a row per hostcall: names, phases, capability;
-//! - [`origin`]: what a plugin is told of origins;
 //! - [`limit`]: what a token bucket answers;
+//! - [`origin`]: what a plugin is told of origins; [`scale`]: what it says of what is coming;
 //! - [`fault`]: how a plugin fails; [`status`]: how a hostcall is refused;
 //! - [`meter`]: CPU time over several entries;
 //! - [`settings`]: what the configuration says about one plugin on one route.
@@ -26,6 +26,7 @@ pub mod hostcall;
 pub mod limit;
 pub mod meter;
 pub mod origin;
+pub mod scale;
 pub mod settings;
 pub mod status;
 
@@ -46,6 +47,7 @@ pub use hostcall::{Call, Capabilities, Phase};
 pub use limit::{LeaseId, Taken};
 pub use meter::{Meter, Spent};
 pub use origin::{OriginStats, Picked};
+pub use scale::ScaleHint;
 pub use settings::{Limit, Limits, Mode, Settings};
 pub use status::{Answer, Refusal, Status};
 
@@ -140,6 +142,9 @@ pub trait Host {
     fn origin_picked(&self) -> Answer<Option<Picked>>;
     /// How the origins of a pool stand; `None`: of the pool that is chosen.
     fn origin_stats(&self, pool: Option<&str>) -> Answer<Vec<OriginStats>>;
+
+    /// Says what is coming to a pool, for its scaling to weigh.
+    fn scale_hint(&self, pool: &str, hint: &ScaleHint<'_>) -> Answer<()>;
 
     /// A fact about this exchange by proxy-wasm's attribute path (`["request", "path"]`).
     fn property(&self, path: &[&str]) -> Answer<Value>;

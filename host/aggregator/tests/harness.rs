@@ -71,6 +71,7 @@ impl Setup {
                 step_up: 10,
                 step_down: 10,
                 stabilisation: Duration::ZERO,
+                hints: None,
                 actuator: Actuator::Process(process),
             },
             warmup: Some(Warmup { path: "/".into(), requests: 1, timeout: Duration::from_secs(30) }),

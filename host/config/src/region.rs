@@ -10,9 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod hints;
 mod secret;
 mod state;
 
+pub use hints::{HintKind, Hints};
 pub use secret::{Secret, SecretSource, SecretValue};
 pub use state::{Bucket, Dict};
 
@@ -416,6 +418,8 @@ pub struct Scaling {
     pub step_down: u32,
     /// A decrease waits until no decision of this window wanted more.
     pub stabilisation: Duration,
+    /// What plugins may ask for; `None`: nothing.
+    pub hints: Option<Hints>,
     pub actuator: Actuator,
 }
 

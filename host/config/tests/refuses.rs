@@ -579,7 +579,7 @@ fn capabilities_are_those_of_the_abi() {
         "{RIGHT}plugins:\n  - name: a\n    lua: plugins/lua/request-stamp\n    capabilities: [http.red, 'callout:shpo', 'dct:x', dict, 'callout:api']\n"
     );
     let allowed = "allowed: http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, \
-                   origin.select, callout:<pool>, dict:<name>, limit:<bucket>, origin:<pool>, secret:<name>";
+                   origin.select, callout:<pool>, dict:<name>, limit:<bucket>, origin:<pool>, secret:<name>, scale.hint:<pool>";
     assert_eq!(
         errors_in(&text, folder.path()),
         [
@@ -783,5 +783,30 @@ fn a_bucket_that_a_plugin_is_granted_is_there() {
         [
             "region.yaml:4: plugins[0].capabilities[0]: no bucket \"logns\"; buckets are: logins; did you mean \"logins\"?"
         ]
+    );
+}
+
+#[test]
+fn hints_that_count_for_nothing_or_that_nobody_can_weigh_are_refused() {
+    refused(
+        &scaling("      actuator: dry_run\n      hints: {kinds: [demnd, hold], add: 2}\n"),
+        &["region.yaml:7: pools[0].scaling.hints.kinds[0]: found \"demnd\"; \
+           allowed: demand, cost, prewarm, hold; did you mean \"demand\"?"],
+    );
+    refused(
+        &scaling("      actuator: dry_run\n      hints: {kinds: [], longest: 0s}\n"),
+        &[
+            "region.yaml:7: pools[0].scaling.hints.add: missing; \
+             needed: most origins that hints add to what the other rules propose",
+            "region.yaml:7: pools[0].scaling.hints.kinds: found an empty list; \
+             needed: at least one of demand, cost, prewarm, hold",
+            "region.yaml:7: pools[0].scaling.hints.longest: found \"0s\" (zero makes no sense here); \
+             allowed: a duration over zero such as 250ms, 30s, 5m or 2h",
+        ],
+    );
+    refused(
+        &scaling("      actuator: dry_run\n      hints: {kinds: [prewarm, cost], add: 2}\n"),
+        &["region.yaml:7: pools[0].scaling.hints.kinds[1]: cost is in requests, and no rule says what an origin \
+           carries; needed: \"reactive\" in the same scaling"],
     );
 }

@@ -25,6 +25,7 @@ pub mod line;
 pub mod metric;
 pub mod origin;
 pub mod property;
+mod scale;
 pub mod seat;
 pub mod window;
 
@@ -104,6 +105,8 @@ pub struct Exchange {
     pub answered_by: RefCell<Option<SocketAddr>>,
     /// Where plugins send it.
     pub choice: origin::Choice,
+    /// What plugins say it counts for beyond one request, by pool and plugin, in thousandths.
+    pub costs: RefCell<Vec<(Arc<str>, Arc<str>, i64)>>,
     /// Values that plugins share along the chain.
     pub shared: RefCell<Vec<(String, Vec<u8>)>>,
     pub bytes: [Cell<u64>; 2],
@@ -137,6 +140,7 @@ impl Exchange {
             answer: RefCell::default(),
             answered_by: RefCell::default(),
             choice: origin::Choice::of(route),
+            costs: RefCell::default(),
             shared: RefCell::default(),
             bytes: Default::default(),
             stop: RefCell::default(),

@@ -46,6 +46,7 @@ pub mod plugins;
 pub mod reject;
 pub mod report;
 pub mod route;
+pub mod scale;
 pub mod secret;
 pub mod serve;
 pub mod snapshot;

@@ -33,11 +33,15 @@ struct PoolCount {
     in_flight: u64,
     latency: LatencyCount,
     origins: BTreeMap<SocketAddr, OriginCount>,
+    /// As they stand; not a count.
+    hints: Vec<wire::Hint>,
+    /// By plugin, in thousandths of a request.
+    costs: BTreeMap<Arc<str>, i64>,
 }
 
 impl Counts {
     pub fn take(memberships: &Memberships, at: Instant) -> Counts {
-        let pools = memberships.pools().into_iter().map(|(name, pool)| (name, PoolCount::take(&pool))).collect();
+        let pools = memberships.pools().into_iter().map(|(name, pool)| (name, PoolCount::take(&pool, at))).collect();
         Counts { at, pools }
     }
 
@@ -70,7 +74,7 @@ impl Counts {
 }
 
 impl PoolCount {
-    fn take(pool: &PoolMembers) -> PoolCount {
+    fn take(pool: &PoolMembers, at: Instant) -> PoolCount {
         let sum = |of: fn(&PoolLoad) -> u64| pool.loads().iter().map(of).fold(0, u64::wrapping_add);
         let mut count = PoolCount {
             life: pool.life,
@@ -80,6 +84,8 @@ impl PoolCount {
             in_flight: sum(|load| load.in_flight.get()),
             latency: LatencyCount::default(),
             origins: pool.origins(),
+            hints: pool.hints.standing(at),
+            costs: pool.hints.costs(),
         };
         for load in pool.loads() {
             count.latency.add(&load.latency);
@@ -97,6 +103,10 @@ impl PoolCount {
             let report = OriginReport { requests, in_flight: now.in_flight, healthy: now.healthy, warmed: now.warmed };
             (*address, report)
         });
+        let costs = self.costs.iter().filter_map(|(plugin, now)| {
+            let cost = now.wrapping_sub(before.costs.get(plugin).copied().unwrap_or(0));
+            (cost != 0).then(|| (plugin.to_string(), cost as f64 / 1e3))
+        });
         PoolReport {
             requests: self.requests.saturating_sub(before.requests),
             rejects: self.rejects.saturating_sub(before.rejects),
@@ -106,6 +116,8 @@ impl PoolCount {
             latency_count: latency.count(),
             latency_p99_ms: latency.quantile_ms(0.99),
             origins: origins.collect(),
+            hints: self.hints.clone(),
+            costs: costs.collect(),
         }
     }
 }

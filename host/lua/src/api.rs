@@ -17,6 +17,7 @@ mod log;
 mod lua;
 mod metric;
 mod origin;
+mod scale;
 mod secret;
 
 use std::ffi::c_int;
@@ -114,6 +115,7 @@ pub fn register(state: State) {
         limits::FUNCTIONS,
         log::FUNCTIONS,
         secret::FUNCTIONS,
+        scale::FUNCTIONS,
         lua::FUNCTIONS,
     ];
     for (name, function) in groups.into_iter().flatten().chain(kit::functions()) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use abi::{
     Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, LeaseId, Limit,
-    Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side,
-    Taken, Token, Value,
+    Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint, Settings,
+    Side, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -99,6 +99,9 @@ impl Host for Scratch {
     }
     fn origin_stats(&self, _: Option<&str>) -> Answer<Vec<OriginStats>> {
         self.refuse(Call::OriginStats)
+    }
+    fn scale_hint(&self, _: &str, _: &ScaleHint<'_>) -> Answer<()> {
+        self.refuse(Call::ScaleHint)
     }
     fn property(&self, _: &[&str]) -> Answer<Value> {
         self.refuse(Call::PropertyGet)

@@ -11,6 +11,7 @@ use config::region::Scaling;
 use jiff::Timestamp;
 
 use crate::decision::{Capacity, Clamp, Decision, Inputs, Limit};
+use crate::hint::Hinted;
 use crate::policy::{Proposal, Source};
 use crate::stamp;
 
@@ -61,6 +62,9 @@ pub struct Case<'a> {
     /// No decision was made yet on counts that an earlier run left behind.
     pub take_over: bool,
     pub operator: Option<&'a OperatorHold>,
+    /// A plugin's word that it may not shrink.
+    pub hint: Option<String>,
+    pub hinted: Option<Hinted>,
     pub capacity: Capacity,
     pub inputs: Inputs,
 }
@@ -105,6 +109,7 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
         ceiling,
         capacity: case.capacity,
         inputs: case.inputs,
+        hinted: case.hinted,
     };
     decision.line = decision.describe();
     decision
@@ -159,6 +164,9 @@ fn hold(ladder: &mut Ladder, case: &Case) {
     }
     if case.take_over {
         ladder.keep(Limit::TakeOver, case.from, "the first decision after a start may not shrink".to_string());
+    }
+    if let Some(hint) = &case.hint {
+        ladder.keep(Limit::Hint, case.from, hint.clone());
     }
     if let Some(operator) = case.operator {
         ladder.keep(Limit::Operator, case.from, operator.because.clone());

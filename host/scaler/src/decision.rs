@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::Stage;
 
+use crate::hint::Hinted;
 use crate::policy::Proposal;
 
 /// How many origins a pool shall have, decided at one instant.
@@ -34,6 +35,9 @@ pub struct Decision {
     pub ceiling: u32,
     pub capacity: Capacity,
     pub inputs: Inputs,
+    /// What plugins asked for, if any did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hinted: Option<Hinted>,
 }
 
 /// One limit at work.
@@ -49,12 +53,16 @@ pub struct Clamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
+    /// Hints add so many to what other rules propose, and no more.
+    Hints,
     /// A decrease waits until no decision of the window wanted more.
     Stabilisation,
     /// No decrease on reports that are missing.
     NoData,
     /// No decrease in the first decision after a start.
     TakeOver,
+    /// A plugin's hint that nothing shall be taken away.
+    Hint,
     /// An operator's hold.
     Operator,
     StepUp,
@@ -66,6 +74,8 @@ pub enum Limit {
 impl Limit {
     pub fn name(self) -> &'static str {
         match self {
+            Limit::Hints => "hints",
+            Limit::Hint => "hint",
             Limit::Stabilisation => "stabilisation",
             Limit::NoData => "no data",
             Limit::TakeOver => "take-over",
@@ -163,13 +173,18 @@ impl Decision {
     }
 
     /// Whether a journal that has `last` would learn something from this one: another number,
-    /// winner or limit. What is measured differs each time and is no news by itself.
+    /// winner or limit, or another hint. What is measured differs each time and is no news by itself.
     pub fn differs(&self, last: &Decision) -> bool {
         let limits = |decision: &Decision| decision.clamps.iter().map(|clamp| clamp.limit).collect::<Vec<_>>();
+        let asked = |decision: &Decision| {
+            let asked = decision.hinted.iter().flat_map(|hinted| &hinted.asked);
+            asked.map(|asked| format!("{:?}", asked.key())).collect::<Vec<_>>()
+        };
         self.from != self.to
             || self.to != last.to
             || self.winner != last.winner
             || (self.floor, self.ceiling) != (last.floor, last.ceiling)
             || limits(self) != limits(last)
+            || asked(self) != asked(last)
     }
 }

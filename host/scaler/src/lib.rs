@@ -7,6 +7,7 @@
 //! - [`report`]: what makes an edge's report impossible;
 //! - [`edges`]: who reported, when, and what is a repeat;
 //! - [`series`]: the edges' reports as one series per pool, in which a gap is a gap;
+//! - [`hint`]: what plugins ask for, by who asked;
 //! - [`policy`]: each looks at the pool and `now` and makes a [`Proposal`];
 //! - [`decide`]: the largest proposal, then holds, steps, floor and ceiling, as a [`Decision`];
 //! - [`stage`]: booting, warming, serving, draining, stopped;
@@ -16,6 +17,7 @@
 pub mod decide;
 pub mod decision;
 pub mod edges;
+pub mod hint;
 pub mod policy;
 pub mod pool;
 pub mod region;
@@ -25,6 +27,7 @@ pub mod stage;
 pub mod stamp;
 
 pub use decision::{Capacity, Clamp, Decision, EdgeAge, Inputs, Limit};
+pub use hint::{Asked, Hinted};
 pub use policy::{Proposal, ScheduleView, Source};
 pub use region::{Actions, Applied, Event, PoolActions, PoolView, Region};
 pub use report::Refused;

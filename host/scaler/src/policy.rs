@@ -1,6 +1,7 @@
 //! Policies: each looks at the pool and `now`, and proposes. A new one is a file here, a
 //! variant of [`Policy`] and of [`Source`], and an arm.
 
+pub mod hinted;
 pub mod reactive;
 pub mod scheduled;
 
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::edges::PoolEdges;
+use crate::hint::Hints;
 use crate::series::Series;
 pub use scheduled::ScheduleView;
 
@@ -19,6 +21,7 @@ pub use scheduled::ScheduleView;
 pub enum Source {
     Reactive,
     Schedule,
+    Hint,
     /// Nothing proposed: the floor of the pool stands.
     Floor,
     /// Nothing may be concluded: the count stands.
@@ -30,6 +33,7 @@ impl Source {
         match self {
             Source::Reactive => "reactive",
             Source::Schedule => "schedule",
+            Source::Hint => "hint",
             Source::Floor => "floor",
             Source::Hold => "hold",
         }
@@ -63,12 +67,14 @@ pub struct View<'a> {
     pub now: Timestamp,
     pub series: &'a Series,
     pub edges: &'a PoolEdges<'a>,
+    pub hints: &'a Hints,
 }
 
 #[derive(Debug)]
 pub enum Policy {
     Reactive(config::region::Reactive),
     Scheduled(scheduled::Scheduled),
+    Hinted(hinted::Weighing),
 }
 
 impl Policy {
@@ -77,20 +83,25 @@ impl Policy {
         let reactive = scaling.reactive.clone().map(Policy::Reactive);
         let scheduled =
             (!scaling.schedules.is_empty()).then(|| Policy::Scheduled(scheduled::Scheduled::new(&scaling.schedules)));
-        reactive.into_iter().chain(scheduled).collect()
+        // Last, as it adds to what the others propose.
+        let hinted = hinted::Weighing::of(scaling).map(Policy::Hinted);
+        reactive.into_iter().chain(scheduled).chain(hinted).collect()
     }
 
-    pub fn propose(&mut self, view: &View) -> Vec<Proposal> {
+    /// `before`: what the policies before this one propose.
+    pub fn propose(&mut self, view: &View, before: &[Proposal]) -> Vec<Proposal> {
         match self {
             Policy::Reactive(rule) => vec![reactive::propose(rule, view)],
             Policy::Scheduled(rules) => rules.propose(view.now),
+            Policy::Hinted(weighing) => vec![weighing.propose(view, before)],
         }
     }
 
     /// When this policy will say something else though nothing is reported.
     pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Policy::Reactive(_) => None,
+            // What changes with hints is the pool's to know: it keeps them.
+            Policy::Reactive(_) | Policy::Hinted(_) => None,
             Policy::Scheduled(rules) => rules.next_change(now),
         }
     }
@@ -99,7 +110,7 @@ impl Policy {
     pub fn window(&self) -> Option<Duration> {
         match self {
             Policy::Reactive(rule) => Some(rule.window),
-            Policy::Scheduled(_) => None,
+            Policy::Scheduled(_) | Policy::Hinted(_) => None,
         }
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use config::region::{Pool as PoolConfig, Scaling};
 use jiff::Timestamp;
-use wire::{Member, Stage};
+use wire::{Member, PoolReport, Stage};
 
 use crate::decide::{Case, OperatorHold, Wants, decide};
 use crate::decision::{Capacity, Decision, EdgeAge, Inputs};
 use crate::edges::{EdgeId, Edges, Mark, PoolEdges};
+use crate::hint::Hints;
 use crate::policy::{Policy, ScheduleView, View};
 use crate::series::Series;
 use crate::stage::{Gone, Observed, OriginView, Origins, StageChange, StageRules};
@@ -26,7 +27,8 @@ const GONE_KEPT: usize = 256;
 pub struct Pool {
     config: Arc<PoolConfig>,
     policies: Vec<Policy>,
-    pub series: Series,
+    series: Series,
+    hints: Hints,
     origins: Origins,
     gone: VecDeque<Gone>,
     /// The count that stands; `None` before the first decision of a pool that nobody ran before.
@@ -49,6 +51,7 @@ impl Pool {
             config: config.clone(),
             policies: Policy::of(scaling),
             series: Series::default(),
+            hints: Hints::default(),
             origins: Origins::default(),
             gone: VecDeque::new(),
             desired: None,
@@ -65,6 +68,9 @@ impl Pool {
     pub fn configure(&mut self, config: &Arc<PoolConfig>, now: Timestamp) {
         if let Some(scaling) = &config.scaling {
             self.policies = Policy::of(scaling);
+            if scaling.hints.is_none() {
+                self.hints.clear();
+            }
             self.config = config.clone();
             self.due = now;
         }
@@ -82,6 +88,16 @@ impl Pool {
         // The longest that an exchange in flight may stay silent.
         let drain = self.config.timeouts.response + self.config.timeouts.body;
         StageRules { warmup: self.config.warmup.as_ref().map(|warmup| warmup.timeout), drain }
+    }
+
+    /// An edge reported what it saw in the `period` before `now`.
+    pub fn report(&mut self, edge: &str, id: EdgeId, report: &PoolReport, period: Duration, now: Timestamp) {
+        self.series.add(id, report, period, now);
+        let rule = self.config.scaling.as_ref().and_then(|scaling| scaling.hints.as_ref());
+        if rule.is_some_and(|rule| self.hints.take(edge, report, period, rule, now)) {
+            // Waiting for the next tick would only lose the time that the hint is about.
+            self.due = now;
+        }
     }
 
     /// An earlier run had decided so much. It stands until reports say otherwise.
@@ -136,7 +152,8 @@ impl Pool {
         }
         let decision = self.decide(edges, now);
         let change = self.policies.iter_mut().filter_map(|policy| policy.next_change(now)).min();
-        self.due = change.unwrap_or(Timestamp::MAX).min(stamp::later(now, tick));
+        let hint = self.hints.next_change(self.scaling().lead, now);
+        self.due = change.into_iter().chain(hint).min().unwrap_or(Timestamp::MAX).min(stamp::later(now, tick));
         (Some(decision), changes)
     }
 
@@ -144,8 +161,17 @@ impl Pool {
         if self.operator.as_ref().is_some_and(|hold| hold.until.is_some_and(|until| until <= now)) {
             self.operator = None;
         }
-        let view = View { now, series: &self.series, edges };
-        let proposals: Vec<_> = self.policies.iter_mut().flat_map(|policy| policy.propose(&view)).collect();
+        self.hints.forget(now);
+        let view = View { now, series: &self.series, edges, hints: &self.hints };
+        let mut proposals = Vec::new();
+        let (mut hint, mut hinted) = (None, None);
+        for policy in &mut self.policies {
+            if let Policy::Hinted(weighing) = policy {
+                (hint, hinted) = (weighing.hold(&view), weighing.record(&view, &proposals));
+            }
+            let proposed = policy.propose(&view, &proposals);
+            proposals.extend(proposed);
+        }
         let inputs = self.inputs(edges, now);
         let blind = match (&edges.fresh[..], &edges.missing[..]) {
             ([], _) => Some("no fresh report".to_string()),
@@ -169,6 +195,8 @@ impl Pool {
             blind,
             take_over: self.take_over,
             operator: self.operator.as_ref(),
+            hint,
+            hinted,
             capacity: self.capacity(),
             inputs,
         };
@@ -236,7 +264,7 @@ impl Pool {
             .iter_mut()
             .flat_map(|policy| match policy {
                 Policy::Scheduled(rules) => rules.views(now),
-                Policy::Reactive(_) => Vec::new(),
+                Policy::Reactive(_) | Policy::Hinted(_) => Vec::new(),
             })
             .collect();
         crate::region::PoolView {

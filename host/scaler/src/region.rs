@@ -144,7 +144,7 @@ impl Region {
         let period = Duration::from_millis(report.period_ms);
         for (name, seen) in &report.pools {
             if let Some(pool) = self.pools.get_mut(name) {
-                pool.series.add(edge, seen, period, now);
+                pool.report(&report.edge, edge, seen, period, now);
             }
         }
         Ok(Applied::Taken)

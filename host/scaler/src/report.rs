@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wire::{PoolReport, Report};
+use wire::{Hint, PoolReport, Report};
 
 /// More than any edge counts in a second; past it a counter has wrapped or was never set.
 const MOST_A_SECOND: f64 = 1e9;
@@ -13,6 +13,10 @@ const MOST_IN_FLIGHT: u64 = 100_000_000;
 const MOST_LATENCY_MS: f64 = 86_400_000.0;
 const LONGEST_PERIOD: Duration = Duration::from_secs(60);
 const LONGEST_NAME: usize = 256;
+/// More hints for one pool than plugins give; past it names are being made up.
+const MOST_HINTS: usize = 1024;
+/// More than any hint asks for, of requests a second or of origins.
+const MOST_HINTED: f64 = 1e9;
 
 /// Why a report was not taken. It changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,10 +79,34 @@ fn check_pool(pool: &PoolReport, seconds: f64) -> Result<(), (String, String)> {
             return Err((field.into(), format!("{value}; allowed are 0 to {most}")));
         }
     }
+    check_hints(pool, most)?;
     for (address, origin) in &pool.origins {
         if origin.requests > most || origin.in_flight > MOST_IN_FLIGHT {
             let detail = format!("requests {}, in_flight {}: too many", origin.requests, origin.in_flight);
             return Err((format!("origins.{address}"), detail));
+        }
+    }
+    Ok(())
+}
+
+fn check_hints(pool: &PoolReport, most: u64) -> Result<(), (String, String)> {
+    let count = pool.hints.len().max(pool.costs.len());
+    if count > MOST_HINTS {
+        return Err(("hints".into(), format!("{count}; at most {MOST_HINTS}")));
+    }
+    for Hint { plugin, kind, value, .. } in &pool.hints {
+        if plugin.len() > LONGEST_NAME || kind.len() > LONGEST_NAME {
+            return Err(("hints".into(), format!("a name of more than {LONGEST_NAME} bytes")));
+        }
+        if !(0.0..=MOST_HINTED).contains(value) {
+            return Err(("hints".into(), format!("{kind} {value}; allowed are 0 to {MOST_HINTED}")));
+        }
+    }
+    // A request counts for a thousand at most; it may have come in an earlier period than its cost.
+    let most = most as f64 * 1e3;
+    for (plugin, cost) in &pool.costs {
+        if plugin.len() > LONGEST_NAME || !(-most..=most).contains(cost) {
+            return Err(("costs".into(), format!("{cost}; allowed are {} to {most}", -most)));
         }
     }
     Ok(())

@@ -24,6 +24,8 @@ struct Share {
     requests: f64,
     rejects: f64,
     errors: f64,
+    /// Requests that its requests count for beyond what they are.
+    cost: f64,
 }
 
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct Level {
     pub requests: f64,
     pub rejects: f64,
     pub errors: f64,
+    /// What `requests` count for beyond what they are, by plugins' hints.
+    pub cost: f64,
 }
 
 impl Series {
@@ -79,7 +83,7 @@ impl Series {
         };
         let shares = &mut self.buckets[place].shares;
         let place = shares.iter().position(|share| share.edge == edge).unwrap_or_else(|| {
-            shares.push(Share { edge, covered_ms: 0.0, requests: 0.0, rejects: 0.0, errors: 0.0 });
+            shares.push(Share { edge, covered_ms: 0.0, requests: 0.0, rejects: 0.0, errors: 0.0, cost: 0.0 });
             shares.len() - 1
         });
         let share = &mut shares[place];
@@ -87,6 +91,7 @@ impl Series {
         share.requests += report.requests as f64 * part;
         share.rejects += report.rejects as f64 * part;
         share.errors += report.errors as f64 * part;
+        share.cost += report.costs.values().sum::<f64>() * part;
     }
 
     /// The mean over the seconds that the `window` before `now` touches, of the edges that `counts`
@@ -106,6 +111,7 @@ impl Series {
                     sum.requests += share.requests;
                     sum.rejects += share.rejects;
                     sum.errors += share.errors;
+                    sum.cost += share.cost;
                 })
                 .or_insert(*share);
         }
@@ -118,6 +124,7 @@ impl Series {
                 requests: level.requests + sum.requests / seconds,
                 rejects: level.rejects + sum.rejects / seconds,
                 errors: level.errors + sum.errors / seconds,
+                cost: level.cost + sum.cost / seconds,
             }
         }))
     }

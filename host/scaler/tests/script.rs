@@ -33,6 +33,7 @@ pub fn scaling() -> Scaling {
         step_up: 100,
         step_down: 100,
         stabilisation: Duration::ZERO,
+        hints: None,
         actuator: Actuator::DryRun,
     }
 }
@@ -129,6 +130,22 @@ impl Script {
             period_ms: 1000,
             pools: [("shop".to_string(), pool)].into(),
         }
+    }
+
+    /// A report of so many requests and of what plugins ask for: plugin, kind, value, seconds that it
+    /// stands, seconds until it is needed.
+    pub fn hint(&mut self, edge: &str, requests: u64, hints: &[(&str, &str, f64, u64, u64)]) {
+        let hints = hints.iter().map(|(plugin, kind, value, ttl, due)| wire::Hint {
+            plugin: (*plugin).into(),
+            kind: (*kind).into(),
+            value: *value,
+            ttl_ms: ttl * 1000,
+            due_ms: due * 1000,
+        });
+        let pool = PoolReport { requests, hints: hints.collect(), ..PoolReport::default() };
+        let report = self.make_report(edge, pool);
+        self.apply(Event::Report(report));
+        self.step();
     }
 
     /// Asks, and lets every decision stand.

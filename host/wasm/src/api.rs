@@ -17,6 +17,7 @@ pub mod metric;
 pub mod origin;
 pub mod packed;
 pub mod property;
+pub mod scale;
 pub mod secret;
 pub mod time;
 pub mod unserved;

@@ -1,7 +1,9 @@
 //! The words that edges and aggregator exchange, as JSON over HTTP: an edge POSTs a [`Report`]
 //! to `/v1/reports` once a second and the answer is the [`Membership`].
 //!
-//! Both carry [`VERSION`]; a receiver refuses a version that it does not know.
+//! Both carry [`VERSION`]; a receiver refuses a version that it does not know. A field that is new
+//! does not count the version up: who does not know it passes over it, and where it is missing it
+//! has its default. So edges and aggregators of a region need not change on the same day.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +16,6 @@ pub const VERSION: u32 = 1;
 /// What one edge saw since its last report: differences for what counts up, the present value
 /// for what goes both ways.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Report {
     pub version: u32,
     /// The edge's name, unique in its region.
@@ -31,7 +32,6 @@ pub struct Report {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PoolReport {
     /// Requests that arrived for the pool, rejected ones included: the offered load.
     pub requests: u64,
@@ -48,10 +48,30 @@ pub struct PoolReport {
     pub latency_p99_ms: f64,
     /// What this edge knows of each origin, by address.
     pub origins: BTreeMap<SocketAddr, OriginReport>,
+    /// What plugins ask for now: whole, not a difference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<Hint>,
+    /// By plugin: how many requests more (or, negative, fewer) the requests count for than they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub costs: BTreeMap<String, f64>,
+}
+
+/// What a plugin asks of the scaling of a pool. Advisory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hint {
+    pub plugin: String,
+    /// `demand` (value: requests a second), `prewarm` (origins), `hold`. One that is not known is
+    /// passed over.
+    pub kind: String,
+    pub value: f64,
+    /// Milliseconds that it stands on.
+    pub ttl_ms: u64,
+    /// Milliseconds until it is needed; 0: now.
+    #[serde(default)]
+    pub due_ms: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct OriginReport {
     pub requests: u64,
     pub in_flight: u64,
@@ -62,7 +82,6 @@ pub struct OriginReport {
 
 /// Who is in each pool now. It is whole, not a difference: an edge replaces what it had.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Membership {
     pub version: u32,
     /// Goes up with each change, so that an edge can skip what it has.
@@ -72,7 +91,6 @@ pub struct Membership {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Member {
     pub address: SocketAddr,
     pub stage: Stage,
@@ -104,5 +122,30 @@ impl Stage {
             Stage::Serving => "serving",
             Stage::Draining => "draining",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_before_hints_is_read_and_a_field_of_after_them_is_passed_over() {
+        let old = r#"{"requests":1,"rejects":0,"errors":0,"in_flight":0,"latency_sum_ms":0.0,"latency_count":0,
+            "latency_p99_ms":0.0,"origins":{}}"#;
+        let report: PoolReport = serde_json::from_str(old).unwrap();
+        assert!(report.hints.is_empty() && report.costs.is_empty());
+        let written = serde_json::to_string(&report).unwrap();
+        assert!(!written.contains("hints") && !written.contains("costs"), "who does not hint writes as before");
+        let newer = old.replace("\"requests\":1", "\"requests\":1,\"colour\":\"red\"");
+        assert_eq!(serde_json::from_str::<PoolReport>(&newer).unwrap(), report);
+    }
+
+    #[test]
+    fn a_hint_is_read_as_it_was_written() {
+        let hint = Hint { plugin: "p".into(), kind: "prewarm".into(), value: 3.0, ttl_ms: 5_000, due_ms: 10 };
+        let report = PoolReport { hints: vec![hint], costs: [("p".to_owned(), -0.5)].into(), ..PoolReport::default() };
+        let written = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<PoolReport>(&written).unwrap(), report);
     }
 }

@@ -26,8 +26,10 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
     let wasm = raw.wasm.as_ref().map(|path| folder.code(path, wasm_module, errors).map(PluginCode::Wasm));
     for capability in raw.capabilities.iter() {
         match capability.value.0.split_once(':') {
-            Some(("callout" | "origin", pool)) => drop(reach.pools.resolve(pool, &capability.place, errors)),
             Some(("limit", bucket)) => drop(reach.buckets.resolve(bucket, &capability.place, errors)),
+            Some(("callout" | "origin" | "scale.hint", pool)) => {
+                drop(reach.pools.resolve(pool, &capability.place, errors))
+            }
             Some(("secret", name)) => drop(reach.secrets.resolve(name, &capability.place, errors)),
             _ => {}
         }

@@ -7,7 +7,9 @@ use super::names::Names;
 use crate::error::{Errors, Problem};
 use crate::raw::pool as raw;
 use crate::raw::value::At;
-use crate::region::{Actuator, HealthCheck, Pool, PoolTimeouts, ProcessActuator, Reactive, Scaling, Schedule, Warmup};
+use crate::region::{
+    Actuator, HealthCheck, HintKind, Hints, Pool, PoolTimeouts, ProcessActuator, Reactive, Scaling, Schedule, Warmup,
+};
 
 pub fn pool(raw: &At<raw::Pool>, folder: &Folder, errors: &mut Errors) -> Option<Pool> {
     if raw.origins.is_empty() && raw.scaling.is_none() && !errors.has_under(&raw.place) {
@@ -81,6 +83,7 @@ fn scaling(raw: &At<raw::Scaling>, folder: &Folder, errors: &mut Errors) -> Opti
             headroom: reactive.headroom.0,
         })
     });
+    let hints = raw.hints.as_ref().map(|hints| self::hints(hints, reactive.is_some(), errors));
     Some(Scaling {
         floor: raw.floor.0,
         ceiling: ceiling?,
@@ -90,7 +93,27 @@ fn scaling(raw: &At<raw::Scaling>, folder: &Folder, errors: &mut Errors) -> Opti
         step_up: raw.step_up.0,
         step_down: raw.step_down.0,
         stabilisation: raw.stabilisation.0,
+        hints: super::transpose(hints)?,
         actuator: actuator??,
+    })
+}
+
+fn hints(raw: &At<raw::Hints>, reactive: bool, errors: &mut Errors) -> Option<Hints> {
+    let kinds = raw.kinds.as_ref()?;
+    if kinds.is_empty() && kinds.complete {
+        let problem = Problem::found("found an empty list");
+        errors.add(&kinds.place, problem.allowed("needed: at least one of demand, cost, prewarm, hold"));
+    }
+    for kind in kinds.iter().filter(|kind| !reactive && matches!(kind.value, HintKind::Demand | HintKind::Cost)) {
+        let problem =
+            Problem::found(format!("{} is in requests, and no rule says what an origin carries", kind.name()));
+        errors.add(&kind.place, problem.allowed("needed: \"reactive\" in the same scaling"));
+    }
+    Some(Hints {
+        kinds: kinds.iter().map(|kind| kind.value).collect(),
+        add: raw.add.as_ref()?.0,
+        longest: raw.longest.0,
+        per_second: raw.per_second.0,
     })
 }
 

@@ -11,7 +11,7 @@ use super::value::{List, Value, keys};
 use crate::error::{Errors, Problem};
 use crate::node::{Kind, Node};
 use crate::region;
-use crate::region::{Balance, PoolTimeouts};
+use crate::region::{Balance, HintKind, PoolTimeouts};
 
 keys! {
     /// Origins that serve the same: listed, or run by the aggregator, or both.
@@ -104,6 +104,8 @@ keys! {
         default step_down: Positive = region::Scaling::STEP_DOWN,
         /// A decrease waits until no decision of this window wanted more.
         default stabilisation: Span = region::Scaling::STABILISATION,
+        /// What plugins may ask for. Default: nothing, each hint is refused.
+        optional hints: Hints,
         /// What carries decisions out.
         required actuator: Actuator,
     }
@@ -136,6 +138,20 @@ keys! {
         required floor: Count,
         /// How long before the window the floor takes effect. Default: the lead of `scaling`.
         optional lead: Span,
+    }
+}
+
+keys! {
+    /// What plugins may ask for, by `scale.hint`; it is weighed, and never binds.
+    pub struct Hints {
+        /// The kinds that count.
+        required kinds: List<HintKind>,
+        /// Most origins that hints add to what the other rules propose.
+        required add: Count,
+        /// A hint stands no longer than this, unless it is given again.
+        default longest: Period = region::Hints::LONGEST,
+        /// Hints a second of one plugin through one edge; past it they are refused.
+        default per_second: Positive = region::Hints::PER_SECOND,
     }
 }
 

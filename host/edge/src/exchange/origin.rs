@@ -7,13 +7,13 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use abi::hostcall::Named;
 use abi::{Answer, Call, OriginStats, Picked, Refusal, Status};
 
 use super::Exchange;
 use super::seat::{Home, Seat};
+use crate::clock;
 use crate::membership::{Member, PoolMembers, View};
 use crate::route::Route;
 use crate::snapshot::Snapshot;
@@ -194,7 +194,7 @@ impl Seat {
 }
 
 fn stats(members: &PoolMembers) -> Vec<OriginStats> {
-    let now = Instant::now();
+    let now = clock::now();
     let of = |member: &Arc<Member>| OriginStats {
         address: member.address,
         stage: member.stage.name(),
@@ -216,6 +216,8 @@ fn parse(call: &str, address: &str) -> Answer<SocketAddr> {
 
 fn no_pool(call: &str, pool: &str, snapshot: &Snapshot) -> Refusal {
     let pools: Vec<_> = snapshot.region.pools.keys().map(String::as_str).collect();
-    let text = format!("origin.{call}: no pool {pool:?}; pools are: {}", pools.join(", "));
+    let near = config::error::near_miss(pool, pools.iter().copied());
+    let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+    let text = format!("origin.{call}: no pool {pool:?}; pools are: {}{near}", pools.join(", "));
     Refusal::new(Status::BadArgument, text)
 }

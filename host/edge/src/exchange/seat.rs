@@ -1,6 +1,9 @@
 //! How one plugin sees one exchange (or, in its plugin context, none): its phase, its grants,
 //! the body bytes in front of it. Implements `abi::Host`: the first line of each method checks
 //! phase and capability against the table of hostcalls.
+//!
+//! Past 400 lines because the one `impl` of `Host` has every call in it; what a call does stands
+//! beside it, in a file of its noun.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -11,8 +14,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use abi::hostcall::HeaderOp;
 use abi::{
     Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, LeaseId, Limit,
-    LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, Settings, Side, Status,
-    Taken, Token, Value, Verdict,
+    LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint, Settings, Side,
+    Status, Taken, Token, Value, Verdict,
 };
 use bytes::Bytes;
 
@@ -301,6 +304,12 @@ impl Host for Seat {
     fn origin_stats(&self, pool: Option<&str>) -> Answer<Vec<OriginStats>> {
         self.check(Call::OriginStats)?;
         self.stats(pool)
+    }
+
+    fn scale_hint(&self, pool: &str, hint: &ScaleHint<'_>) -> Answer<()> {
+        self.check(Call::ScaleHint)?;
+        Call::ScaleHint.check_named(&self.bound.settings.capabilities, pool)?;
+        self.hint(pool, hint)
     }
 
     fn property(&self, path: &[&str]) -> Answer<Value> {

@@ -11,6 +11,7 @@ use wire::Stage;
 
 use super::member::{Member, OriginCount, Vital};
 use super::{Memberships, Told, lock};
+use crate::scale::Hints;
 use crate::telemetry::load::PoolLoad;
 
 /// One pool: what stays while its members change.
@@ -20,6 +21,8 @@ pub struct PoolMembers {
     pub life: u64,
     /// From an attempt to the first byte.
     pub latency: Histogram,
+    /// What plugins ask of its scaling.
+    pub hints: Hints,
     spec: ArcSwap<config::Pool>,
     view: ArcSwap<View>,
     loads: Box<[PoolLoad]>,
@@ -46,6 +49,7 @@ impl PoolMembers {
             name: spec.name.as_str().into(),
             life,
             latency: histogram!("forebay_origin_latency_seconds", "pool" => spec.name.clone()),
+            hints: Hints::default(),
             spec: ArcSwap::new(spec.clone()),
             view: ArcSwap::default(),
             loads: (0..workers).map(|_| PoolLoad::default()).collect(),

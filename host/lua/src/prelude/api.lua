@@ -128,6 +128,16 @@ forebay.origin = {
   stats = host["origin.stats"],
 }
 
+local hint = host["scale.hint"]
+forebay.scale = {
+  hint = function(pool, kind, value, ttl, options)
+    if options ~= nil and type(options) ~= "table" then
+      wrong("scale.hint", 5, "options", options, "a table {due}, or nil")
+    end
+    return hint(pool, kind, value, ttl, options and options.due)
+  end,
+}
+
 forebay.property = { get = host["property.get"] }
 
 local ctx_set = host["ctx.set"]

@@ -1,4 +1,5 @@
 //! An `abi::Host` that records what it is asked and answers from plain tables.
+//! Long because it answers every hostcall.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -289,6 +290,12 @@ impl Host for Fake {
         self.check(Call::OriginStats)?;
         self.chosen.borrow_mut().push(format!("stats {pool:?}"));
         Ok(self.origins.borrow().clone())
+    }
+    fn scale_hint(&self, pool: &str, hint: &ScaleHint<'_>) -> Answer<()> {
+        self.check(Call::ScaleHint)?;
+        Call::ScaleHint.check_named(&self.settings.capabilities, pool)?;
+        self.chosen.borrow_mut().push(format!("{pool} {hint:?}"));
+        Ok(())
     }
     fn property(&self, path: &[&str]) -> Answer<Value> {
         self.check(Call::PropertyGet)?;

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use abi::{Answer, Refusal, Status, Value};
 use wasmtime::Linker;
 
-use super::{Guest, dict, limit, limits, log, metric, origin, secret};
+use super::{Guest, dict, limit, limits, log, metric, origin, scale, secret};
 use crate::memory::{self, Outcome};
 use crate::state::State;
 
@@ -43,6 +43,7 @@ pub const CALLS: &[(&str, Call)] = &[
     ("forebay_tokens_reserve", limit::reserve),
     ("forebay_lease_commit", limit::commit),
     ("forebay_lease_release", limit::release),
+    ("forebay_scale_hint", scale::hint),
 ];
 
 pub fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {

@@ -14,7 +14,7 @@ use abi::hostcall::{Call, Capabilities, HeaderOp};
 use abi::{
     Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, LeaseId,
     Limit, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin,
-    Refusal, Settings, Side, Status, Taken, Token, Value,
+    Refusal, ScaleHint, Settings, Side, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -259,6 +259,13 @@ impl Host for Fake {
         self.check(Call::OriginStats)?;
         self.chosen.borrow_mut().push(format!("stats {pool:?}"));
         Ok(self.origins.borrow().clone())
+    }
+
+    fn scale_hint(&self, pool: &str, hint: &ScaleHint<'_>) -> Answer<()> {
+        self.check(Call::ScaleHint)?;
+        Call::ScaleHint.check_named(&self.settings.capabilities, pool)?;
+        self.chosen.borrow_mut().push(format!("{pool} {hint:?}"));
+        Ok(())
     }
 
     fn property(&self, path: &[&str]) -> Answer<Value> {

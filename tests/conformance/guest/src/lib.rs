@@ -4,7 +4,7 @@
 //! - `cases`: one behaviour for each hostcall, through the proxy-wasm SDK
 //! - `state`: what plugins of all workers share
 //! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
-//! - `origin`: which origin gets the request
+//! - `origin`: which origin gets the request; `scale`: what is coming
 //! - `faults`: what a plugin must not do
 //! - `limits`: what uses up limits
 //! - `secret`: what a plugin does with a secret
@@ -18,6 +18,7 @@ mod origin;
 mod packed;
 mod probe;
 mod state;
+mod scale;
 mod secret;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -76,6 +77,7 @@ impl RootContext for Root {
             "probe" => Box::new(probe::Probe { phase: argument, only: self.word(2).to_owned() }),
             "origin" => Box::new(origin::Steered),
             "limits" => Box::new(limits::Limits::new(argument, self.word(2).parse().unwrap_or(0))),
+            "scale" => Box::new(scale::Hinter),
             "secret" => Box::new(secret::Secret { how: argument }),
             "fault" => Box::new(faults::Fault { how: argument }),
             _ => Box::new(cases::Case::new(case, argument)),

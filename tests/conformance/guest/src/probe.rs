@@ -38,6 +38,7 @@ const OTHERS: &[&str] = &[
     "origin.get",
     "origin.stats",
     "http.call_all",
+    "scale.hint",
     "property.get",
     "ctx.get",
     "ctx.set",
@@ -167,7 +168,7 @@ fn other(call: &str) -> i32 {
                 let name = text("now");
                 forebay_abi_has(name.0, name.1, &mut number)
             }
-            call => crate::origin::call(call).unwrap_or(-1),
+            call => crate::origin::call(call).or_else(|| crate::scale::call(call)).unwrap_or(-1),
         }
     }
 }

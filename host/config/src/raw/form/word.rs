@@ -9,7 +9,7 @@ use crate::error::{Errors, Problem};
 use crate::manifest::Engine;
 use crate::node::{Kind, Node, shorten};
 use crate::raw::value::{Value, Written};
-use crate::region::{Balance, FaultPolicy, LimitMode, LogFormat};
+use crate::region::{Balance, FaultPolicy, HintKind, LimitMode, LogFormat};
 use crate::spec::{Failure, Level};
 
 /// A closed set of words.
@@ -93,6 +93,16 @@ words! {
     LimitMode {
         "enforce" => LimitMode::Enforce: "a fault or a refusal",
         "shadow" => LimitMode::Shadow: "a line of the log and a count; at ten times the limit a fault all the same",
+    }
+}
+
+words! {
+    /// What a plugin may say of what is coming.
+    HintKind {
+        "demand" => HintKind::Demand: "requests a second that will come through the edge",
+        "cost" => HintKind::Cost: "how many requests this one counts for",
+        "prewarm" => HintKind::Prewarm: "origins that shall serve by a time",
+        "hold" => HintKind::Hold: "no origin is taken away",
     }
 }
 
