@@ -18,7 +18,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("host/scaler", &["config", "wire"]),
     ("host/edge", &["abi", "lua", "wasm", "config", "wire"]),
     ("host/aggregator", &["scaler", "config", "wire"]),
-    ("host/forebay", &["edge", "aggregator", "config"]),
+    ("host/forebay", &["abi", "edge", "aggregator", "config"]),
     // Tests drive processes: of the code they only see the words that are spoken with it.
     ("tests", &["abi", "wire", "config"]),
     ("benches", &["harness"]),
@@ -39,6 +39,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("hyper-util", &["host/edge", "host/aggregator", "host/forebay", "tests", "benches"], "the other crates do no I/O"),
     ("tokio-rustls", &["host/edge"], "only the edge terminates TLS"),
     ("serde-saphyr", &["host/config"], "one crate reads YAML"),
+    ("full_moon", &["host/forebay"], "only the linter reads Lua without running it"),
     ("fastrand", &["host/edge"], "decisions are replayed: nothing else may be random"),
 ];
 

@@ -36,3 +36,11 @@ fn every_plugin_does_what_its_spec_says() {
     assert!(ran.status.success(), "{said}\n{errors}");
     assert!(said.trim_end().ends_with(" passed, 0 failed"), "{said}");
 }
+
+#[test]
+fn the_linter_finds_nothing_in_any_plugin() {
+    let ran = Command::new(forebay()).args(["plugin", "lint"]).args(folders()).output().expect("forebay runs");
+    let (said, errors) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{said}\n{errors}");
+    assert_eq!(said.trim_end(), "all plugins: nothing found");
+}

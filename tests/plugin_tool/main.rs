@@ -1,6 +1,9 @@
 //! `forebay plugin …`, run as its users run it.
 
+mod lint;
+mod new;
 mod test;
+mod unit;
 
 use std::path::Path;
 use std::process::{Command, Output};

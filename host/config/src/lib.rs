@@ -23,7 +23,7 @@ pub mod spec;
 
 use std::path::Path;
 
-pub use error::{Error, Errors, Place, Problem, near_miss};
+pub use error::{Error, Errors, Place, Problem};
 pub use raw::form::{NAMED_CAPABILITIES, PLAIN_CAPABILITIES};
 pub use region::*;
 

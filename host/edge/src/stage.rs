@@ -46,9 +46,21 @@ pub struct Stage {
 pub struct Played {
     /// What is not as expected; empty if the case passes.
     pub findings: Vec<Finding>,
+    /// The same by step, and what the client got in it; none if the plugin did not start.
+    pub steps: Vec<Acted>,
     /// Lines of the plugin's log, for whoever looks for the reason.
     pub logs: Vec<String>,
     /// How long it took in the stage's time.
+    pub took: Duration,
+}
+
+/// What became of one step.
+#[derive(Clone, Debug, Default)]
+pub struct Acted {
+    pub findings: Vec<Finding>,
+    /// What came back, or why nothing did; `None` if there was no request.
+    pub got: Option<Result<verdict::Got, String>>,
+    /// In the stage's time.
     pub took: Duration,
 }
 

@@ -23,7 +23,7 @@ use super::pieces::{self, Pieces};
 use super::record::{Record, Seen};
 use super::series::Series;
 use super::verdict::{self, Got};
-use super::{Finding, Played, Role};
+use super::{Acted, Finding, Played, Role};
 use crate::clock::{self, Simulated};
 use crate::origin::dial::Dial;
 use crate::plugins::{self, Plugins};
@@ -155,7 +155,7 @@ fn not_started(case: &Case, record: &Record, errors: &[String]) -> Played {
         return Played { logs, ..super::unfit(errors) };
     }
     let expect = case.steps.first().map(|step| step.expect.clone()).unwrap_or_default();
-    Played { findings: verdict::seen(&expect, &seen), logs, took: Duration::ZERO }
+    Played { findings: verdict::seen(&expect, &seen), logs, ..Played::default() }
 }
 
 fn shown(seen: &Seen) -> Vec<String> {
@@ -186,11 +186,12 @@ impl Scene<'_> {
         clock::idle().await;
         let mut before = before;
         for (number, step) in case.steps.iter().enumerate() {
-            let mut findings = self.step(&worker, &cast, step, &mut before, &mut played.logs).await;
-            if self.several {
-                findings.iter_mut().for_each(|finding| finding.what = format!("step {}: {}", number + 1, finding.what));
+            let acted = self.step(&worker, &cast, step, &mut before, &mut played.logs).await;
+            for finding in &acted.findings {
+                let step = if self.several { format!("step {}: ", number + 1) } else { String::new() };
+                played.findings.push(Finding { what: step + &finding.what, ..finding.clone() });
             }
-            played.findings.extend(findings);
+            played.steps.push(acted);
         }
         worker.origins.clear();
         played
@@ -203,7 +204,7 @@ impl Scene<'_> {
         step: &Step,
         before: &mut Series,
         logs: &mut Vec<String>,
-    ) -> Vec<Finding> {
+    ) -> Acted {
         let expect = &step.expect;
         cast.rehearse(&step.origin, &step.callouts);
         clock::sleep(step.after).await;
@@ -241,7 +242,7 @@ impl Scene<'_> {
         {
             findings.push(Finding::new("took", format!("{wanted:?}"), format!("{took:?}")));
         }
-        findings
+        Acted { findings, got, took }
     }
 }
 

@@ -58,11 +58,16 @@ impl Folder {
         })
     }
 
+    /// What the plugin says that it needs.
+    pub fn capabilities(&self) -> Vec<String> {
+        self.manifest.capabilities.iter().map(|(capability, _)| capability.clone()).collect()
+    }
+
     pub fn role(&self) -> anyhow::Result<Role> {
         Ok(Role {
             name: self.manifest.name.clone(),
             code: self.code()?,
-            capabilities: self.manifest.capabilities.iter().map(|(capability, _)| capability.clone()).collect(),
+            capabilities: self.capabilities(),
             limits: self.manifest.limits.clone(),
         })
     }

@@ -1,16 +1,21 @@
-//! `forebay plugin test DIR`: the cases of a plugin's `spec.yaml`, on a stage.
+//! `forebay plugin test DIR`: the cases of a plugin's `spec.yaml`, on a stage; and [`unit`] tests
+//! in Lua.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use config::manifest::Engine;
 use config::spec;
 use edge::stage::{Finding, Stage};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
+pub mod unit;
+
 use super::diff;
 use super::folder::{self, Folder};
+use super::scratch::lua_files;
 use crate::region::Unfit;
 use crate::running;
 
@@ -28,7 +33,8 @@ pub struct Options {
 }
 
 /// One case, played.
-struct Tested {
+#[derive(Default)]
+pub struct Tested {
     name: String,
     /// Where it stands: `spec.yaml:12`.
     place: String,
@@ -78,13 +84,17 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
 
 fn test(folder: Folder, options: &Options, metrics: &PrometheusHandle) -> anyhow::Result<Report> {
     let file = folder.given.join(spec::FILE);
-    if !file.exists() {
-        let text = format!("{}: there is no {}: nothing to test", folder.given.display(), spec::FILE);
-        return Err(Unfit::one(text).into());
-    }
-    let cases = spec::load(&file).map_err(|errors| folder::unfit(&errors))?;
-    let chosen = |name: &str| options.filter.as_ref().is_none_or(|filter| name.contains(filter));
-    let left_out = cases.iter().filter(|case| !chosen(&case.name)).count();
+    let units = lua_files(&folder.path).iter().any(|(name, _)| name.ends_with(unit::SUFFIX));
+    let cases = match file.exists() {
+        true => spec::load(&file).map_err(|errors| folder::unfit(&errors))?,
+        false if units => Vec::new(),
+        false => {
+            let text = format!("{}: there is no {}: nothing to test", folder.given.display(), spec::FILE);
+            return Err(Unfit::one(text).into());
+        }
+    };
+    let chosen = |name: &str| options.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
+    let mut left_out = cases.iter().filter(|case| !chosen(&case.name)).count();
     let mut stage = Stage::new(folder.role()?, metrics.clone());
     let mut tested = Vec::new();
     for case in cases.iter().filter(|case| chosen(&case.name)) {
@@ -96,6 +106,11 @@ fn test(folder: Folder, options: &Options, metrics: &PrometheusHandle) -> anyhow
             logs: played.logs,
             took: played.took,
         });
+    }
+    if units && folder.manifest.engine == Engine::Lua {
+        let (more, others) = unit::run(&folder, metrics, &chosen)?;
+        tested.extend(more);
+        left_out += others;
     }
     Ok(Report { folder, tested, left_out })
 }

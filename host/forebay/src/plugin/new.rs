@@ -1,0 +1,93 @@
+//! `forebay plugin new NAME`: a plugin that works, with its tests, to begin with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::region::Unfit;
+
+#[derive(Args)]
+pub struct Options {
+    /// The plugin's name: lower-case letters, digits and '-', the first a letter
+    name: String,
+    /// In Lua (the default)
+    #[arg(long)]
+    lua: bool,
+    /// In Rust, for Wasm
+    #[arg(long, conflicts_with = "lua")]
+    wasm: bool,
+    /// The folder that is made; the plugin's name if not given
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+}
+
+const SPEC: (&str, &str) = ("spec.yaml", include_str!("new/spec.yaml"));
+
+const LUA: &[(&str, &str)] = &[
+    ("plugin.yaml", include_str!("new/lua/plugin.yaml")),
+    ("main.lua", include_str!("new/lua/main.lua")),
+    ("text.lua", include_str!("new/lua/text.lua")),
+    ("text_spec.lua", include_str!("new/lua/text_spec.lua")),
+    SPEC,
+    ("README.md", include_str!("new/lua/README.md")),
+    (".luarc.json", include_str!("new/lua/luarc.json")),
+    // Hidden, so that it is no module: the types of `forebay` for the editor.
+    (".forebay/forebay.lua", include_str!("../../../../sdk-lua/library/forebay.lua")),
+];
+
+const WASM: &[(&str, &str)] = &[
+    ("plugin.yaml", include_str!("new/wasm/plugin.yaml")),
+    ("Cargo.toml", include_str!("new/wasm/package.toml")),
+    ("src/lib.rs", include_str!("new/wasm/src/lib.rs")),
+    SPEC,
+    ("README.md", include_str!("new/wasm/README.md")),
+    (".gitignore", "target/\n"),
+];
+
+const LONGEST: usize = 63;
+
+pub fn run(options: &Options) -> anyhow::Result<bool> {
+    check(&options.name)?;
+    let dir = options.dir.clone().unwrap_or_else(|| PathBuf::from(&options.name));
+    let files = if options.wasm { WASM } else { LUA };
+    if fs::symlink_metadata(&dir).is_ok() {
+        let text = format!("{}: there is something of this name already; nothing was changed", dir.display());
+        return Err(Unfit::one(text).into());
+    }
+    write(&dir, files, &options.name)?;
+    println!("{}", dir.display());
+    files.iter().for_each(|(file, _)| println!("  {file}"));
+    println!("next: forebay plugin test {}", dir.display());
+    Ok(true)
+}
+
+fn write(dir: &Path, files: &[(&str, &str)], name: &str) -> anyhow::Result<()> {
+    for (file, text) in files {
+        let path = dir.join(file);
+        let folder = path.parent().unwrap_or(dir);
+        fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+        fs::write(&path, text.replace("NAME", name)).with_context(|| format!("{}: not written", path.display()))?;
+    }
+    Ok(())
+}
+
+/// A name that is one everywhere: of a package, a header, a folder, a region file's plugin.
+fn check(name: &str) -> Result<(), Unfit> {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    if begins && name.len() <= LONGEST && name.bytes().all(letter) && !name.ends_with('-') {
+        return Ok(());
+    }
+    let near: String = name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let near: String =
+        near.trim_matches('-').trim_start_matches(|c: char| c.is_ascii_digit()).chars().take(LONGEST).collect();
+    let near = near.trim_matches('-');
+    let near = if near.is_empty() { String::new() } else { format!("; did you mean \"{near}\"?") };
+    let shown: String = name.chars().take(LONGEST + 1).collect();
+    Err(Unfit::one(format!(
+        "found \"{}\"; allowed: a name of lower-case letters, digits and '-', at most {LONGEST}, the first a letter{near}",
+        shown.escape_debug()
+    )))
+}

@@ -1,0 +1,74 @@
+//! `forebay plugin new`: what it makes passes its own tests at once, and nothing is written over.
+
+use harness::folder::Folder;
+
+use crate::{Said, tool};
+
+fn make(name: &str, kind: &str, folder: &Folder) -> Said {
+    let dir = format!("--dir={}", folder.path().join("made").display());
+    // The folder is given by `--dir`: the last argument is the name.
+    tool(&["new", kind, &dir], std::path::Path::new(name))
+}
+
+#[test]
+fn a_new_plugin_in_lua_passes_its_tests_and_has_nothing_to_lint() {
+    let folder = Folder::new();
+    let said = make("shop-gate", "--lua", &folder);
+    assert_eq!(said.code, 0, "{}", said.errors);
+    let made = folder.path().join("made");
+    for file in ["plugin.yaml", "main.lua", "spec.yaml", "README.md", ".luarc.json", ".forebay/forebay.lua"] {
+        assert!(made.join(file).is_file(), "no {file}");
+        assert!(file.starts_with(".forebay") || said.out.contains(file), "{}", said.out);
+    }
+    let tested = tool(&["test"], &made);
+    assert_eq!(tested.code, 0, "{}{}", tested.out, tested.errors);
+    assert!(tested.out.ends_with("5 passed, 0 failed\n"), "three cases, two unit tests: {}", tested.out);
+    assert!(tested.out.contains("a line has no line ends in it"), "{}", tested.out);
+    let linted = tool(&["lint"], &made);
+    assert_eq!(linted.code, 0, "{}{}", linted.out, linted.errors);
+    let text = std::fs::read_to_string(made.join("main.lua")).expect("it was written");
+    assert!(text.contains("x-shop-gate") && !text.contains("NAME"), "{text}");
+}
+
+#[test]
+fn a_new_plugin_in_rust_passes_its_tests_and_has_nothing_to_lint() {
+    let folder = Folder::new();
+    let said = make("shop-gate", "--wasm", &folder);
+    assert_eq!(said.code, 0, "{}", said.errors);
+    let made = folder.path().join("made");
+    let tested = tool(&["test"], &made);
+    assert_eq!(tested.code, 0, "{}{}", tested.out, tested.errors);
+    assert!(tested.out.ends_with("3 passed, 0 failed\n"), "{}", tested.out);
+    let linted = tool(&["lint"], &made);
+    assert_eq!(linted.code, 0, "{}{}", linted.out, linted.errors);
+}
+
+#[test]
+fn what_is_there_already_is_not_written_over() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join("made")).expect("the folder is new");
+    let said = make("gate", "--lua", &folder);
+    assert_eq!(said.code, 64, "{}", said.out);
+    assert!(said.errors.contains("nothing was changed"), "{}", said.errors);
+    let left = std::fs::read_dir(folder.path().join("made")).expect("it is still there").count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn names_that_are_none_are_refused_with_a_near_one() {
+    let folder = Folder::new();
+    let long = "a".repeat(64);
+    for (name, near) in [
+        ("Shop Gate", "\"shop-gate\""),
+        ("9x", "\"x\""),
+        ("a/b", "\"a-b\""),
+        ("..", ""),
+        (&long, "at most 63"),
+        ("x-", "\"x\""),
+    ] {
+        let said = make(name, "--lua", &folder);
+        assert_eq!(said.code, 64, "{name}: {}", said.out);
+        assert!(said.errors.contains("lower-case letters") && said.errors.contains(near), "{name}: {}", said.errors);
+    }
+    assert!(!folder.path().join("made").exists());
+}
