@@ -18,6 +18,7 @@ fn shipped(folder: &Folder) -> Vec<PathBuf> {
     }
     std::fs::create_dir_all(configs.join("secrets")).expect("a folder can be made");
     std::fs::write(configs.join("secrets/billing-key"), "a value that nothing shows\n").expect("a file can be made");
+    std::fs::write(configs.join("secrets/redis"), "a password\n").expect("a file can be written");
     let mut files = Vec::new();
     for folder in [configs.clone(), configs.join("examples")] {
         let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));

@@ -26,6 +26,8 @@ const LICENCES: &[&str] = &[
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
     "BSD-3-Clause",
+    // Of redis' xxhash-rust: asks for its text beside the source only.
+    "BSL-1.0",
     "CC0-1.0",
     "ISC",
     "MIT",

@@ -447,6 +447,47 @@ function forebay.lease.commit(lease, n) end
 ---@return ForebayError? why
 function forebay.lease.release(lease) end
 
+---@class ForebayKv
+local ForebayKv = {}
+
+---A key-value store of the region, granted as `kv:<name>`. Its calls wait for the store.
+---@param name string
+---@return ForebayKv
+function forebay.kv(name) end
+
+---@param key string
+---@return string? value nil without `why`: there is no such key
+---@return ForebayError? why
+function ForebayKv:get(key) end
+
+---@param key string
+---@param value string|number
+---@param options? { ttl?: number } seconds; the key stays until it is deleted if left out
+---@return true? ok
+---@return ForebayError? why
+function ForebayKv:set(key, value, options) end
+
+---Adds to the number that the key holds, 0 if there is none.
+---@param key string
+---@param by? integer 1 if left out
+---@param options? { ttl?: number } seconds, given to a key that has none
+---@return integer? number what it is then
+---@return ForebayError? why
+function ForebayKv:incr(key, by, options) end
+
+---@param key string
+---@return boolean? was whether there was such a key
+---@return ForebayError? why
+function ForebayKv:delete(key) end
+
+---Runs a script of Redis' Lua on the server, if the store takes scripts.
+---@param script string
+---@param keys? string[] `KEYS`
+---@param args? (string|number)[] `ARGV`
+---@return any result numbers, strings, and lists of them; nil inside a list is false
+---@return ForebayError? why
+function ForebayKv:eval(script, keys, args) end
+
 ---@class ForebayCounter
 local ForebayCounter = {}
 ---@param n? integer 1 if left out
@@ -504,6 +545,7 @@ function forebay.metric.histogram(name, labels) end
 ---@field memory number
 ---@field buffer? number
 ---@field callouts? number
+---@field kv_calls? number
 ---@field log_lines number
 ---@field metrics number
 

@@ -3,6 +3,7 @@
 //! - [`callout`]: several HTTP requests at once, and such as are sent again;
 //! - [`config`]: the configuration as a type of your own;
 //! - [`limits`]: what is left of them;
+//! - [`kv`]: key-value stores of the region;
 //! - [`log`]: lines with fields; [`metric`]: metrics with labels;
 //! - [`dict`], [`limit`]: what plugins of all workers share;
 //! - [`meta`]: which host this is, and which hostcalls it has;
@@ -19,6 +20,7 @@
 pub mod callout;
 pub mod config;
 pub mod limits;
+pub mod kv;
 pub mod log;
 pub mod dict;
 pub mod limit;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::packed::{self, Arguments, Refusal};
 
 /// What is left now of each limit, by its key in the region file: seconds (`cpu` of this callback,
-/// `exchange_cpu`, `wall`), bytes (`memory`, `buffer`), counts (`callouts`, `log_lines`, `metrics`).
+/// `exchange_cpu`, `wall`), bytes (`memory`, `buffer`), counts (`callouts`, `kv_calls`, `log_lines`, `metrics`).
 ///
 /// # Errors
 /// Code 1 (not found) on another host.

@@ -2,7 +2,7 @@
 //! test) and as a case of the Wasm guest (guest/), and one body tests both through a real edge.
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
-//! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`limit`],
+//! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`kv`], [`limit`],
 //!   [`metric`], [`origin`], [`scale`], [`log`], [`secret`], [`limits`], [`time`], [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
@@ -19,6 +19,7 @@ mod ending;
 mod exchange;
 mod faults;
 mod headers;
+mod kv;
 mod limit;
 mod limits;
 mod log;

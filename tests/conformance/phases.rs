@@ -70,6 +70,11 @@ local others = {
 local waits = {
   ["http.call"] = function() return forebay.http.call("side", { path = "/" }, { timeout = 1 }) end,
   ["http.call_all"] = function() return forebay.http.call_all { { "side", {}, { timeout = 1 } } } end,
+  ["kv.get"] = function() return forebay.kv("probes"):get("a") end,
+  ["kv.set"] = function() return forebay.kv("probes"):set("a", "1") end,
+  ["kv.incr"] = function() return forebay.kv("probes"):incr("a") end,
+  ["kv.delete"] = function() return forebay.kv("probes"):delete("a") end,
+  ["kv.eval"] = function() return forebay.kv("probes"):eval("return 1") end,
   ["sleep"] = function() return forebay.sleep(0.001) end,
 }
 -- Where it is allowed it does not come back, and nothing after it is tried.
@@ -119,9 +124,12 @@ end
 return plugin
 "#;
 
+/// A store for the probe. Nothing answers there: whether it is asked at all is the question.
+pub const KV: &str = "kv: [{name: probes, url: \"redis://127.0.0.1:1\", scripts: true}]\n";
+
 pub fn probe(words: &str) -> Plugin {
     plugin("probe", PROBE).words(&format!("probe {words}")).keys(
-        "    capabilities: [\"callout:side\", \"dict:probes\", \"limit:probes\", \"secret:billing\", origin.select, \"scale.hint:shop\"]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
+        "    capabilities: [\"callout:side\", \"dict:probes\", \"kv:probes\", \"limit:probes\", \"secret:billing\", origin.select, \"scale.hint:shop\"]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
     )
 }
 
@@ -184,7 +192,7 @@ fn wrong(engine: Engine, edge: &Edge, row: &Hostcall, phase: Phase) -> Option<St
 #[track_caller]
 fn matrix(engine: Engine, phase: Phase) {
     let (shop, side) = (Origin::saying("ok"), Origin::saying("side"));
-    let edge = setup(&[(engine, probe(phase.name()))], shop.address, Some(side.address)).start();
+    let edge = setup(&[(engine, probe(phase.name()))], shop.address, Some(side.address)).also(KV).start();
     if !matches!(phase, Phase::Start | Phase::Background) {
         assert_eq!(edge.get("/a").status, 200, "refusals end no exchange");
     }
@@ -204,7 +212,7 @@ fn ends(engine: Engine, phase: Phase) {
     for call in ["respond", "close"] {
         let shop = Origin::saying("ok");
         let plugin = probe(&format!("{} {call}", phase.name()));
-        let edge = setup(&[(engine, plugin)], shop.address, Some(shop.address)).start();
+        let edge = setup(&[(engine, plugin)], shop.address, Some(shop.address)).also(KV).start();
         let mut client = edge.connect();
         client.request("GET", "/a", &[], b"");
         match (call, client.try_response()) {

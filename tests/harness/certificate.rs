@@ -1,4 +1,4 @@
-//! A certificate for `localhost`, made for one test, and the client that trusts it.
+//! A certificate (for `localhost` unless it is said), made for one test, and the client that trusts it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,12 @@ pub struct Certificate {
 impl Certificate {
     /// Writes `certificate.pem` and `key.pem` into `folder`.
     pub fn write(folder: &Path) -> Certificate {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("localhost can be certified");
+        Certificate::write_for(folder, "localhost")
+    }
+
+    /// The same for another name, or an address.
+    pub fn write_for(folder: &Path, name: &str) -> Certificate {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a name can be certified");
         let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
         std::fs::write(&certificate, made.cert.pem()).expect("the test's folder can be written");
         std::fs::write(&key, made.signing_key.serialize_pem()).expect("the test's folder can be written");

@@ -7,6 +7,7 @@
 //! - [`origin_http2`]: the same over HTTP/2 with prior knowledge
 //! - [`client`]: HTTP/1.1 by hand, so that it can be malformed; [`client_http2`]: HTTP/2
 //! - [`http1`]: messages on a socket, for both
+//! - [`redis`]: a Redis server, a cluster of them
 //! - [`certificate`]: a certificate for `localhost` and who trusts it
 //! - [`metrics`]: the numbers of `/metrics`
 //! - [`binary`]: where the binary and the built guests are
@@ -27,6 +28,7 @@ pub mod origin;
 pub mod origin_http2;
 pub mod port;
 pub mod process;
+pub mod redis;
 pub mod wait;
 
 pub use certificate::Certificate;
@@ -38,6 +40,7 @@ pub use http1::{Head, Headers, Response};
 pub use origin::{Exchange, Origin};
 pub use port::Port;
 pub use process::Process;
+pub use redis::Redis;
 pub use wait::{PATIENCE, wait_until};
 
 #[cfg(test)]

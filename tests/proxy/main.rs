@@ -2,6 +2,7 @@
 //!
 //! - [`streaming`], [`framing`], [`forwarding`], [`interim`], [`upgrade`]: one exchange
 //! - [`limits`], [`keepalive`], [`retry`], [`pools`]: many, and origins that fail
+//! - [`kv`]: stores that plugins ask, and what becomes of exchanges when those are lost
 //! - [`routes`], [`tls`], [`http2`]: ways in
 //! - [`reload`], [`drain`], [`observe`]: what an operator does
 
@@ -11,6 +12,7 @@ mod framing;
 mod http2;
 mod interim;
 mod keepalive;
+mod kv;
 mod limits;
 mod observe;
 mod pools;

@@ -99,6 +99,7 @@ impl Need {
             Need::Named(Named::Origin) => "origin:<pool>",
             Need::Named(Named::Secret) => "secret:<name>",
             Need::Named(Named::ScaleHint) => "scale.hint:<pool>",
+            Need::Named(Named::Kv) => "kv:<name>",
         }
     }
 }
@@ -163,11 +164,12 @@ pub enum Named {
     Origin,
     Secret,
     ScaleHint,
+    Kv,
 }
 
 impl Named {
-    pub const ALL: [Named; 6] =
-        [Named::Callout, Named::Dict, Named::Limit, Named::Origin, Named::Secret, Named::ScaleHint];
+    pub const ALL: [Named; 7] =
+        [Named::Callout, Named::Dict, Named::Limit, Named::Origin, Named::Secret, Named::ScaleHint, Named::Kv];
 
     /// The part before the colon.
     pub fn prefix(self) -> &'static str {
@@ -178,6 +180,7 @@ impl Named {
             Named::Origin => "origin",
             Named::Secret => "secret",
             Named::ScaleHint => "scale.hint",
+            Named::Kv => "kv",
         }
     }
 }
@@ -347,6 +350,11 @@ table! {
     // Who has a lease was granted its bucket.
     LeaseCommit "lease.commit" "forebay_lease_commit" RUNNING, Need::Nothing;
     LeaseRelease "lease.release" "forebay_lease_release" RUNNING, Need::Nothing;
+    KvGet "kv.get" "forebay_kv_get" WAITING, Need::Named(Named::Kv);
+    KvSet "kv.set" "forebay_kv_set" WAITING, Need::Named(Named::Kv);
+    KvIncr "kv.incr" "forebay_kv_incr" WAITING, Need::Named(Named::Kv);
+    KvDelete "kv.delete" "forebay_kv_delete" WAITING, Need::Named(Named::Kv);
+    KvEval "kv.eval" "forebay_kv_eval" WAITING, Need::Named(Named::Kv);
     MetricCounter "metric.counter" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
     MetricGauge "metric.gauge" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);
     MetricHistogram "metric.histogram" "proxy_define_metric" Phases::ANY, Need::Plain(Plain::Metric);

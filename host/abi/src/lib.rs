@@ -9,6 +9,7 @@
 //! - [`hostcall`]: one table with a row per hostcall: names, phases, capability;
 //! - [`limit`]: what a token bucket answers;
 //! - [`origin`]: what a plugin is told of origins; [`scale`]: what it says of what is coming;
+//! - [`kv`]: what may be asked of a key-value store;
 //! - [`fault`]: how a plugin fails; [`status`]: how a hostcall is refused;
 //! - [`meter`]: CPU time over several entries;
 //! - [`settings`]: what the configuration says about one plugin on one route.
@@ -23,6 +24,7 @@ pub mod dict;
 pub mod event;
 pub mod fault;
 pub mod hostcall;
+pub mod kv;
 pub mod limit;
 pub mod meter;
 pub mod origin;
@@ -44,6 +46,7 @@ pub use event::{
 };
 pub use fault::{Fault, LoadError, Verdict};
 pub use hostcall::{Call, Capabilities, Phase};
+pub use kv::KvAsk;
 pub use limit::{LeaseId, Taken};
 pub use meter::{Meter, Spent};
 pub use origin::{OriginStats, Picked};
@@ -168,6 +171,8 @@ pub trait Host {
     fn lease_commit(&self, lease: LeaseId, used: u32) -> Answer<()>;
     /// Ends a lease and gives all of it back.
     fn lease_release(&self, lease: LeaseId) -> Answer<()>;
+    /// Asks a store of the region; the answer comes as [`Event::Reply`].
+    fn kv(&self, kv: &str, ask: KvAsk) -> Answer<Token>;
 
     /// What stands for a secret in the header values of a callout, alone or behind other text: a
     /// text that only this plugin's own callouts give a meaning. The secret itself is never given.

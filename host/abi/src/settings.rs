@@ -41,6 +41,8 @@ pub struct Limits {
     pub buffer: usize,
     /// Callouts in one exchange.
     pub callouts: u32,
+    /// Questions to key-value stores in one exchange.
+    pub kv_calls: u32,
     /// Lines a second, from one worker.
     pub log_lines: u32,
     /// Series of metrics that it may define.
@@ -64,7 +66,8 @@ pub const BACKSTOP: u32 = 10;
 impl Limits {
     /// What really ends a plugin: the limits themselves, or in shadow mode far more.
     pub fn backstop(&self) -> Limits {
-        let Limits { mode, cpu, start_cpu, exchange_cpu, wall, memory, buffer, callouts, log_lines, metrics } = *self;
+        let Limits { mode, cpu, start_cpu, exchange_cpu, wall, memory, buffer, callouts, kv_calls, log_lines, metrics } =
+            *self;
         // An exchange may always use what one callback may.
         let exchange_cpu = exchange_cpu.max(cpu);
         if mode == Mode::Enforce {
@@ -79,6 +82,7 @@ impl Limits {
             memory: memory.saturating_mul(BACKSTOP as usize),
             buffer: buffer.saturating_mul(BACKSTOP as usize),
             callouts: callouts.saturating_mul(BACKSTOP),
+            kv_calls: kv_calls.saturating_mul(BACKSTOP),
             log_lines: log_lines.saturating_mul(BACKSTOP),
             metrics: metrics.saturating_mul(BACKSTOP),
         }
@@ -95,6 +99,7 @@ pub enum Limit {
     Memory,
     Buffer,
     Callouts,
+    KvCalls,
     LogLines,
     Metrics,
 }
@@ -109,6 +114,7 @@ impl Limit {
             Limit::Memory => "memory",
             Limit::Buffer => "buffer",
             Limit::Callouts => "callouts",
+            Limit::KvCalls => "kv_calls",
             Limit::LogLines => "log_lines",
             Limit::Metrics => "metrics",
         }
@@ -126,6 +132,7 @@ impl Default for Limits {
             memory: 32 << 20,
             buffer: 1 << 20,
             callouts: 16,
+            kv_calls: 64,
             log_lines: 100,
             metrics: 100,
         }

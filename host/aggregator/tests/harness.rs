@@ -118,6 +118,7 @@ impl Setup {
             pools: [("shop".to_string(), Arc::new(pool)), ("still".to_string(), Arc::new(still))].into(),
             dicts: BTreeMap::new(),
             buckets: BTreeMap::new(),
+            kv: BTreeMap::new(),
         })
     }
 }

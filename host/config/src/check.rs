@@ -3,11 +3,12 @@
 //!
 //! - [`names`]: what is unique, and what resolves.
 //! - [`files`]: paths, plugin folders, PEM.
-//! - `edge`, `plugin`, `secret`, `route`, `pool`, `state`: the sections.
+//! - `edge`, `plugin`, `secret`, `route`, `pool`, `state`, `kv`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 mod edge;
 mod files;
+mod kv;
 pub mod manifest;
 mod names;
 mod plugin;
@@ -40,17 +41,19 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     let pool_names = Names::collect("pool", &raw.pools, |pool| pool.name.as_ref(), errors);
     let plugin_names = Names::collect("plugin", &raw.plugins, |plugin| plugin.name.as_ref(), errors);
     let secret_names = Names::collect("secret", &raw.secrets, |secret| secret.name.as_ref(), errors);
+    let kv_names = Names::collect("store", &raw.kv, |kv| kv.name.as_ref(), errors);
     Names::collect("route", &raw.routes, |route| route.name.as_ref(), errors);
 
     edge::refuse_unheard_pools(raw, errors);
     let edge = raw.edge.as_ref().map(|edge| edge::edge(edge, &folder, errors));
     let aggregator = raw.aggregator.as_ref().map(|aggregator| edge::aggregator(aggregator, &folder, errors));
     edge::refuse_shared_addresses(raw, errors);
+    let kv: Vec<_> = raw.kv.iter().map(|kv| kv::kv(kv, &folder, errors)).collect();
     let pools: Vec<_> = raw.pools.iter().map(|pool| pool::pool(pool, &folder, errors)).collect();
     let secrets: Vec<_> =
         raw.secrets.iter().map(|secret| secret::secret(secret, &pool_names, &folder, errors)).collect();
     let bucket_names = Names::collect("bucket", &raw.buckets, |bucket| bucket.name.as_ref(), errors);
-    let reach = plugin::Reach { buckets: &bucket_names, pools: &pool_names, secrets: &secret_names };
+    let reach = plugin::Reach { buckets: &bucket_names, pools: &pool_names, secrets: &secret_names, kv: &kv_names };
     let plugins: Vec<_> = raw.plugins.iter().map(|plugin| plugin::plugin(plugin, &reach, &folder, errors)).collect();
     let plugins: BTreeMap<_, _> = plugins.into_iter().flatten().map(|p| (p.name.clone(), Arc::new(p))).collect();
     let routes: Vec<_> =
@@ -72,6 +75,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
         pools: pools.into_iter().map(|pool| pool.map(|p| (p.name.clone(), Arc::new(p)))).collect::<Option<_>>()?,
         dicts,
         buckets: state::buckets(&raw.buckets),
+        kv: kv.into_iter().map(|kv| kv.map(|kv| (kv.name.clone(), Arc::new(kv)))).collect::<Option<_>>()?,
     })
 }
 

@@ -3,11 +3,12 @@
 //!
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
-//! - `edge`, `plugin`, `secret`, `route`, `pool`, `state`: the sections.
+//! - `edge`, `plugin`, `secret`, `route`, `pool`, `state`, `kv`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 pub mod edge;
 pub mod form;
+pub mod kv;
 pub mod manifest;
 pub mod plugin;
 pub mod pool;
@@ -18,6 +19,7 @@ pub mod state;
 pub mod value;
 
 use self::edge::{Aggregator, Edge, Log};
+use self::kv::Kv;
 use self::plugin::Plugin;
 use self::pool::Pool;
 use self::route::Route;
@@ -46,5 +48,7 @@ keys! {
         list dicts: Dict,
         /// Token buckets: how much of something each key may take.
         list buckets: Bucket,
+        /// Key-value stores that plugins of every edge of the region share.
+        list kv: Kv,
     }
 }

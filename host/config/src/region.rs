@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod hints;
+mod kv;
 mod secret;
 mod state;
 
 pub use hints::{HintKind, Hints};
+pub use kv::{Kv, KvBreaker, KvPassword, KvServers};
 pub use secret::{Secret, SecretSource, SecretValue};
 pub use state::{Bucket, Dict};
 
@@ -38,6 +40,8 @@ pub struct Region {
     pub dicts: BTreeMap<String, Dict>,
     /// By name.
     pub buckets: BTreeMap<String, Bucket>,
+    /// By name.
+    pub kv: BTreeMap<String, Arc<Kv>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -190,6 +194,7 @@ pub struct PluginLimits {
     pub memory: usize,
     pub buffer: usize,
     pub callouts: u32,
+    pub kv_calls: u32,
     pub log_lines: u32,
     pub metrics: u32,
 }
@@ -205,6 +210,7 @@ impl Default for PluginLimits {
             memory: 32 << 20,
             buffer: 1 << 20,
             callouts: 16,
+            kv_calls: 64,
             log_lines: 100,
             metrics: 100,
         }

@@ -109,7 +109,7 @@ fn an_unknown_key_is_refused_with_the_keys_there_are() {
     refused(
         "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroute: []\n",
         &[
-            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, dicts, buckets; \
+            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, dicts, buckets, kv; \
              did you mean \"routes\"?",
         ],
     );
@@ -198,7 +198,7 @@ fn a_file_of_nothing_runs_nothing() {
     refused(
         "a text",
         &[
-            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, dicts, buckets",
+            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, dicts, buckets, kv",
         ],
     );
 }
@@ -579,7 +579,7 @@ fn capabilities_are_those_of_the_abi() {
         "{RIGHT}plugins:\n  - name: a\n    lua: plugins/lua/request-stamp\n    capabilities: [http.red, 'callout:shpo', 'dct:x', dict, 'callout:api']\n"
     );
     let allowed = "allowed: http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, \
-                   origin.select, callout:<pool>, dict:<name>, limit:<bucket>, origin:<pool>, secret:<name>, scale.hint:<pool>";
+                   origin.select, callout:<pool>, dict:<name>, limit:<bucket>, origin:<pool>, secret:<name>, scale.hint:<pool>, kv:<name>";
     assert_eq!(
         errors_in(&text, folder.path()),
         [
@@ -809,4 +809,106 @@ fn hints_that_count_for_nothing_or_that_nobody_can_weigh_are_refused() {
         &["region.yaml:7: pools[0].scaling.hints.kinds[1]: cost is in requests, and no rule says what an origin \
            carries; needed: \"reactive\" in the same scaling"],
     );
+}
+
+/// A store with these keys, from line 5 on.
+fn kv(keys: &str) -> String {
+    format!("{RIGHT}kv:\n  - name: main\n{keys}")
+}
+
+#[test]
+fn a_store_has_one_server_or_one_cluster() {
+    refused(&kv("    url: redis://cache:7000/3\n"), &[]);
+    refused(&kv("    urls: [redis://a, 'redis://[::1]:7001/0']\n"), &[]);
+    refused(&kv("    prefix: p\n"), &["region.yaml:5: kv[0]: none of \"url\", \"urls\" is given; needed: one of them"]);
+    refused(
+        &kv("    url: redis://a\n    urls: [redis://b]\n"),
+        &["region.yaml:7: kv[0].urls[0]: \"urls\" stands beside \"url\"; allowed: one of \"url\", \"urls\""],
+    );
+    refused(
+        &kv("    urls: [redis://a, rediss://b, redis://c/2]\n"),
+        &[
+            "region.yaml:6: kv[0].urls[1]: redis:// and rediss:// in one cluster; allowed: one of them for all nodes",
+            "region.yaml:6: kv[0].urls[2]: database 2 of a cluster; allowed: no database, or 0",
+        ],
+    );
+    refused(
+        &format!("{}  - name: main\n    url: redis://b\n", kv("    url: redis://a\n")),
+        &["region.yaml:7: kv[1].name: a second store \"main\"; the first is on line 5; allowed: each name once"],
+    );
+}
+
+#[test]
+fn a_url_of_a_store_is_one_of_redis_and_holds_no_password() {
+    let allowed =
+        "allowed: redis://host:port/database or rediss://host:port/database, the port and the database optional";
+    let lines = [
+        ("cache:6379", "\"cache:6379\"", "; did you mean \"redis://cache:6379\"?"),
+        ("https://cache", "\"https://cache\"", "; did you mean \"rediss://cache\"?"),
+        ("redis://cache/zero", "\"redis://cache/zero\"", ""),
+        (
+            "redis://u:s3cret@cache",
+            "a URL with credentials (they stand in a file or the environment: `username`, `password_file`, \
+             `password_env`)",
+            "",
+        ),
+    ];
+    for (url, found, near) in lines {
+        refused(
+            &kv(&format!("    url: {url}\n")),
+            &[&format!("region.yaml:6: kv[0].url: found {found}; {allowed}{near}")],
+        );
+    }
+}
+
+#[test]
+fn what_a_store_needs_besides_is_there_and_makes_sense() {
+    let folder = Folder::like_the_repository("kv");
+    folder.write("secrets/redis", "a password");
+    let right = kv("    url: rediss://a\n    ca: edge-configs/tls/certificate.pem\n    password_file: secrets/redis\n");
+    assert_eq!(errors_in(&right, folder.path()), Vec::<String>::new());
+    let base = folder.path().display();
+    let both =
+        kv("    url: redis://a\n    ca: edge-configs/tls/certificate.pem\n    password_file: secrets/reds\n    \
+                   password_env: $REDIS\n    connections: 65\n    breaker: {failures: 0}\n");
+    assert_eq!(
+        errors_in(&both, folder.path()),
+        [
+            format!(
+                "region.yaml:8: kv[0].password_file: cannot read {base}/secrets/reds: there is no such file; did you \
+                 mean \"secrets/redis\"?"
+            ),
+            "region.yaml:9: kv[0].password_env: found \"$REDIS\"; allowed: the name of an environment variable: \
+             letters, digits and '_', the first no digit; did you mean \"REDIS\"?"
+                .to_owned(),
+            "region.yaml:10: kv[0].connections: found the number 65; allowed: a whole number from 1 to 64".to_owned(),
+            "region.yaml:11: kv[0].breaker.failures: found the number 0; allowed: a whole number from 1".to_owned(),
+        ]
+    );
+    refused(
+        &kv("    url: redis://a\n    password_file: a\n    password_env: B\n")
+            .replace("password_file: a", "username: a"),
+        &[],
+    );
+    let open = kv("    url: redis://a\n    ca: edge-configs/tls/certificate.pem\n");
+    assert_eq!(
+        errors_in(&open, folder.path()),
+        ["region.yaml:7: kv[0].ca: nothing is encrypted: the URL begins with redis://; allowed: beside rediss://"]
+    );
+}
+
+#[test]
+fn a_plugin_is_granted_stores_that_are_there() {
+    let folder = Folder::like_the_repository("kv-grants");
+    let text = format!(
+        "{}plugins: [{{name: a, lua: plugins/lua/request-stamp, capabilities: ['kv:mian', 'kv:main', 'kv:']}}]\n",
+        kv("    url: redis://a\n")
+    );
+    let errors = errors_in(&text, folder.path());
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert_eq!(
+        errors[0],
+        "region.yaml:7: plugins[0].capabilities[0]: no store \"mian\"; stores are: main; did you mean \"main\"?"
+    );
+    assert!(errors[1].ends_with("kv:<name>; did you mean \"kv:<name>\"?"), "{errors:?}");
 }

@@ -20,6 +20,7 @@ use crate::worker::Worker;
 
 mod callouts;
 pub mod headers;
+mod kv;
 pub mod limits;
 pub mod line;
 pub mod metric;

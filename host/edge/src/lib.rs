@@ -16,7 +16,7 @@
 //!
 //! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`clock`], [`plugins`] (loaded code), [`body`],
 //! [`callout`], [`state`] (what plugins of all workers share: [`dict`],
-//! [`limit`]), [`tokens`], [`secret`], [`membership`] and `report` (the
+//! [`limit`]), [`tokens`], [`secret`], [`kv`], [`membership`] and `report` (the
 //! aggregator), `admin`, [`stage`] (plugins tried in memory).
 
 use std::net::{SocketAddr, TcpListener};
@@ -36,6 +36,7 @@ pub mod control;
 pub mod dict;
 pub mod exchange;
 pub mod instances;
+pub mod kv;
 pub mod limit;
 mod link;
 pub mod listen;

@@ -199,13 +199,24 @@ fn settings(used: &config::RoutePlugin, version: Arc<str>) -> Result<Settings, S
 
 /// The same limits in the ABI's words (`config` may not import `abi`).
 fn limits(limits: &PluginLimits) -> Limits {
-    let PluginLimits { mode, cpu, start_cpu, exchange_cpu, wall, memory, buffer, callouts, log_lines, metrics } =
-        limits.clone();
+    let PluginLimits {
+        mode,
+        cpu,
+        start_cpu,
+        exchange_cpu,
+        wall,
+        memory,
+        buffer,
+        callouts,
+        kv_calls,
+        log_lines,
+        metrics,
+    } = limits.clone();
     let mode = match mode {
         LimitMode::Enforce => Mode::Enforce,
         LimitMode::Shadow => Mode::Shadow,
     };
-    Limits { mode, cpu, start_cpu, exchange_cpu, wall, memory, buffer, callouts, log_lines, metrics }
+    Limits { mode, cpu, start_cpu, exchange_cpu, wall, memory, buffer, callouts, kv_calls, log_lines, metrics }
 }
 
 #[cfg(test)]

@@ -285,6 +285,9 @@ pub fn describe() {
     c!("forebay_plugin_calls_total", "Callbacks of plugins that were called");
     c!("forebay_plugin_faults_total", "Faults of plugins, by verdict");
     g!("forebay_plugin_instances", "Plugin instances alive, over all workers");
+    c!("forebay_kv_calls_total", "Calls to key-value stores, by store, call and how they ended");
+    h!("forebay_kv_duration_seconds", "Wait for a key-value store, connecting included");
+    g!("forebay_kv_breaker_open", "Workers that have given a key-value store up for now");
     c!("forebay_pool_requests_total", "Requests offered to a pool, refused ones included");
     c!("forebay_pool_rejects_total", "Of those, refused by the edge or shed by an origin");
     c!("forebay_pool_errors_total", "Of those, answered with 500 and up or not at all");

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::instances::Instances;
+use crate::kv::Stores;
 use crate::origin::Origins;
 use crate::origin::dial::Dial;
 use crate::plugins::Plugins;
@@ -36,6 +37,8 @@ pub struct Worker {
     pub telemetry: Telemetry,
     /// This worker's running plugins.
     pub instances: Instances,
+    /// This worker's connections to key-value stores.
+    pub kv: Stores,
     /// Whether the worker lets its connections end.
     pub drain: Drain,
     /// With clients, now.
@@ -107,6 +110,7 @@ impl Worker {
             origins: Origins::new(dial),
             telemetry: Telemetry::new(id, shared.ledger.clone()),
             instances: Instances::new(shared.state.clone()),
+            kv: Stores::default(),
             drain: Drain::default(),
             exchanges: Cell::new(0),
             detached: Cell::new(0),

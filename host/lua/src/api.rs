@@ -11,6 +11,7 @@ mod context;
 mod dict;
 mod exchange;
 mod headers;
+mod kv;
 mod limit;
 mod limits;
 mod log;
@@ -110,6 +111,7 @@ pub fn register(state: State) {
         context::FUNCTIONS,
         dict::FUNCTIONS,
         limit::FUNCTIONS,
+        kv::FUNCTIONS,
         metric::FUNCTIONS,
         origin::FUNCTIONS,
         limits::FUNCTIONS,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{
-    Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, LeaseId, Limit,
-    Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint, Settings,
-    Side, Taken, Token, Value,
+    Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, KvAsk, LeaseId,
+    Limit, Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint,
+    Settings, Side, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -130,6 +130,9 @@ impl Host for Scratch {
     }
     fn lease_release(&self, _: LeaseId) -> Answer<()> {
         self.refuse(Call::LeaseRelease)
+    }
+    fn kv(&self, _: &str, ask: KvAsk) -> Answer<Token> {
+        self.refuse(ask.call())
     }
     /// A file may ask for its secrets before anybody has said which it is granted.
     fn secret(&self, _: &str) -> Answer<Arc<str>> {

@@ -78,6 +78,7 @@ pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
         pools: [("shop".to_string(), Arc::new(pool))].into(),
         dicts: BTreeMap::new(),
         buckets: BTreeMap::new(),
+        kv: BTreeMap::new(),
     })
 }
 

@@ -9,6 +9,7 @@ pub mod callout;
 pub mod dict;
 pub mod exchange;
 pub mod headers;
+mod kv;
 pub mod limit;
 pub mod limits;
 pub mod log;

@@ -13,6 +13,7 @@ pub struct Reach<'a> {
     pub pools: &'a Names,
     pub secrets: &'a Names,
     pub buckets: &'a Names,
+    pub kv: &'a Names,
 }
 
 pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mut Errors) -> Option<Plugin> {
@@ -31,6 +32,7 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
                 drop(reach.pools.resolve(pool, &capability.place, errors))
             }
             Some(("secret", name)) => drop(reach.secrets.resolve(name, &capability.place, errors)),
+            Some(("kv", name)) => drop(reach.kv.resolve(name, &capability.place, errors)),
             _ => {}
         }
     }
@@ -93,6 +95,7 @@ fn limits(raw: &raw::Limits) -> PluginLimits {
         memory: raw.memory.bytes(),
         buffer: raw.buffer.bytes(),
         callouts: raw.callouts.0,
+        kv_calls: raw.kv_calls.0,
         log_lines: raw.log_lines.0,
         metrics: raw.metrics.0,
     }
@@ -110,6 +113,7 @@ pub fn limits_over(raw: &raw::RouteLimits, plugin: &PluginLimits) -> PluginLimit
         memory: raw.memory.as_ref().map_or(plugin.memory, |memory| memory.bytes()),
         buffer: raw.buffer.as_ref().map_or(plugin.buffer, |buffer| buffer.bytes()),
         callouts: raw.callouts.as_ref().map_or(plugin.callouts, |callouts| callouts.0),
+        kv_calls: raw.kv_calls.as_ref().map_or(plugin.kv_calls, |calls| calls.0),
         log_lines: raw.log_lines.as_ref().map_or(plugin.log_lines, |lines| lines.0),
         metrics: raw.metrics.as_ref().map_or(plugin.metrics, |metrics| metrics.0),
     }

@@ -3,7 +3,7 @@
 //!
 //! - here: texts, names and file paths, and what all forms of text have in common.
 //! - [`measure`]: durations and sizes. [`number`]: numbers and booleans. [`word`]: closed sets.
-//! - [`address`]: where something listens. [`http`]: parts of requests. [`pattern`]: patterns for
+//! - [`address`]: where something listens. [`store`]: where a key-value store is. [`http`]: parts of requests. [`pattern`]: patterns for
 //!   them. [`time`]: schedules.
 //! - [`capability`]: what a plugin may be granted. [`pairs`]: maps with keys of the writer's own.
 
@@ -14,6 +14,7 @@ mod measure;
 mod number;
 mod pairs;
 mod pattern;
+mod store;
 mod time;
 mod word;
 
@@ -24,9 +25,10 @@ pub use address::{Address, AggregatorUrl, Ip};
 pub use capability::{Capability, NAMED_CAPABILITIES, PLAIN_CAPABILITIES};
 pub use http::{HeaderName, HeaderValue, Host, Method, UrlPath};
 pub use measure::{Period, Size, Span};
-pub use number::{Count, Positive, Ratio, Status, Workers};
+pub use number::{Count, Lanes, Positive, Ratio, Status, Workers};
 pub use pairs::Pairs;
 pub use pattern::Pattern;
+pub use store::{EnvName, RedisUrl};
 pub use time::{CronText, Zone};
 pub use word::{Alpn, Protocol};
 
@@ -99,23 +101,31 @@ use {defaults, form};
 /// Why a text is not of its form, as far as there is more to say than what is allowed.
 #[derive(Default)]
 struct Wrong {
+    /// Found, in words that do not repeat it.
+    instead: Option<&'static str>,
     why: Option<String>,
     near: Option<String>,
 }
 
 impl Wrong {
     fn why(why: impl Into<String>) -> Wrong {
-        Wrong { why: Some(why.into()), near: None }
+        Wrong { why: Some(why.into()), ..Wrong::default() }
+    }
+
+    /// What was found is not to be shown.
+    fn secret(found: &'static str, why: &str) -> Wrong {
+        Wrong { instead: Some(found), ..Wrong::why(why) }
     }
 
     fn near(near: Option<String>) -> Wrong {
-        Wrong { why: None, near }
+        Wrong { near, ..Wrong::default() }
     }
 
     fn problem(self, node: &Node, allowed: &str) -> Problem {
+        let described = self.instead.map_or_else(|| node.describe(), str::to_owned);
         let found = match self.why {
-            Some(why) => format!("found {} ({why})", node.describe()),
-            None => format!("found {}", node.describe()),
+            Some(why) => format!("found {described} ({why})"),
+            None => format!("found {described}"),
         };
         Problem::found(found).allowed(allowed).near(self.near)
     }

@@ -57,6 +57,8 @@ keys! {
         default buffer: Size = PluginLimits::default().buffer,
         /// Callouts of one exchange.
         default callouts: Count = PluginLimits::default().callouts,
+        /// Calls to key-value stores of one exchange.
+        default kv_calls: Count = PluginLimits::default().kv_calls,
         /// Log lines a second; past it they are dropped and counted.
         default log_lines: Count = PluginLimits::default().log_lines,
         /// Metric series.
@@ -83,6 +85,8 @@ keys! {
         optional buffer: Size,
         /// Callouts of one exchange.
         optional callouts: Count,
+        /// Calls to key-value stores of one exchange.
+        optional kv_calls: Count,
         /// Log lines a second; past it they are dropped and counted.
         optional log_lines: Count,
         /// Metric series.

@@ -35,6 +35,7 @@ impl Folder {
         folder.write("plugins/wasm/shop-headers/Cargo.toml", "[package]\nname = \"shop-headers\"\n");
         folder.write("plugins/wasm/shop-headers/target/forebay/shop-headers.wasm", "\0asm");
         folder.write("edge-configs/secrets/billing-key", "a value that nothing shows\n");
+        folder.write("edge-configs/secrets/redis", "a password\n");
         for tls in ["edge-configs/tls", "edge-configs/examples/tls"] {
             folder.write(&format!("{tls}/certificate.pem"), CERTIFICATE);
             folder.write(&format!("{tls}/key.pem"), KEY);

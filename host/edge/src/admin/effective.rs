@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use config::{
-    Actuator, Balance, FaultPolicy, HeaderMatch, LimitMode, LogFormat, PathMatch, PluginCode, PluginLimits, Pool,
-    Region, Route, RouteTo, Scaling, ValueMatch,
+    Actuator, Balance, FaultPolicy, HeaderMatch, KvPassword, KvServers, LimitMode, LogFormat, PathMatch, PluginCode,
+    PluginLimits, Pool, Region, Route, RouteTo, Scaling, ValueMatch,
 };
 use serde_json::{Map, Value, json};
 
@@ -40,6 +40,33 @@ pub fn region(region: &Region) -> Value {
         }))).collect::<Map<String, Value>>(),
         "dicts": region.dicts.iter().map(|(name, dict)| (name.clone(), json!({ "bytes": dict.bytes })))
             .collect::<Map<String, Value>>(),
+        "kv": region.kv.iter().map(|(name, kv)| (name.clone(), self::kv(kv))).collect::<Map<String, Value>>(),
+    })
+}
+
+fn kv(kv: &config::Kv) -> Value {
+    let scheme = if kv.tls { "rediss" } else { "redis" };
+    json!({
+        "servers": match &kv.servers {
+            KvServers::One { host, port, database } => vec![format!("{scheme}://{host}:{port}/{database}")],
+            KvServers::Cluster(nodes) => {
+                nodes.iter().map(|(host, port)| format!("{scheme}://{host}:{port}")).collect()
+            }
+        },
+        "cluster": matches!(kv.servers, KvServers::Cluster(_)),
+        "ca": kv.ca,
+        "username": kv.username,
+        // Where it stands, never what it is.
+        "password": match &kv.password {
+            Some(KvPassword::File(path)) => json!({ "file": path }),
+            Some(KvPassword::Env(name)) => json!({ "env": name }),
+            None => Value::Null,
+        },
+        "prefix": kv.prefix,
+        "timeout": span(kv.timeout),
+        "connections": kv.connections,
+        "scripts": kv.scripts,
+        "breaker": { "failures": kv.breaker.failures, "open": span(kv.breaker.open) },
     })
 }
 
@@ -232,6 +259,7 @@ pub fn plugin_limits(limits: &PluginLimits) -> Value {
         "memory": limits.memory,
         "buffer": limits.buffer,
         "callouts": limits.callouts,
+        "kv_calls": limits.kv_calls,
         "log_lines": limits.log_lines,
         "metrics": limits.metrics,
     })

@@ -62,6 +62,7 @@ impl Seat {
             left.push((Limit::Wall, limits.wall.saturating_sub(waited.unwrap_or_default()).as_secs_f64()));
             left.push((Limit::Buffer, limits.buffer.saturating_sub(held) as f64));
             left.push((Limit::Callouts, count(limits.callouts, self.callouts.get())));
+            left.push((Limit::KvCalls, count(limits.kv_calls, self.kv_calls.get())));
         }
         left
     }

@@ -13,9 +13,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, LeaseId, Limit,
-    LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint, Settings, Side,
-    Status, Taken, Token, Value, Verdict,
+    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, KvAsk, LeaseId,
+    Limit, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint, Settings,
+    Side, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -39,6 +39,7 @@ pub struct Seat {
     /// A limit was passed in a hostcall: the callback's end becomes this fault.
     pub overstepped: RefCell<Option<Fault>>,
     pub(super) callouts: Cell<u32>,
+    pub(super) kv_calls: Cell<u32>,
     /// What is started now holds a drain of the edge until it has ended.
     holds_drain: Cell<bool>,
     /// Tokens that were reserved and not settled yet.
@@ -77,6 +78,7 @@ impl Seat {
             callouts: Cell::new(0),
             holds_drain: Cell::new(false),
             leases: Leases::default(),
+            kv_calls: Cell::new(0),
             log: log.clone(),
             told: Cell::new(0),
         }
@@ -368,6 +370,13 @@ impl Host for Seat {
     fn lease_release(&self, lease: LeaseId) -> Answer<()> {
         self.check(Call::LeaseRelease)?;
         self.leases.release(lease)
+    }
+
+    fn kv(&self, kv: &str, ask: KvAsk) -> Answer<Token> {
+        let call = ask.call();
+        self.check(call)?;
+        call.check_named(&self.bound.settings.capabilities, kv)?;
+        super::kv::ask(self, kv, ask)
     }
 
     fn secret(&self, name: &str) -> Answer<Arc<str>> {

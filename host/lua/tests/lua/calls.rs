@@ -393,7 +393,7 @@ fn time_and_the_abi_itself() {
             return { on_request_headers = function()
                 forebay.log.info(forebay.now() .. " " .. forebay.abi.version())
                 forebay.log.info(tostring(forebay.abi.has("http.call")) .. tostring(forebay.abi.has("proxy_log"))
-                    .. tostring(forebay.abi.has("kv.get")))
+                    .. tostring(forebay.abi.has("no.such")))
                 local ok, why = forebay.timer.every(1) forebay.log.info(why.code)
             end }"#,
         );
@@ -406,10 +406,12 @@ fn time_and_the_abi_itself() {
 #[test]
 fn every_row_of_the_table_has_its_function() {
     for row in TABLE {
-        // Some are methods of the object that `forebay.dict(name)` gives, and `log` is a group.
+        // Some are methods of the object that `forebay.dict(name)` or `forebay.kv(name)` gives, and `log`
+        // is a group.
         let (group, method) = match row.lua {
             name if name.starts_with("dict.") => ("forebay.dict('cache')", &name[5..]),
             "secret.hmac" => ("forebay.secret('key')", "hmac"),
+            name if name.starts_with("kv.") => ("forebay.kv('main')", &name[3..]),
             "log" => ("forebay.log", "info"),
             name => match name.rsplit_once('.') {
                 Some((group, method)) => (&*format!("forebay.{group}").leak(), method),
@@ -442,6 +444,9 @@ fn every_row_is_refused_outside_of_its_phases() {
                 Call::LimitTake => "forebay.limit.take('calls', 'k')".to_owned(),
                 Call::TokensReserve => "forebay.tokens.reserve('calls', 1)".to_owned(),
                 Call::LeaseCommit | Call::LeaseRelease => format!("forebay.{}({{ id = 1 }}, 1)", row.lua),
+                Call::KvSet => "forebay.kv('main'):set('k', 'v')".to_owned(),
+                Call::KvIncr => "forebay.kv('main'):incr('n')".to_owned(),
+                _ if row.lua.starts_with("kv.") => format!("forebay.kv('main'):{}('k', nil)", &row.lua[3..]),
                 Call::Log => "forebay.log.info('x')".to_owned(),
                 Call::SecretHmac => "forebay.secret('key'):hmac('sha256', 'data')".to_owned(),
                 _ => format!("forebay.{}({arguments})", row.lua),

@@ -75,6 +75,7 @@ pub struct Fake {
     pub callouts: RefCell<Vec<(String, CalloutRequest, Token)>>,
     pub several: RefCell<Vec<(Vec<Callout>, Token)>>,
     pub timers: RefCell<Vec<(Duration, Token)>>,
+    pub kv: RefCell<Vec<(String, KvAsk, Token)>>,
     pub tick: Cell<Option<Duration>>,
     /// What was asked of origins.
     pub chosen: RefCell<Vec<String>>,
@@ -104,11 +105,8 @@ pub fn pairs(list: &[(&str, &str)]) -> Pairs {
 
 impl Fake {
     pub fn new() -> Fake {
-        Fake::with(
-            Limits::default(),
-            Capabilities::parse(["callout:authz", "dict:cache", "secret:key", "limit:calls"]).unwrap(),
-            "",
-        )
+        let granted = ["callout:authz", "dict:cache", "secret:key", "limit:calls", "kv:main"];
+        Fake::with(Limits::default(), Capabilities::parse(granted).unwrap(), "")
     }
 
     pub fn with(limits: Limits, capabilities: Capabilities, config: &str) -> Fake {
@@ -142,6 +140,7 @@ impl Fake {
             callouts: RefCell::default(),
             several: RefCell::default(),
             timers: RefCell::default(),
+            kv: RefCell::default(),
             tick: Cell::new(None),
             chosen: RefCell::default(),
             picked: RefCell::default(),
@@ -377,6 +376,13 @@ impl Host for Fake {
         Ok(())
     }
 
+    fn kv(&self, kv: &str, ask: KvAsk) -> Answer<Token> {
+        self.check(ask.call())?;
+        ask.call().check_named(&self.settings.capabilities, kv)?;
+        let token = self.token();
+        self.kv.borrow_mut().push((kv.to_owned(), ask, token));
+        Ok(token)
+    }
     fn secret(&self, name: &str) -> Answer<Arc<str>> {
         self.check(Call::Secret)?;
         Call::Secret.check_named(&self.settings.capabilities, name)?;

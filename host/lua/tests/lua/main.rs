@@ -13,6 +13,7 @@ mod calls;
 mod fake;
 mod generated;
 mod kit;
+mod kv;
 mod library;
 mod loading;
 mod matcher;

@@ -46,6 +46,7 @@ fn the_editor_types_have_every_call() {
     for row in TABLE {
         let function = match row.lua {
             name if name.starts_with("dict.") => format!("ForebayDict:{}", &name[5..]),
+            name if name.starts_with("kv.") => format!("ForebayKv:{}", &name[3..]),
             "log" => "forebay.log.info".to_owned(),
             "secret.hmac" => "ForebaySecret:hmac".to_owned(),
             name => format!("forebay.{name}"),

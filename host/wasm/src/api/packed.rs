@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use abi::{Answer, Refusal, Status, Value};
 use wasmtime::Linker;
 
-use super::{Guest, dict, limit, limits, log, metric, origin, scale, secret};
+use super::{Guest, dict, kv, limit, limits, log, metric, origin, scale, secret};
 use crate::memory::{self, Outcome};
 use crate::state::State;
 
@@ -44,6 +44,11 @@ pub const CALLS: &[(&str, Call)] = &[
     ("forebay_lease_commit", limit::commit),
     ("forebay_lease_release", limit::release),
     ("forebay_scale_hint", scale::hint),
+    ("forebay_kv_get", kv::get),
+    ("forebay_kv_set", kv::set),
+    ("forebay_kv_incr", kv::incr),
+    ("forebay_kv_delete", kv::delete),
+    ("forebay_kv_eval", kv::eval),
 ];
 
 pub fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use abi::hostcall::{Call, Capabilities, HeaderOp};
 use abi::{
-    Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, LeaseId,
-    Limit, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Plugin,
-    Refusal, ScaleHint, Settings, Side, Status, Taken, Token, Value,
+    Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, KvAsk,
+    LeaseId, Limit, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked,
+    Plugin, Refusal, ScaleHint, Settings, Side, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -34,6 +34,7 @@ pub struct Fake {
     pub callouts: RefCell<Vec<(String, CalloutRequest)>>,
     pub several: RefCell<Vec<Vec<Callout>>>,
     pub sleeps: RefCell<Vec<Duration>>,
+    pub kv: RefCell<Vec<(String, KvAsk)>>,
     pub tick: Cell<Option<Duration>>,
     /// What was asked of origins.
     pub chosen: RefCell<Vec<String>>,
@@ -82,6 +83,7 @@ impl Fake {
             callouts: RefCell::default(),
             several: RefCell::default(),
             sleeps: RefCell::default(),
+            kv: RefCell::default(),
             tick: Cell::new(None),
             chosen: RefCell::default(),
             picked: RefCell::default(),
@@ -345,6 +347,12 @@ impl Host for Fake {
         self.check(Call::LeaseRelease)?;
         self.leases.borrow_mut().push((lease, None));
         Ok(())
+    }
+
+    fn kv(&self, kv: &str, ask: KvAsk) -> Answer<Token> {
+        let mut all = self.kv.borrow_mut();
+        all.push((kv.to_owned(), ask));
+        Ok(Token(all.len() as u32 + 300))
     }
 
     fn secret(&self, name: &str) -> Answer<Arc<str>> {

@@ -2,6 +2,7 @@
 //! and each case does what the Lua plugin of the same name does (see ../../cases).
 //!
 //! - `cases`: one behaviour for each hostcall, through the proxy-wasm SDK
+//! - `kv`: what is asked of a key-value store
 //! - `state`: what plugins of all workers share
 //! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
 //! - `origin`: which origin gets the request; `scale`: what is coming
@@ -15,6 +16,7 @@ mod faults;
 mod imports;
 mod limits;
 mod origin;
+mod kv;
 mod packed;
 mod probe;
 mod state;
@@ -79,6 +81,7 @@ impl RootContext for Root {
             "limits" => Box::new(limits::Limits::new(argument, self.word(2).parse().unwrap_or(0))),
             "scale" => Box::new(scale::Hinter),
             "secret" => Box::new(secret::Secret { how: argument }),
+            "kv" => Box::new(kv::Asks { how: argument }),
             "fault" => Box::new(faults::Fault { how: argument }),
             _ => Box::new(cases::Case::new(case, argument)),
         })

@@ -52,6 +52,11 @@ const OTHERS: &[&str] = &[
     "dict.incr",
     "dict.delete",
     "dict.cas",
+    "kv.get",
+    "kv.set",
+    "kv.incr",
+    "kv.delete",
+    "kv.eval",
     "metric.counter",
     "metric.gauge",
     "metric.histogram",
@@ -99,7 +104,7 @@ fn header(operation: &str, map: u32) -> i32 {
 }
 
 fn other(call: &str) -> i32 {
-    if let Some(code) = state::probe(call) {
+    if let Some(code) = state::probe(call).or_else(|| crate::kv::probe(call)) {
         return code;
     }
     let (mut data, mut size, mut number, mut time) = (null_mut(), 0, 0, 0);

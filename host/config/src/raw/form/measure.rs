@@ -35,7 +35,9 @@ fn read_duration(node: &Node, zero: bool, allowed: &str, errors: &mut Errors) ->
             None => Wrong::near(near_duration(text)),
         },
         Kind::Int(0) if zero => return Some(Duration::ZERO),
-        Kind::Int(number) => Wrong { why: Some("without a unit".to_owned()), near: Some(format!("{number}s")) },
+        Kind::Int(number) => {
+            Wrong { why: Some("without a unit".to_owned()), near: Some(format!("{number}s")), ..Wrong::default() }
+        }
         _ => Wrong::default(),
     };
     errors.add(&node.place, wrong.problem(node, allowed));

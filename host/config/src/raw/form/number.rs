@@ -68,6 +68,10 @@ whole! {
     Positive(u32), 1u32..=u32::MAX, "a whole number from 1"
 }
 whole! {
+    /// Connections of one worker to one server.
+    Lanes(u32), 1u32..=64, "a whole number from 1 to 64"
+}
+whole! {
     /// An HTTP status.
     Status(u16), 100u16..=599, "a status from 100 to 599"
 }
