@@ -39,7 +39,7 @@ function plugin.on_request_headers()
 end
 function plugin.on_origin_select(pool, attempt)
   log("case origin: select " .. pool .. " " .. attempt .. " after " .. got())
-  if header.get("x-fault") then error("a sentence of the plugin") end
+  if header.get("x-fault") == tostring(attempt) then error("a sentence of the plugin") end
   steer(prefix .. (attempt == 1 and "-" or "-again-"))
 end
 function plugin.on_response_headers()
@@ -267,5 +267,18 @@ on_both_engines! {
             assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &["verdict=\"TRAP\""]), 1.0);
             assert_eq!(ask(&edge, &[]).status, 200, "the next request is served");
         }
+    }
+
+    fn a_fault_before_a_retry_leaves_nothing_in_flight(engine) {
+        let (nobody, side) = (Port::free(), Origin::saying("side"));
+        let mut edge = before(&[(engine, steering().keys(GRANTS))], &[nobody.address], side.address, "");
+        for words in ["a sentence of the plugin", "src/origin.rs", "RUST_BACKTRACE"] {
+            edge.process.expect_error(words);
+        }
+        let response = ask(&edge, &[("x-fault", "2")]);
+        assert_eq!((response.status, response.header("x-forebay-reject")), (503, Some("plugin_fault")));
+        let metrics = edge.metrics();
+        assert_eq!(metrics.sum("forebay_pool_errors_total", &["pool=\"shop\""]), 1.0, "the first attempt failed");
+        assert_eq!(metrics.sum("forebay_pool_in_flight", &[]), 0.0);
     }
 }

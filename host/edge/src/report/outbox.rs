@@ -183,6 +183,30 @@ mod tests {
     }
 
     #[test]
+    fn what_plugins_ask_for_is_in_every_report_and_a_cost_is_in_one() {
+        use config::region::{HintKind, Hints};
+        let mut bench = Bench::new();
+        let pool = bench.memberships.pool("shop").unwrap();
+        let (plugin, minute) = ("p".into(), Duration::from_secs(60));
+        let rule = Hints { kinds: HintKind::ALL.to_vec(), add: 1, longest: minute, per_second: 9 };
+        let (kind, due) = (HintKind::Prewarm, Duration::ZERO);
+        let hint = crate::scale::Hint { plugin: &plugin, kind, value: 3.0, ttl: minute, due };
+        pool.hints.tell(&rule, &hint, bench.now).unwrap();
+        pool.hints.cost(&plugin, 2_500);
+        let (_, first, _) = bench.after(1, 1);
+        assert_eq!((first.hints[0].value, first.hints[0].ttl_ms, first.costs["p"]), (3.0, 59_000, 2.5));
+        bench.outbox.undelivered();
+        let (_, again, _) = bench.after(1, 0);
+        assert_eq!((again.hints[0].ttl_ms, again.costs["p"]), (58_000, 2.5), "it was not delivered");
+        bench.outbox.delivered();
+        let (_, next, _) = bench.after(1, 0);
+        assert_eq!((next.hints.len(), next.costs.len()), (1, 0));
+        bench.outbox.delivered();
+        let (_, last, _) = bench.after(57, 0);
+        assert_eq!(last.hints, [], "its time is over");
+    }
+
+    #[test]
     fn an_outage_longer_than_a_minute_keeps_the_rate_true() {
         let mut bench = Bench::new();
         for _ in 0..600 {

@@ -74,6 +74,15 @@ fn a_wrong_argument_names_function_argument_what_was_found_and_what_is_allowed()
         ("forebay.http.call('authz', {}, { timeout = -1 })", "is -1; allowed: seconds from 0 to"),
         ("forebay.sleep(0/0)", "sleep: argument 1 (seconds) is NaN; allowed: seconds from 0 to"),
         ("forebay.sleep('1')", "sleep: argument 1 (seconds) is string; allowed: a number"),
+        ("forebay.origin.set_pool({})", "origin.set_pool: argument 1 (pool) is table; allowed: a string"),
+        ("forebay.origin.set_host()", "origin.set_host: argument 1 (address) is missing; allowed: a string"),
+        ("forebay.origin.stats(true)", "origin.stats: argument 1 (pool) is boolean; allowed: a string"),
+        ("forebay.scale.hint('p', 'hold')", "scale.hint: argument 3 (value) is nil; allowed: a number"),
+        ("forebay.scale.hint('p', 'hold', 1, -1)", "scale.hint: argument 4 (ttl) is -1; allowed: seconds from 0"),
+        (
+            "forebay.scale.hint('p', 'hold', 1, 1, 2)",
+            "scale.hint: argument 5 (options) is number; allowed: a table {due}",
+        ),
         ("forebay.property.get(nil)", "property.get: argument 1 (path) is nil; allowed: a string"),
         ("forebay.ctx.set('k', {}, { shared = true })", "ctx.set: argument 2 (value) is table; allowed: a string"),
         ("forebay.dict(1)", "dict: argument 1 (name) is number; allowed: a string"),
@@ -434,6 +443,7 @@ fn every_row_is_refused_outside_of_its_phases() {
                 Call::Sleep | Call::SetTick => "1",
                 Call::MetricCounter | Call::MetricGauge | Call::MetricHistogram => "'name'",
                 Call::Secret => "'key'",
+                Call::ScaleHint => "'name', 'hold', 1, 60",
                 Call::RequestBody | Call::ResponseBody | Call::Close | Call::Now | Call::AbiVersion => "",
                 _ => "'name', 'value'",
             };
@@ -455,6 +465,7 @@ fn every_row_is_refused_outside_of_its_phases() {
                 "local function try() local ok, why = {call}
                     if ok == nil and type(why) == 'table' then forebay.log.critical(why.code) end end
                 return {{ on_request_headers = try, on_response_headers = try, on_log = try, on_tick = try,
+                    on_origin_select = try,
                     on_configure = function() try() end }}"
             );
             let mut run = Run::new(&code);
@@ -466,6 +477,8 @@ fn every_row_is_refused_outside_of_its_phases() {
             denied(&run, Phase::Start);
             run.call(Event::RequestHeaders { end_of_stream: false }).unwrap();
             denied(&run, Phase::Request);
+            run.call(Event::OriginSelect { pool: "shop", attempt: 1 }).unwrap();
+            denied(&run, Phase::Origin);
             run.call(Event::ResponseHeaders { end_of_stream: false }).unwrap();
             denied(&run, Phase::Response);
             run.call(Event::Log).unwrap();

@@ -41,7 +41,7 @@ pub extern "C" fn forebay_on_origin_select(_context: u32, pool_size: usize, atte
         ("origin", _) => {
             let pool = String::from_utf8(call_data(pool_size)).unwrap_or_default();
             log(&format!("select {pool} {attempt} after {}", got()));
-            if header("x-fault").is_some() {
+            if header("x-fault").is_some_and(|when| when == attempt.to_string()) {
                 panic!("a sentence of the plugin");
             }
             let again = if attempt == 1 { "-" } else { "-again-" };
