@@ -50,6 +50,7 @@ forebay.ctx = {}
 forebay.metric = {}
 forebay.log = {}
 forebay.limits = {}
+forebay.trace = {}
 forebay.timer = {}
 forebay.abi = {}
 
@@ -536,6 +537,26 @@ function forebay.metric.gauge(name, labels) end
 ---@return ForebayHistogram? histogram
 ---@return ForebayError? why
 function forebay.metric.histogram(name, labels) end
+
+---A span that goes on.
+---@class ForebaySpan
+local ForebaySpan = {}
+
+---@param key string
+---@param value string|number|boolean
+---@return true? ok
+---@return ForebayError? why
+function ForebaySpan:set(key, value) end
+
+---@return true? ok
+---@return ForebayError? why
+function ForebaySpan:finish() end
+
+---Begins a span of the exchange's trace.
+---@param name string
+---@return ForebaySpan? span
+---@return ForebayError? why
+function forebay.trace.span(name) end
 
 ---@class ForebayRemaining seconds, bytes, counts
 ---@field cpu? number of this callback

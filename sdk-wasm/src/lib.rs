@@ -11,6 +11,7 @@
 //! - [`packed`]: the wire of Forebay's own calls, for those that have no function here;
 //! - [`secret`]: values that can be used and not read;
 //! - [`scale`]: what is coming to a pool;
+//! - [`trace`]: spans in the log;
 //! - [`time`]: a pause that does not stop the worker.
 //!
 //! Everything of Forebay's own is reached by `proxy_call_foreign_function`: a module that uses
@@ -31,5 +32,6 @@ pub mod packed;
 pub mod secret;
 pub mod scale;
 pub mod time;
+pub mod trace;
 
 pub use proxy_wasm;

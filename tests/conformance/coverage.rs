@@ -50,6 +50,7 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("metric.gauge", "metric.rs", "forebay.metric.gauge("),
     ("metric.histogram", "metric.rs", "forebay.metric.histogram("),
     ("log", "log.rs", "forebay.log.info("),
+    ("trace.span", "trace.rs", "forebay.trace.span("),
     ("limits.remaining", "limits.rs", "forebay.limits.remaining("),
     ("secret", "secret.rs", "forebay.secret("),
     ("secret.hmac", "secret.rs", ":hmac("),

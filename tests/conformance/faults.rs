@@ -22,6 +22,8 @@ local ways = {
   trap = function() local nothing; return nothing.field end,
   error = function() error("a sentence of the plugin") end,
   recursion = function() return recurse(0) end,
+  grant = function() assert(forebay.http.call("side", {})) end,
+  other = function() forebay.http.call("side", {}) error("a sentence of the plugin") end,
 }
 local function fail(here)
   if here == phase then ways[how]() end
@@ -42,14 +44,15 @@ function plugin.on_log() fail("log") end
 return plugin
 "#;
 
-fn fault(how: &str) -> Plugin {
+pub fn fault(how: &str) -> Plugin {
     let plugin = plugin("fault", FAULT).words(&format!("fault {how}"));
     // A bomb that the CPU limit ends first would say nothing about memory.
     if how.starts_with("memory") { plugin.keys("    limits: {cpu: 5s}") } else { plugin }
 }
 
 /// The words that a fault of this guest may leave in lines of level ERROR.
-const ITS_WORDS: [&str; 4] = ["a sentence of the plugin", "src/faults.rs", "memory allocation of", "RUST_BACKTRACE"];
+pub const ITS_WORDS: [&str; 4] =
+    ["a sentence of the plugin", "src/faults.rs", "memory allocation of", "RUST_BACKTRACE"];
 
 fn faults(edge: &Edge, verdict: &str) -> f64 {
     edge.metrics().sum("forebay_plugin_faults_total", &["plugin=\"fault\"", &format!("verdict=\"{verdict}\"")])
@@ -99,6 +102,9 @@ on_both_engines! {
     fn a_trap_is_trap(engine) { costs_one_exchange(engine, "trap", "TRAP") }
     fn an_error_of_the_plugin_is_trap(engine) { costs_one_exchange(engine, "error", "TRAP") }
     fn endless_recursion_is_trap(engine) { costs_one_exchange(engine, "recursion", "TRAP") }
+    fn what_fails_for_want_of_a_grant_is_capability(engine) { costs_one_exchange(engine, "grant", "CAPABILITY") }
+    fn a_refusal_that_the_plugin_goes_on_after_is_not_what_it_fails_of(engine) { costs_one_exchange(engine, "other", "TRAP") }
+
     fn a_fault_in_the_response_is_503_too(engine) {
         let origin = Origin::saying("ok");
         let mut edge = edge(engine, fault("error@response"), &origin);

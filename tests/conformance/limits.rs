@@ -57,7 +57,7 @@ return plugin
 "#;
 
 /// What the Wasm guest does in a callback of this name, too.
-fn limits(how: &str, limits: &str) -> Plugin {
+pub fn limits(how: &str, limits: &str) -> Plugin {
     plugin("limits", LIMITS)
         .words(&format!("limits {how}"))
         .keys("    capabilities: [\"callout:side\"]")

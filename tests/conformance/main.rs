@@ -3,10 +3,11 @@
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
 //! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`kv`], [`limit`],
-//!   [`metric`], [`origin`], [`scale`], [`log`], [`secret`], [`limits`], [`time`], [`meta`]: what each hostcall does
+//!   [`metric`], [`origin`], [`scale`], [`log`], [`secret`], [`limits`], [`trace`], [`time`], [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange
+//! - [`reports`]: what is said of a fault
 //! - [`coverage`]: no row of the table is without a test
 
 mod body;
@@ -28,6 +29,8 @@ mod metric;
 mod origin;
 mod pair;
 mod phases;
+mod reports;
 mod scale;
 mod secret;
 mod time;
+mod trace;

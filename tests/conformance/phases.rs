@@ -54,6 +54,7 @@ local others = {
   ["metric.gauge"] = function() return forebay.metric.gauge("probe_level") end,
   ["metric.histogram"] = function() return forebay.metric.histogram("probe_bytes") end,
   ["log"] = function() return forebay.log.info("probe says so") end,
+  ["trace.span"] = function() return forebay.trace.span("probe") end,
   ["limits.remaining"] = function() return forebay.limits.remaining() end,
   ["secret"] = function() return forebay.secret("billing") end,
   ["secret.hmac"] = function()

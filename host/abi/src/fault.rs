@@ -22,7 +22,8 @@ pub enum Verdict {
     Panic,
     /// Refused its configuration, or could not start.
     Config,
-    /// Reserved for a hostcall whose refusal must end the exchange.
+    /// Failed for want of a grant: an uncaught refusal `CAPABILITY_DENIED` in Lua, a trap right after
+    /// one in Wasm. The refusal itself is an answer, and ends nothing.
     Capability,
 }
 

@@ -361,6 +361,7 @@ table! {
     Log "log" "proxy_log" Phases::ANY, Need::Nothing;
     Secret "secret" "forebay_secret_mark" Phases::ANY, Need::Named(Named::Secret);
     SecretHmac "secret.hmac" "forebay_secret_hmac" Phases::ANY, Need::Named(Named::Secret);
+    TraceSpan "trace.span" "forebay_trace_span" Phases::ANY, Need::Nothing;
     LimitsRemaining "limits.remaining" "forebay_limits_remaining" Phases::ANY, Need::Nothing;
     Now "now" "proxy_get_current_time_nanoseconds" Phases::ANY, Need::Nothing;
     Sleep "sleep" "forebay_time_sleep" WAITING, Need::Plain(Plain::Timer);
@@ -372,8 +373,14 @@ table! {
 
 /// Imports in Wasm that serve a row in another form than the one that it names: with more arguments,
 /// or, as proxy-wasm has it, for what is the plugin's own.
-pub const MORE_IMPORTS: &[&str] =
-    &["forebay_log", "forebay_metric_define", "proxy_get_shared_data", "proxy_set_shared_data"];
+pub const MORE_IMPORTS: &[&str] = &[
+    "forebay_log",
+    "forebay_metric_define",
+    "forebay_trace_finish",
+    "forebay_trace_set",
+    "proxy_get_shared_data",
+    "proxy_set_shared_data",
+];
 
 /// Whether there is a hostcall of this name: the function's in Lua or the import's in Wasm.
 pub fn has(name: &str) -> bool {

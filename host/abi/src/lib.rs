@@ -42,7 +42,7 @@ use bytes::Bytes;
 pub use dict::{DictIncr, DictWrite};
 pub use event::{
     Action, Algorithm, Callbacks, Callout, CalloutError, CalloutRequest, CalloutResponse, ContextId, Event, Field,
-    LocalAnswer, LogLevel, Map, MetricId, MetricKind, Side, Token, Value,
+    LocalAnswer, LogLevel, Map, MetricId, MetricKind, Side, SpanId, Token, Value,
 };
 pub use fault::{Fault, LoadError, Verdict};
 pub use hostcall::{Call, Capabilities, Phase};
@@ -83,6 +83,12 @@ pub trait Instance {
     /// Tells `context` what happened. [`ContextId::PLUGIN`] is the plugin context, for events
     /// of the background.
     fn call(&mut self, context: ContextId, event: Event<'_>) -> Result<Action, Fault>;
+
+    /// Where a context stands that waits, one frame a line: for a fault that the host finds.
+    fn trace(&self, context: ContextId) -> Option<String> {
+        let _ = context;
+        None
+    }
 
     /// Forgets the context: nothing of it is called again. Never fails, also after a fault.
     fn close(&mut self, context: ContextId);
@@ -197,6 +203,12 @@ pub trait Host {
     }
     /// The lowest level that is kept: an engine need not format what is under it.
     fn log_level(&self) -> LogLevel;
+    /// Begins a span of the exchange's trace, under the innermost that is open; it ends with
+    /// [`Host::finish_span`], or with the exchange.
+    fn span(&self, name: &str) -> Answer<SpanId>;
+    fn set_span(&self, span: SpanId, key: &str, value: Field) -> Answer<()>;
+    fn finish_span(&self, span: SpanId) -> Answer<()>;
+
     /// What is left now of the limits that the host counts: seconds, bytes, counts. The engine adds
     /// those that it counts itself.
     fn remaining(&self) -> Answer<Vec<(Limit, f64)>>;

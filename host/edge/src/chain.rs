@@ -316,6 +316,7 @@ impl Chain {
         }
         let mut parts = exchange.request.borrow().clone();
         parts.extensions = extensions;
+        exchange.trace.pass_on(&mut parts.headers);
         let request = Request::from_parts(parts, body);
         let ask = |attempt| self.select(attempt);
         let steer = origin::Steer { choice: &exchange.choice, ask: &ask };

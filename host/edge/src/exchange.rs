@@ -28,6 +28,7 @@ pub mod origin;
 pub mod property;
 mod scale;
 pub mod seat;
+pub mod trace;
 pub mod window;
 
 /// What hosts of one worker share: everything that outlives an exchange.
@@ -111,6 +112,7 @@ pub struct Exchange {
     /// Values that plugins share along the chain.
     pub shared: RefCell<Vec<(String, Vec<u8>)>>,
     pub bytes: [Cell<u64>; 2],
+    pub trace: trace::Trace,
     stop: RefCell<Option<Stop>>,
     wakers: RefCell<Vec<Waker>>,
 }
@@ -144,6 +146,7 @@ impl Exchange {
             costs: RefCell::default(),
             shared: RefCell::default(),
             bytes: Default::default(),
+            trace: trace::Trace::default(),
             stop: RefCell::default(),
             wakers: RefCell::default(),
         }

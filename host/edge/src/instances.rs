@@ -293,6 +293,10 @@ impl Running {
         }
     }
 
+    pub fn trace(&self, context: ContextId) -> Option<String> {
+        self.instance.try_borrow().ok()?.trace(context)
+    }
+
     pub fn healthy(&self) -> bool {
         !self.broken.get() && self.instance.try_borrow().is_ok_and(|instance| instance.healthy())
     }

@@ -20,11 +20,12 @@ mod metric;
 mod origin;
 mod scale;
 mod secret;
+mod trace;
 
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use abi::{Refusal, Verdict};
+use abi::{Refusal, Status, Verdict};
 
 pub use callout::push_result;
 
@@ -118,6 +119,7 @@ pub fn register(state: State) {
         log::FUNCTIONS,
         secret::FUNCTIONS,
         scale::FUNCTIONS,
+        trace::FUNCTIONS,
         lua::FUNCTIONS,
     ];
     for (name, function) in groups.into_iter().flatten().chain(kit::functions()) {
@@ -140,6 +142,13 @@ impl Asked {
     /// `nil, {code = …, message = …}`
     #[cold]
     pub fn refuse(&self, refusal: &Refusal) -> Reply {
+        if refusal.status == Status::LimitExceeded {
+            // The host may make a fault of it once the callback has returned.
+            self.state.reserve(4);
+            self.state.push_traceback(self.state);
+            *self.vm.refused_at.borrow_mut() = Some(crate::value::error_text(self.state, -1));
+            self.state.pop(1);
+        }
         self.failure(refusal.status.name(), &refusal.message)
     }
 

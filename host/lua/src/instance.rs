@@ -403,7 +403,10 @@ impl LuaInstance {
             // The error that stands for a kill where no yield was possible.
             _ => vm.kill().filter(|_| resumed == Resumed::Failed && state.kind(-1) == Kind::Userdata),
         };
-        let verdict = killed.unwrap_or(Verdict::Trap);
+        let verdict = killed.unwrap_or_else(|| {
+            let raised = resumed == Resumed::Failed && value::is_denial(state, -1);
+            if raised { Verdict::Capability } else { Verdict::Trap }
+        });
         let limits = &self.limits;
         let message = match verdict {
             Verdict::Cpu => {
@@ -514,6 +517,19 @@ impl Instance for LuaInstance {
             }
             self.vm.main().release(known.asking.locals.get());
         }
+    }
+
+    fn trace(&self, context: ContextId) -> Option<String> {
+        let vm = &*self.vm;
+        if let Some(place) = vm.refused_at.take() {
+            return Some(place);
+        }
+        let waits = self.contexts.get(&context)?.waiting.last()?;
+        vm.main().reserve(4);
+        vm.main().push_traceback(waits.coroutine.state);
+        let trace = value::error_text(vm.main(), -1);
+        vm.main().pop(1);
+        Some(trace)
     }
 
     fn healthy(&self) -> bool {

@@ -97,3 +97,16 @@ pub fn error_text(state: State, index: i32) -> String {
         other => format!("an error value that is a {}", other.name()),
     }
 }
+
+/// Whether an error is a refusal for want of a capability.
+pub fn is_denial(state: State, index: i32) -> bool {
+    if state.kind(index) != Kind::Table {
+        return false;
+    }
+    state.reserve(4);
+    state.push_copy(index);
+    state.raw_field(-1, "code");
+    let denied = state.kind(-1) == Kind::String && state.bytes(-1) == Some(b"CAPABILITY_DENIED");
+    state.pop(2);
+    denied
+}

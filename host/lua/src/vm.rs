@@ -136,6 +136,8 @@ pub struct Vm {
     pub frozen: Cell<bool>,
     /// A panic of ours in a hostcall.
     pub panicked: RefCell<Option<String>>,
+    /// The place of the last hostcall that was refused for a limit, as a traceback.
+    pub refused_at: RefCell<Option<String>>,
     pub source: Arc<Source>,
     /// The metatable of refusals.
     pub refusal: Cell<Ref>,
@@ -158,6 +160,7 @@ impl Vm {
             nested: Cell::new(0),
             frozen: Cell::new(false),
             panicked: RefCell::new(None),
+            refused_at: RefCell::new(None),
             source,
             refusal: Cell::new(Ref::NONE),
             array: Cell::new(Ref::NONE),
@@ -229,6 +232,9 @@ impl Vm {
         self.asking.set(Some(NonNull::from(asking)));
         self.stop.set(None);
         self.nested.set(0);
+        if self.refused_at.borrow().is_some() {
+            self.refused_at.take();
+        }
         self.heap.start();
         let resumed = coroutine.state.resume(arguments);
         self.heap.infallible.set(true);

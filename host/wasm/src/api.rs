@@ -21,6 +21,7 @@ pub mod property;
 pub mod scale;
 pub mod secret;
 pub mod time;
+pub mod trace;
 pub mod unserved;
 
 use abi::{LogLevel, Refusal, Status};
@@ -125,12 +126,23 @@ pub fn define_without_result(linker: &mut Linker<State>, from: &str, name: &str,
     defined.is_ok()
 }
 
+const FOREIGN: &str = "proxy_call_foreign_function";
+
 /// What goes back to the guest. A trap of the guest itself (while it allocated) goes on up.
 #[inline]
 fn status(guest: &Guest<'_>, name: &str, outcome: Outcome) -> wasmtime::Result<i32> {
     match outcome {
-        Ok(()) => Ok(Status::Ok as i32),
-        Err(Stop::Refused(refusal)) => Ok(refused(guest, name, &refusal)),
+        Ok(()) => {
+            // A guest that fails says so in its log first, and a foreign call has its own word.
+            if guest.data().denied.get() && !matches!(name, "proxy_log" | "forebay_log" | FOREIGN) {
+                guest.data().denied.set(false);
+            }
+            Ok(Status::Ok as i32)
+        }
+        Err(Stop::Refused(refusal)) => {
+            guest.data().denied.set(refusal.status == Status::CapabilityDenied);
+            Ok(refused(guest, name, &refusal))
+        }
         Err(Stop::Trap(error)) => Err(error),
     }
 }

@@ -34,6 +34,11 @@ fn verdict(error: &wasmtime::Error, state: &State) -> Fault {
         return Fault::new(Verdict::Trap, exit.to_string());
     }
     match error.downcast_ref::<Trap>() {
+        // Its last word before: what it did not have, it could not go on without.
+        Some(trap) if state.denied.get() => Fault::new(
+            Verdict::Capability,
+            format!("{trap}, after a hostcall that was refused for want of a capability"),
+        ),
         Some(trap) => Fault::new(Verdict::Trap, trap.to_string()),
         // Not the guest: there was no room for it, for one.
         None => Fault::new(Verdict::Config, error.root_cause().to_string()),

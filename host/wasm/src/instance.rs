@@ -102,6 +102,7 @@ impl Running {
             return Err(Fault::new(Verdict::Cpu, state::spent(state.budget.of, &state.backstop).to_string()));
         }
         state.bounds.refused = None;
+        state.denied.set(false);
         state.printed.last_words.clear();
         self.store.set_epoch_deadline(1);
         let exports = &self.exports;

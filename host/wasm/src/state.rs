@@ -1,6 +1,7 @@
 //! What the host keeps beside a running instance: who answers for which context, what the
 //! callback may still use, and the last words of a guest that is about to fail.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
@@ -46,6 +47,8 @@ pub struct State {
     /// Contexts that were told `proxy_on_done`, and which of them said that they were not done.
     pub told_done: Vec<u32>,
     pub not_done: Vec<u32>,
+    /// The last hostcall of this callback was refused for want of a capability.
+    pub denied: Cell<bool>,
     limits: Limits,
     /// What really ends the guest: in shadow mode more than the limits.
     pub backstop: Limits,
@@ -74,7 +77,7 @@ pub enum Entry {
     Event,
     /// The end of a wait: it counts to the callback that waits.
     Wait,
-    /// The end of the context, which a spent exchange must reach too.
+    /// The end of the context, which a spent exchange must reach too: with a budget of its own.
     End,
 }
 
@@ -111,6 +114,7 @@ impl State {
             not_done: Vec::new(),
             bounds: Bounds::default(),
             budget: Budget { since: None, exact: false, limit: Duration::ZERO, of: Limit::Cpu },
+            denied: Cell::new(false),
             limits: Limits::default(),
             backstop: Limits::default(),
             answer: None,
@@ -141,7 +145,7 @@ impl State {
     pub fn begin(&mut self, context: u32, entry: Entry) -> Option<()> {
         let most = &self.backstop;
         let open = self.hosts.get_mut(&context)?;
-        if entry == Entry::Event {
+        if entry != Entry::Wait {
             open.callback = Meter::default();
         }
         let mut budget = Budget {

@@ -148,11 +148,18 @@ impl Slot {
 
     /// The plugin failed: it is told nothing more. Its policy decides about the exchange.
     pub fn fail(&self, fault: &Fault, callback: &str) -> Result<(), Stop> {
-        report(self.bound(), &self.exchange, fault, callback);
+        report(self.bound(), &self.exchange, &self.placed(fault), callback);
         let edited = self.seat.windows.iter().any(|window| window.changed.get());
         self.close();
         self.exchange.answer.borrow_mut().take();
         judge(self.bound(), fault, edited)
+    }
+
+    /// A fault that the edge itself found has the place where the plugin waits.
+    fn placed(&self, fault: &Fault) -> Fault {
+        let lease = self.lease.borrow();
+        let trace = || lease.as_ref().and_then(|lease| lease.running().trace(self.context));
+        Fault { trace: fault.trace.clone().or_else(trace), ..fault.clone() }
     }
 
     /// An event that the plugin waited for; `side` is the one that it may let go on.
@@ -225,6 +232,7 @@ impl Slot {
         self.drop_tasks();
         if let Some(lease) = self.lease.borrow_mut().take() {
             lease.running().close(self.context);
+            self.seat.end_spans();
         }
     }
 
@@ -241,7 +249,7 @@ impl Slot {
             return Ok(());
         }
         let text = format!("buffered {held} bytes of body (limit buffer: {most})");
-        report(self.bound(), &self.exchange, &Fault::new(Verdict::Buffer, text), "buffer");
+        report(self.bound(), &self.exchange, &self.placed(&Fault::new(Verdict::Buffer, text)), "buffer");
         self.close();
         Err(Stop::Reject(match side {
             Side::Request => Reject::RequestBodyTooLarge,

@@ -64,7 +64,7 @@ impl Seat {
         &self,
         call: Call,
         target: &str,
-        request: CalloutRequest,
+        mut request: CalloutRequest,
     ) -> Answer<impl Future<Output = Ending> + use<>> {
         let settings = &self.bound.settings;
         call.check_named(&settings.capabilities, target)?;
@@ -79,6 +79,7 @@ impl Seat {
         }
         let worker = self.surroundings.worker();
         let worker = worker.ok_or_else(|| Refusal::new(Status::Unavailable, "http.call: no worker runs here"))?;
+        self.trace_callout(&mut request.headers);
         callout::start(&worker, target, request, settings.limits.backstop().buffer, &self.bound.secrets)
     }
 }

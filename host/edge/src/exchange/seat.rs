@@ -15,10 +15,11 @@ use abi::hostcall::HeaderOp;
 use abi::{
     Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, KvAsk, LeaseId,
     Limit, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint, Settings,
-    Side, Status, Taken, Token, Value,
+    Side, SpanId, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
+use super::trace::{Spans, Trace};
 use super::window::{LogBudget, Window};
 use super::{Exchange, Surroundings, line, property};
 use crate::callout;
@@ -47,6 +48,9 @@ pub struct Seat {
     pub(super) log: Rc<LogBudget>,
     /// The limits whose passing has been told, a bit each.
     pub told: Cell<u32>,
+    pub(super) spans: Spans,
+    /// Of the plugin context, where spans have no exchange.
+    pub(super) trace: Trace,
 }
 
 /// What the seat belongs to.
@@ -81,6 +85,8 @@ impl Seat {
             kv_calls: Cell::new(0),
             log: log.clone(),
             told: Cell::new(0),
+            spans: Spans::default(),
+            trace: Trace::default(),
         }
     }
 
@@ -428,6 +434,19 @@ impl Host for Seat {
         line::lowest()
     }
 
+    fn span(&self, name: &str) -> Answer<SpanId> {
+        self.check(Call::TraceSpan)?;
+        self.begin_span(name)
+    }
+
+    fn set_span(&self, span: SpanId, key: &str, value: Field) -> Answer<()> {
+        self.set_in_span(span, key, value)
+    }
+
+    fn finish_span(&self, span: SpanId) -> Answer<()> {
+        self.end_span(span)
+    }
+
     fn remaining(&self) -> Answer<Vec<(Limit, f64)>> {
         self.check(Call::LimitsRemaining)?;
         Ok(self.left())
@@ -444,7 +463,7 @@ impl Host for Seat {
 
 impl Seat {
     /// Whether one more line fits into this second; one that does not is counted.
-    fn may_log(&self) -> bool {
+    pub(super) fn may_log(&self) -> bool {
         let settings = &self.bound.settings;
         let fits = self.may(Limit::LogLines, self.log.take(self.now()).into(), settings.limits.log_lines.into());
         if !fits {

@@ -32,6 +32,7 @@ const PRELUDE: &[(&str, &str)] = &[
     ("=[forebay library]", include_str!("../prelude/library.lua")),
     ("=[forebay secret]", include_str!("../prelude/secret.lua")),
     ("=[forebay api]", include_str!("../prelude/api.lua")),
+    ("=[forebay trace]", include_str!("../prelude/trace.lua")),
     ("=[forebay kit]", include_str!("../prelude/kit.lua")),
     ("=[forebay state]", include_str!("../prelude/state.lua")),
     ("=[forebay callout]", include_str!("../prelude/callout.lua")),

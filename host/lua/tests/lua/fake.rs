@@ -90,6 +90,7 @@ pub struct Fake {
     pub leases: RefCell<Vec<(LeaseId, Option<u32>)>>,
     pub metrics: RefCell<Vec<(MetricKind, String, Vec<i64>)>>,
     pub logs: RefCell<Vec<(LogLevel, String)>>,
+    pub spans: RefCell<Vec<String>>,
     /// What was passed in shadow mode.
     pub passed: RefCell<Vec<(Limit, String)>>,
     pub level: Cell<LogLevel>,
@@ -153,6 +154,7 @@ impl Fake {
             metrics: RefCell::default(),
             logs: RefCell::default(),
             passed: RefCell::default(),
+            spans: RefCell::default(),
             level: Cell::new(LogLevel::Trace),
             panic_on_property: Cell::new(false),
             looked_at: Cell::new(true),
@@ -422,6 +424,20 @@ impl Host for Fake {
     fn log_fields(&self, level: LogLevel, message: &str, fields: &[(&str, Field)]) {
         let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value:?}")).collect();
         self.logs.borrow_mut().push((level, format!("{message}{fields}")));
+    }
+    fn span(&self, name: &str) -> Answer<SpanId> {
+        self.check(Call::TraceSpan)?;
+        let mut spans = self.spans.borrow_mut();
+        spans.push(format!("begin {name}"));
+        Ok(SpanId(spans.len() as u32))
+    }
+    fn set_span(&self, span: SpanId, key: &str, value: Field) -> Answer<()> {
+        self.spans.borrow_mut().push(format!("set {} {key}={value:?}", span.0));
+        Ok(())
+    }
+    fn finish_span(&self, span: SpanId) -> Answer<()> {
+        self.spans.borrow_mut().push(format!("finish {}", span.0));
+        Ok(())
     }
     fn remaining(&self) -> Answer<Vec<(Limit, f64)>> {
         self.check(Call::LimitsRemaining)?;

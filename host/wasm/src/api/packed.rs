@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use abi::{Answer, Refusal, Status, Value};
 use wasmtime::Linker;
 
-use super::{Guest, dict, kv, limit, limits, log, metric, origin, scale, secret};
+use super::{Guest, dict, kv, limit, limits, log, metric, origin, scale, secret, trace};
 use crate::memory::{self, Outcome};
 use crate::state::State;
 
@@ -32,6 +32,9 @@ pub const CALLS: &[(&str, Call)] = &[
     ("forebay_metric_define", metric::define_with_labels),
     ("forebay_secret_hmac", secret::hmac),
     ("forebay_secret_mark", secret::mark),
+    ("forebay_trace_finish", trace::finish),
+    ("forebay_trace_set", trace::set),
+    ("forebay_trace_span", trace::span),
     ("forebay_dict_get", dict::get_named),
     ("forebay_dict_set", dict::set_named),
     ("forebay_dict_add", dict::add),
@@ -78,7 +81,9 @@ fn answer(guest: &mut Guest<'_>, call: Call, at: u32, len: u32, at_out: u32, len
 /// there is no such call.
 pub fn foreign(state: &State, name: &[u8], arguments: &[u8]) -> Option<Vec<u8>> {
     let (_, call) = CALLS.iter().find(|(known, _)| known.as_bytes() == name)?;
-    Some(with_status(call(state, &mut Reader::new(arguments))))
+    let answer = call(state, &mut Reader::new(arguments));
+    state.denied.set(answer.as_ref().is_err_and(|refusal| refusal.status == Status::CapabilityDenied));
+    Some(with_status(answer))
 }
 
 /// A status, then results or the refusal's text: what a foreign function gives and what a reply is.

@@ -14,7 +14,7 @@ use abi::hostcall::{Call, Capabilities, HeaderOp};
 use abi::{
     Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, KvAsk,
     LeaseId, Limit, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked,
-    Plugin, Refusal, ScaleHint, Settings, Side, Status, Taken, Token, Value,
+    Plugin, Refusal, ScaleHint, Settings, Side, SpanId, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -49,6 +49,7 @@ pub struct Fake {
     pub leases: RefCell<Vec<(LeaseId, Option<u32>)>>,
     pub metrics: RefCell<Vec<(MetricKind, String, i64)>>,
     pub lines: RefCell<Vec<(LogLevel, String)>>,
+    pub spans: RefCell<Vec<String>>,
     /// What was passed in shadow mode.
     pub passed: RefCell<Vec<(Limit, String)>>,
     pub lowest: Cell<LogLevel>,
@@ -96,6 +97,7 @@ impl Fake {
             metrics: RefCell::default(),
             lines: RefCell::default(),
             passed: RefCell::default(),
+            spans: RefCell::default(),
             lowest: Cell::new(LogLevel::Trace),
             slow: Cell::default(),
             panics: Cell::default(),
@@ -397,6 +399,20 @@ impl Host for Fake {
         self.lines.borrow_mut().push((level, format!("{message}{fields}")));
     }
 
+    fn span(&self, name: &str) -> Answer<SpanId> {
+        self.check(Call::TraceSpan)?;
+        let mut spans = self.spans.borrow_mut();
+        spans.push(format!("begin {name}"));
+        Ok(SpanId(spans.len() as u32))
+    }
+    fn set_span(&self, span: SpanId, key: &str, value: Field) -> Answer<()> {
+        self.spans.borrow_mut().push(format!("set {} {key}={value:?}", span.0));
+        Ok(())
+    }
+    fn finish_span(&self, span: SpanId) -> Answer<()> {
+        self.spans.borrow_mut().push(format!("finish {}", span.0));
+        Ok(())
+    }
     fn remaining(&self) -> Answer<Vec<(Limit, f64)>> {
         self.check(Call::LimitsRemaining)?;
         Ok(vec![(Limit::Callouts, 7.0)])

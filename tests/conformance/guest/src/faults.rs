@@ -43,6 +43,18 @@ impl Fault {
             "memory" => bomb(),
             "trap" => core::arch::wasm32::unreachable(),
             "error" => panic!("a sentence of the plugin"),
+            "grant" => {
+                let headers = vec![(":method", "GET"), (":path", "/"), (":authority", "side.test")];
+                let called = self.dispatch_http_call("side", headers, None, vec![], std::time::Duration::from_secs(1));
+                called.expect("a sentence of the plugin");
+            }
+            // What was refused is not what it fails of.
+            "other" => {
+                let headers = vec![(":method", "GET"), (":path", "/"), (":authority", "side.test")];
+                let _ = self.dispatch_http_call("side", headers, None, vec![], std::time::Duration::from_secs(1));
+                let _ = self.get_http_request_header("x-any");
+                panic!("a sentence of the plugin");
+            }
             "recursion" => drop(recurse(0)),
             _ => {}
         }

@@ -65,6 +65,7 @@ extern "C" {
     pub fn forebay_abi_has(name: *const u8, size: usize, has: *mut u32) -> i32;
     pub fn forebay_time_sleep(nanos: u64, token: *mut u32) -> i32;
     pub fn forebay_limits_remaining(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
+    pub fn forebay_trace_span(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
     pub fn forebay_log(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
     pub fn forebay_metric_define(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
     pub fn forebay_secret_hmac(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;

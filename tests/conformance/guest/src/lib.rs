@@ -7,6 +7,7 @@
 //! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
 //! - `origin`: which origin gets the request; `scale`: what is coming
 //! - `faults`: what a plugin must not do
+//! - `trace`: spans
 //! - `limits`: what uses up limits
 //! - `secret`: what a plugin does with a secret
 //! - `imports`: the imports, [`packed`] those of our own
@@ -21,6 +22,7 @@ mod packed;
 mod probe;
 mod state;
 mod scale;
+mod trace;
 mod secret;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -78,6 +80,7 @@ impl RootContext for Root {
         Some(match case.as_str() {
             "probe" => Box::new(probe::Probe { phase: argument, only: self.word(2).to_owned() }),
             "origin" => Box::new(origin::Steered),
+            "trace" => Box::new(trace::Traced::new(argument)),
             "limits" => Box::new(limits::Limits::new(argument, self.word(2).parse().unwrap_or(0))),
             "scale" => Box::new(scale::Hinter),
             "secret" => Box::new(secret::Secret { how: argument }),

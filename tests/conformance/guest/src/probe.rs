@@ -61,6 +61,7 @@ const OTHERS: &[&str] = &[
     "metric.gauge",
     "metric.histogram",
     "limits.remaining",
+    "trace.span",
     "log",
     "secret",
     "secret.hmac",
@@ -160,6 +161,7 @@ fn other(call: &str) -> i32 {
                 let line = text("probe says so");
                 proxy_log(2, line.0, line.1)
             }
+            "trace.span" => Pack::default().text("probe").ask(forebay_trace_span).0,
             "limits.remaining" => Pack::default().ask(forebay_limits_remaining).0,
             "secret" => Pack::default().text("billing").ask(forebay_secret_mark).0,
             "secret.hmac" => {
