@@ -6,7 +6,7 @@
 //!   [`metric`], [`origin`], [`scale`], [`log`], [`secret`], [`limits`], [`trace`], [`time`], [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
-//! - [`faults`]: what a plugin must not do costs one exchange
+//! - [`faults`]: what a plugin must not do costs one exchange; [`life`]: and what many faults cost it
 //! - [`reports`]: what is said of a fault
 //! - [`coverage`]: no row of the table is without a test
 
@@ -21,6 +21,7 @@ mod exchange;
 mod faults;
 mod headers;
 mod kv;
+mod life;
 mod limit;
 mod limits;
 mod log;

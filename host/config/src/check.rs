@@ -3,9 +3,10 @@
 //!
 //! - [`names`]: what is unique, and what resolves.
 //! - [`files`]: paths, plugin folders, PEM.
-//! - `edge`, `plugin`, `secret`, `route`, `pool`, `state`, `kv`: the sections.
+//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `state`, `kv`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
+mod budget;
 mod edge;
 mod files;
 mod kv;

@@ -3,9 +3,10 @@
 //!
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
-//! - `edge`, `plugin`, `secret`, `route`, `pool`, `state`, `kv`: the sections.
+//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `state`, `kv`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
+pub mod budget;
 pub mod edge;
 pub mod form;
 pub mod kv;

@@ -10,11 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod budget;
 mod hints;
 mod kv;
 mod secret;
 mod state;
 
+pub use budget::CrashBudget;
 pub use hints::{HintKind, Hints};
 pub use kv::{Kv, KvBreaker, KvPassword, KvServers};
 pub use secret::{Secret, SecretSource, SecretValue};
@@ -173,6 +175,7 @@ pub struct Plugin {
     /// As written, known to the ABI.
     pub capabilities: Vec<String>,
     pub on_fault: FaultPolicy,
+    pub crash_budget: CrashBudget,
 }
 
 /// The path is absolute: relative ones in the file are relative to the file.
@@ -233,6 +236,8 @@ pub enum FaultPolicy {
     Closed,
     /// Go on without the plugin; closed once body bytes were changed.
     Open,
+    /// The version before it serves in its place; closed where that cannot be.
+    LastGood,
 }
 
 impl FaultPolicy {
@@ -241,6 +246,7 @@ impl FaultPolicy {
         match self {
             FaultPolicy::Closed => "closed",
             FaultPolicy::Open => "open",
+            FaultPolicy::LastGood => "last_good",
         }
     }
 }
@@ -293,6 +299,8 @@ pub struct RoutePlugin {
     pub on_fault: FaultPolicy,
     /// The route's, else the plugin's.
     pub limits: PluginLimits,
+    /// The route's, else the plugin's.
+    pub crash_budget: CrashBudget,
 }
 
 #[derive(Clone, Debug)]

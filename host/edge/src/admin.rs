@@ -1,7 +1,10 @@
 //! The admin address: what an operator and an orchestrator may ask a running edge. Served by the
-//! control thread, read-only, for trusted networks: it has no authentication.
+//! control thread, for trusted networks: it has no authentication. All of it only reads, but for
+//! `POST /plugins/NAME/enable`, with which an operator ends the disabled state of a plugin (on all
+//! routes, or on that of `?route=NAME`).
 
 mod effective;
+mod gauges;
 mod views;
 
 use std::convert::Infallible;
@@ -11,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -70,7 +73,7 @@ pub async fn serve(shared: Arc<Shared>, metrics: PrometheusHandle, listener: Tcp
         tokio::task::spawn_local(async move {
             let _permit = permit;
             let service = service_fn(|request: Request<Incoming>| {
-                let answer = answer(&shared, &metrics, request.method(), request.uri().path());
+                let answer = answer(&shared, &metrics, request.method(), request.uri());
                 async { Ok::<_, Infallible>(answer) }
             });
             let connection = http1::Builder::new()
@@ -84,16 +87,21 @@ pub async fn serve(shared: Arc<Shared>, metrics: PrometheusHandle, listener: Tcp
     }
 }
 
-fn answer(shared: &Shared, metrics: &PrometheusHandle, method: &Method, path: &str) -> Response<Full<Bytes>> {
+fn answer(shared: &Shared, metrics: &PrometheusHandle, method: &Method, uri: &Uri) -> Response<Full<Bytes>> {
+    let path = uri.path();
+    if let Some(plugin) = path.strip_prefix("/plugins/").and_then(|rest| rest.strip_suffix("/enable")) {
+        return if method == Method::POST {
+            enable(shared, plugin, uri.query())
+        } else {
+            not_allowed(method, path, "POST")
+        };
+    }
     if !PATHS.contains(&path) {
         let error = json!({ "error": format!("no path {path}"), "paths": PATHS });
         return json_response(StatusCode::NOT_FOUND, &error);
     }
     if method != Method::GET && method != Method::HEAD {
-        let error = json!({ "error": format!("method {method} on {path}; allowed are GET and HEAD") });
-        let mut response = json_response(StatusCode::METHOD_NOT_ALLOWED, &error);
-        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
-        return response;
+        return not_allowed(method, path, "GET, HEAD");
     }
     let snapshot = shared.snapshot.load_full();
     match path {
@@ -108,13 +116,53 @@ fn answer(shared: &Shared, metrics: &PrometheusHandle, method: &Method, path: &s
         "/metrics" => {
             shared.ledger.publish(&shared.membership);
             shared.state.publish();
-            respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render())
+            respond(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                metrics.render() + &gauges::render(&snapshot),
+            )
         }
         "/config" => json_response(StatusCode::OK, &effective::region(&snapshot.region)),
         "/plugins" => json_response(StatusCode::OK, &views::plugins(shared, &snapshot)),
         "/pools" => json_response(StatusCode::OK, &views::pools(shared)),
         _ => json_response(StatusCode::NOT_FOUND, &json!({ "error": "listed and not served" })),
     }
+}
+
+/// Ends the disabled state of a plugin, and forgives the faults that are counted.
+fn enable(shared: &Shared, plugin: &str, query: Option<&str>) -> Response<Full<Bytes>> {
+    let snapshot = shared.snapshot.load_full();
+    let only = match query.map(|query| query.strip_prefix("route=")) {
+        None => None,
+        Some(Some(route)) => Some(route),
+        Some(None) => {
+            let error = format!("query {:?}; allowed is route=NAME", query.unwrap_or_default());
+            return json_response(StatusCode::BAD_REQUEST, &json!({ "error": error }));
+        }
+    };
+    let lives: Vec<_> = snapshot.plugins.lives().filter(|life| **life.plugin() == *plugin).collect();
+    let routes: Vec<&str> = lives.iter().map(|life| &*life.route).collect();
+    let meant: Vec<_> = lives.iter().filter(|life| only.is_none_or(|route| *life.route == *route)).collect();
+    if meant.is_empty() {
+        let mut names: Vec<&str> = snapshot.plugins.lives().map(|life| &**life.plugin()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let error = match only {
+            Some(route) if !routes.is_empty() => format!("plugin {plugin:?} is not on a route {route:?}"),
+            _ => format!("no route uses a plugin {plugin:?}"),
+        };
+        let error = json!({ "error": error, "routes": routes, "plugins": names });
+        return json_response(StatusCode::NOT_FOUND, &error);
+    }
+    let enabled: Vec<&str> = meant.iter().filter(|life| life.enable()).map(|life| &*life.route).collect();
+    json_response(StatusCode::OK, &json!({ "plugin": plugin, "enabled_on": enabled }))
+}
+
+fn not_allowed(method: &Method, path: &str, allowed: &'static str) -> Response<Full<Bytes>> {
+    let error = json!({ "error": format!("method {method} on {path}; allowed: {allowed}") });
+    let mut response = json_response(StatusCode::METHOD_NOT_ALLOWED, &error);
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    response
 }
 
 fn json_response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {

@@ -10,6 +10,7 @@
 //! - [`select`]: what plugins say before an attempt
 //! - [`body`]: what goes on to origin and client, [`frame`] its length; [`answer`]: responses that no origin gave
 //! - [`lane`]: a body on its way through the slots of one side
+//! - [`takeover`]: the version before a plugin that failed takes its exchange over
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -23,7 +24,9 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use crate::body::Body;
+use crate::clock;
 use crate::exchange::{Exchange, Stop};
+use crate::life::Admission;
 use crate::origin;
 use crate::reject::Reject;
 use crate::route::Route;
@@ -38,11 +41,12 @@ pub mod frame;
 pub mod lane;
 mod select;
 pub mod slot;
+pub mod takeover;
 
 use answer::{direct_response, local_response};
 pub use body::ChainBody;
 use lane::{Item, Lane};
-use slot::Slot;
+use slot::{Role, Slot};
 
 /// A body with a stated length up to this is run through the plugins before its headers are
 /// sent: its true length is then known, and a plugin that holds the body back holds the headers
@@ -54,8 +58,8 @@ pub struct Chain {
     exchange: Rc<Exchange>,
     /// By place in the route; opened when the first event reaches it.
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
-    /// Places whose plugin did not open: it is passed by, and not tried again.
-    shut: RefCell<Vec<usize>>,
+    /// What the exchange found at each place when it came there; it holds to the end.
+    admitted: RefCell<Vec<Option<Admission>>>,
     lanes: [Lane; 2],
     /// The client asked for headers alone, whatever a plugin made of the method.
     headless: bool,
@@ -103,7 +107,7 @@ pub async fn serve(
     let (mut response, mut below) = match answered {
         Ok(response) => (response, route.plugins.len()),
         Err(Stop::Answer { slot }) => (chain.local_answer(&mut detail), slot),
-        Err(Stop::Reject(reject)) => return Err(chain.refused(reject)),
+        Err(Stop::Reject(reject) | Stop::TakeOver { reject, .. }) => return Err(chain.refused(reject)),
     };
     loop {
         match chain.response(response, below).await {
@@ -116,7 +120,7 @@ pub async fn serve(
                 chain.exchange.take_stop();
                 (response, below) = (chain.local_answer(&mut detail), slot);
             }
-            Err(Stop::Reject(reject)) => return Err(chain.refused(reject)),
+            Err(Stop::Reject(reject) | Stop::TakeOver { reject, .. }) => return Err(chain.refused(reject)),
         }
     }
 }
@@ -124,8 +128,9 @@ pub async fn serve(
 impl Chain {
     fn new(exchange: Rc<Exchange>, plugins: usize) -> Rc<Chain> {
         let slots = RefCell::new(std::iter::repeat_with(|| None).take(plugins).collect());
+        let admitted = RefCell::new(vec![None; plugins]);
         let headless = exchange.request.borrow().method == Method::HEAD;
-        Rc::new(Chain { exchange, slots, shut: RefCell::default(), lanes: Default::default(), headless })
+        Rc::new(Chain { exchange, slots, admitted, lanes: Default::default(), headless })
     }
 
     pub fn lane(&self, side: Side) -> &Lane {
@@ -142,21 +147,40 @@ impl Chain {
         if let Some(slot) = &self.slots.borrow()[place] {
             return Ok(Some(slot.clone()));
         }
-        let bound = &self.exchange.route.plugins[place];
-        if !bound.code.callbacks().intersects(wanted) || self.shut.borrow().contains(&place) {
+        let Some(role) = self.role(place)? else { return Ok(None) };
+        if !role.bound().code.callbacks().intersects(wanted) {
             return Ok(None);
         }
-        match Slot::open(place, bound, &self.exchange) {
+        match Slot::open(place, role, &self.exchange) {
             Ok(slot) => {
                 self.slots.borrow_mut()[place] = Some(slot.clone());
                 Ok(Some(slot))
             }
-            Err(fault) => {
-                self.shut.borrow_mut().push(place);
-                slot::report(bound, &self.exchange, &fault, "on_context_create");
-                slot::judge(bound, &fault, false).map(|()| None)
+            Err((role, fault)) => {
+                slot::report(&role, &self.exchange, &fault, "on_context_create");
+                role.fault();
+                if !role.stands_in && role.life.good.is_some() {
+                    self.admitted.borrow_mut()[place] = Some(Admission::StandIn);
+                    return self.slot(place, wanted);
+                }
+                // It is passed by, and not tried again.
+                self.admitted.borrow_mut()[place] = Some(Admission::PassedBy);
+                slot::judge(&role, &fault, false).map(|()| None)
             }
         }
+    }
+
+    /// Who serves at this place, if anybody does.
+    fn role(&self, place: usize) -> Result<Option<Role>, Stop> {
+        let life = &self.exchange.route.plugins[place];
+        let mut admitted = self.admitted.borrow_mut();
+        let (probe, stands_in) = match admitted[place].get_or_insert_with(|| life.admit(clock::now)) {
+            Admission::Own(probe) => (probe.clone(), false),
+            Admission::StandIn => (None, true),
+            Admission::PassedBy => return Ok(None),
+            Admission::Refused => return Err(Stop::Reject(Reject::PluginDisabled { plugin: life.plugin().clone() })),
+        };
+        Ok(Some(Role { life: life.clone(), probe, stands_in }))
     }
 
     /// Request events, up to what is handed to the origin.
@@ -172,11 +196,9 @@ impl Chain {
         for place in 0..self.exchange.route.plugins.len() {
             let Some(slot) = self.slot(place, SIDE)? else { continue };
             let end_of_stream = lane.is_empty(Side::Request);
+            self.reach(&slot, Side::Request);
             lane.add(&slot);
-            if slot.has(Callbacks::REQUEST_HEADERS) {
-                let action = slot.call(Phase::Request, &Event::RequestHeaders { end_of_stream })?;
-                self.settle(&slot, Side::Request, action).await?;
-            }
+            self.headers(&slot, Side::Request, end_of_stream).await?;
         }
         self.outcome(Side::Request).await
     }
@@ -205,11 +227,9 @@ impl Chain {
         for place in (0..below).rev() {
             let Some(slot) = self.slot(place, SIDE)? else { continue };
             let end_of_stream = lane.is_empty(Side::Response);
+            self.reach(&slot, Side::Response);
             lane.add(&slot);
-            if slot.has(Callbacks::RESPONSE_HEADERS) {
-                let action = slot.call(Phase::Response, &Event::ResponseHeaders { end_of_stream })?;
-                self.settle(&slot, Side::Response, action).await?;
-            }
+            self.headers(&slot, Side::Response, end_of_stream).await?;
         }
         let body = match self.outcome(Side::Response).await? {
             Body::Chain(body) => *Pin::into_inner(body),
@@ -225,6 +245,19 @@ impl Chain {
             return Ok((parts, ChainBody::passing(self, Side::Response, Body::Empty)));
         }
         Ok((parts, body))
+    }
+
+    /// Tells a slot the headers of a side, until they may go on.
+    async fn tell_headers(self: &Rc<Chain>, slot: &Rc<Slot>, side: Side, end_of_stream: bool) -> Result<(), Stop> {
+        let (callback, phase, event) = match side {
+            Side::Request => (Callbacks::REQUEST_HEADERS, Phase::Request, Event::RequestHeaders { end_of_stream }),
+            Side::Response => (Callbacks::RESPONSE_HEADERS, Phase::Response, Event::ResponseHeaders { end_of_stream }),
+        };
+        if !slot.has(callback) {
+            return Ok(());
+        }
+        let action = slot.call(phase, &event)?;
+        self.settle(slot, side, action).await
     }
 
     /// Carries out what a header event was answered with, until the headers may go on.
@@ -245,7 +278,7 @@ impl Chain {
     }
 
     /// What a side hands on when its headers have passed: headers with true framing, and a body.
-    async fn outcome(self: &Rc<Chain>, side: Side) -> Result<Body, Stop> {
+    async fn pass_on(self: &Rc<Chain>, side: Side) -> Result<Body, Stop> {
         let lane = self.lane(side);
         if lane.is_empty(side) && !lane.is_awaited(side) {
             // Nobody is told of a body that is not there.
@@ -297,6 +330,7 @@ impl Chain {
             Side::Request => self.exchange.request_sent.set(true),
             Side::Response => self.exchange.response_sent.set(true),
         }
+        self.forget_undo();
         Ok(())
     }
 
@@ -355,6 +389,7 @@ impl Chain {
     fn finish(&self) {
         let slots = std::mem::take(&mut *self.slots.borrow_mut());
         slots.iter().flatten().for_each(|slot| slot.finish());
+        self.admitted.borrow_mut().clear();
         self.lanes.iter().for_each(Lane::clear);
     }
 }

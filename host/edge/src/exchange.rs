@@ -84,6 +84,12 @@ pub enum Stop {
         slot: usize,
     },
     Reject(Reject),
+    /// The plugin in this slot failed, and the version before it can have the exchange as it was.
+    /// `reject` is for whoever cannot see to that.
+    TakeOver {
+        slot: usize,
+        reject: Reject,
+    },
 }
 
 /// One request on a route with plugins, and what became of it.

@@ -3,13 +3,14 @@
 //! reused after, so that a trap never reaches a neighbour.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use abi::{Action, Callbacks, ContextId, Event, Fault, Host, Instance, Phase, Verdict};
 
+use crate::clock;
 use crate::exchange::Surroundings;
 use crate::exchange::seat::{Home, Seat};
 use crate::exchange::window::LogBudget;
@@ -91,7 +92,8 @@ impl Instances {
         }
         *self.seen.borrow_mut() = Arc::downgrade(snapshot);
         let used: HashMap<u64, &Arc<Bound>> = snapshot.plugins.bound().map(|bound| (bound.id, bound)).collect();
-        self.sets.borrow_mut().retain(|id, _| used.contains_key(id));
+        let kept: HashSet<u64> = snapshot.plugins.kept().map(|bound| bound.id).collect();
+        self.sets.borrow_mut().retain(|id, _| kept.contains(id));
         for bound in used.values() {
             match self.lease(bound) {
                 Ok(lease) => drop(lease),
@@ -164,7 +166,7 @@ impl Instances {
         let (idle, all, latest, failed, log) = Default::default();
         let set = Rc::new(Set { bound: bound.clone(), idle, all, latest, failed, log });
         let seen = self.seen.borrow().upgrade();
-        if seen.is_none_or(|snapshot| snapshot.plugins.bound().any(|used| used.id == bound.id)) {
+        if seen.is_none_or(|snapshot| snapshot.plugins.kept().any(|used| used.id == bound.id)) {
             self.sets.borrow_mut().insert(bound.id, set.clone());
         }
         // Otherwise it lives as long as the exchange, and ticks no longer.
@@ -258,7 +260,10 @@ impl Running {
                     running.ticking.set(false);
                     return;
                 }
-                running.background(&Event::Tick);
+                // One that is disabled, or kept as the version before, does nothing by itself.
+                if running.bound.acting.any() {
+                    running.background(&Event::Tick);
+                }
             }
         });
     }
@@ -320,6 +325,8 @@ impl Running {
         if let Some(worker) = &worker {
             worker.telemetry.plugin_fault(plugin, fault.verdict);
         }
+        let at = clock::wall();
+        self.bound.background.add(&fault, event.callback(), &self.bound.settings.version, "", at);
         let trace = fault.trace.as_deref().unwrap_or_default();
         tracing::warn!(
             target: "forebay::fault", plugin = &**plugin, version = &*self.bound.settings.version,

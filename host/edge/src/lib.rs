@@ -9,7 +9,7 @@
 //! - [`route`]: finds the route; pure
 //! - [`exchange`]: the state of one exchange; implements `abi::Host`
 //! - [`instances`]: this worker's warm instances of each plugin
-//! - [`chain`]: tells each plugin the events, in order
+//! - [`chain`]: tells each plugin the events, in order; [`life`]: whether it serves or is disabled
 //! - [`origin`]: picks an origin, connects, sends, retries what may be; health; warm-up
 //! - [`reject`]: the only place where a refusal becomes a status, a body and a detail
 //! - [`telemetry`]: one outcome per exchange
@@ -37,6 +37,7 @@ pub mod dict;
 pub mod exchange;
 pub mod instances;
 pub mod kv;
+pub mod life;
 pub mod limit;
 mod link;
 pub mod listen;
@@ -135,6 +136,7 @@ impl Edge {
         let plugins = plugins::load(&region, Some(&before.plugins))?;
         let tls = snapshot::read_tls(&region)?;
         // Nothing can fail from here on.
+        plugins.settle(&region);
         self.shared.ledger.set_access(region.log.access);
         self.shared.state.configure(&region);
         self.shared.membership.reload(&region, Instant::now());

@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use abi::{Capabilities, Limits, LoadError, Mode, Settings};
 use bytes::Bytes;
@@ -13,6 +13,8 @@ use config::{FaultPolicy, LimitMode, PluginCode, PluginLimits};
 
 use crate::exchange::Surroundings;
 use crate::instances::Running;
+use crate::life::Life;
+use crate::life::record::Record;
 use crate::secret::Secrets;
 
 /// One plugin with one configuration: routes that say the same thing share it, and so do its
@@ -24,13 +26,22 @@ pub struct Bound {
     pub code: Arc<dyn abi::Plugin>,
     pub on_fault: FaultPolicy,
     pub secrets: Secrets,
+    /// On how many routes it serves now; elsewhere its faults have disabled it, or it is kept as
+    /// the version before.
+    pub acting: Acting,
+    /// Its faults outside of exchanges.
+    pub background: Record,
 }
+
+/// Counts the routes on which a version serves.
+#[derive(Debug, Default)]
+pub struct Acting(AtomicUsize);
 
 /// What a region's routes use, and what the admin address shows.
 #[derive(Default)]
 pub struct Plugins {
     /// By route name, in the order of the route's plugins.
-    pub by_route: HashMap<String, Vec<Arc<Bound>>>,
+    pub by_route: HashMap<String, Vec<Arc<Life>>>,
     /// By plugin name.
     loaded: HashMap<String, Loaded>,
 }
@@ -58,11 +69,18 @@ pub fn load(region: &config::Region, previous: Option<&Plugins>) -> Result<Plugi
     }
     let surroundings = Surroundings::for_check();
     for route in &region.routes {
-        let mut chain = Vec::with_capacity(route.plugins.len());
+        let mut chain: Vec<Arc<Life>> = Vec::with_capacity(route.plugins.len());
+        let before = previous.and_then(|previous| previous.by_route.get(&route.name));
         for plugin in &route.plugins {
             let Some(loaded) = plugins.loaded.get(&plugin.plugin.name) else { continue };
             match bind(region, route, plugin, loaded, &plugins, previous, &surroundings) {
-                Ok(bound) => chain.push(bound),
+                Ok(bound) => {
+                    // A plugin may stand on a route more than once.
+                    let same = |life: &&Arc<Life>| life.plugin() == &bound.settings.plugin;
+                    let nth = chain.iter().filter(same).count();
+                    let before = before.and_then(|before| before.iter().filter(same).nth(nth));
+                    chain.push(Life::begin(bound.clone(), &route.name, &plugin.crash_budget, before));
+                }
                 Err(error) => errors.push(error),
             }
         }
@@ -72,9 +90,28 @@ pub fn load(region: &config::Region, previous: Option<&Plugins>) -> Result<Plugi
 }
 
 impl Plugins {
-    /// Every distinct use, of the routes of this region.
-    pub fn bound(&self) -> impl Iterator<Item = &Arc<Bound>> {
+    /// Every plugin of every route.
+    pub fn lives(&self) -> impl Iterator<Item = &Arc<Life>> {
         self.by_route.values().flatten()
+    }
+
+    /// Every use, of the routes of this region.
+    pub fn bound(&self) -> impl Iterator<Item = &Arc<Bound>> {
+        self.lives().map(|life| &life.bound)
+    }
+
+    /// The same, and the versions that may stand in.
+    pub fn kept(&self) -> impl Iterator<Item = &Arc<Bound>> {
+        self.lives().flat_map(|life| std::iter::once(&life.bound).chain(&life.good))
+    }
+
+    /// Brings what may change under a life that goes on in line with `region`: these plugins are
+    /// its now.
+    pub fn settle(&self, region: &config::Region) {
+        for route in &region.routes {
+            let lives = self.by_route.get(&route.name).into_iter().flatten();
+            lives.zip(&route.plugins).for_each(|(life, used)| life.set_terms(&used.crash_budget));
+        }
     }
 }
 
@@ -153,8 +190,15 @@ fn bind(
         return Ok(bound.clone());
     }
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    let (settings, code) = (Arc::new(settings), loaded.plugin.clone());
-    let bound = Arc::new(Bound { id, settings, code, on_fault: used.on_fault, secrets });
+    let bound = Arc::new(Bound {
+        id,
+        settings: Arc::new(settings),
+        code: loaded.plugin.clone(),
+        on_fault: used.on_fault,
+        secrets,
+        acting: Acting::default(),
+        background: Record::default(),
+    });
     Running::start(&bound, surroundings).map_err(|fault| {
         // What loads it shows the error; this is for whoever looks at faults, such as a stage.
         tracing::debug!(
@@ -171,14 +215,36 @@ fn bind(
 impl Bound {
     /// Whether nothing about this use differs.
     fn is(&self, settings: &Settings, on_fault: FaultPolicy, code: &Arc<dyn abi::Plugin>) -> bool {
-        let mine = &self.settings;
-        self.on_fault == on_fault
-            && Arc::ptr_eq(&self.code, code)
-            && mine.plugin == settings.plugin
-            && mine.vm_config == settings.vm_config
-            && mine.config == settings.config
-            && mine.limits == settings.limits
-            && mine.capabilities == settings.capabilities
+        self.on_fault == on_fault && Arc::ptr_eq(&self.code, code) && same(&self.settings, settings)
+    }
+
+    /// Whether it may behave otherwise than `other`: its code or what it is told and granted.
+    pub fn differs(&self, other: &Bound) -> bool {
+        self.settings.version != other.settings.version || !same(&self.settings, &other.settings)
+    }
+}
+
+/// Apart from the version, which stands for the code.
+fn same(one: &Settings, other: &Settings) -> bool {
+    one.plugin == other.plugin
+        && one.vm_config == other.vm_config
+        && one.config == other.config
+        && one.limits == other.limits
+        && one.capabilities == other.capabilities
+}
+
+impl Acting {
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn sub(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether it serves anywhere.
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
     }
 }
 

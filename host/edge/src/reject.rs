@@ -40,6 +40,10 @@ pub enum Reject {
         plugin: Arc<str>,
         verdict: Verdict,
     },
+    /// Its faults have disabled it, and its policy lets no exchange go by without it.
+    PluginDisabled {
+        plugin: Arc<str>,
+    },
     /// A plugin ended the exchange with `close`.
     PluginAbort {
         plugin: Arc<str>,
@@ -69,6 +73,7 @@ impl Reject {
             Reject::OriginTimeout { .. } => "origin_timeout",
             Reject::OriginBroken { .. } => "origin_broken",
             Reject::PluginFault { .. } => "plugin_fault",
+            Reject::PluginDisabled { .. } => "plugin_disabled",
             Reject::PluginAbort { .. } => "plugin_abort",
             Reject::RequestBodyTooLarge => "request_body_too_large",
             Reject::ResponseBodyTooLarge { .. } => "response_body_too_large",
@@ -82,7 +87,9 @@ impl Reject {
     pub fn status(&self) -> StatusCode {
         match self {
             Reject::NoRoute => StatusCode::NOT_FOUND,
-            Reject::NoOrigin { .. } | Reject::PluginFault { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Reject::NoOrigin { .. } | Reject::PluginFault { .. } | Reject::PluginDisabled { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Reject::OriginUnreachable { .. }
             | Reject::OriginBroken { .. }
             | Reject::PluginAbort { .. }
@@ -104,6 +111,7 @@ impl Reject {
             Reject::OriginTimeout { pool } => format!("an origin of pool \"{pool}\" did not answer in time"),
             Reject::OriginBroken { pool, .. } => format!("an origin of pool \"{pool}\" broke off its answer"),
             Reject::PluginFault { plugin, verdict } => format!("plugin \"{plugin}\" failed: {}", verdict.name()),
+            Reject::PluginDisabled { plugin } => format!("plugin \"{plugin}\" is disabled after too many faults"),
             Reject::PluginAbort { plugin } => format!("plugin \"{plugin}\" ended the exchange"),
             Reject::RequestBodyTooLarge => "the request body is too large".into(),
             Reject::ResponseBodyTooLarge { plugin } => {

@@ -19,14 +19,14 @@ use config::{HeaderMatch, PathMatch, RouteTo, ValueMatch};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::body::Body;
-use crate::plugins::Bound;
+use crate::life::Life;
 
 /// One route, compiled.
 pub struct Route {
     pub name: Arc<str>,
     pub spec: Arc<config::Route>,
     /// In the order of the file; response events go through it backwards.
-    pub plugins: Vec<Arc<Bound>>,
+    pub plugins: Vec<Arc<Life>>,
     /// The pool it leads to, if it leads to one.
     pub pool: Option<Arc<str>>,
     /// The answer that it gives itself, if it leads to no pool.
@@ -43,7 +43,7 @@ pub struct Router {
 pub type BadPath = &'static str;
 
 impl Route {
-    pub fn new(spec: Arc<config::Route>, plugins: Vec<Arc<Bound>>) -> Route {
+    pub fn new(spec: Arc<config::Route>, plugins: Vec<Arc<Life>>) -> Route {
         let (pool, respond) = match &spec.to {
             RouteTo::Pool(pool) => (Some(Arc::from(pool.as_str())), None),
             RouteTo::Respond(respond) => (None, Some(compile(respond))),

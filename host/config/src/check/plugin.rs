@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::budget::budget;
 use super::files::Folder;
 use super::names::Names;
 use crate::error::{Errors, Problem};
@@ -59,6 +60,7 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
         limits,
         capabilities: raw.capabilities.iter().map(|capability| capability.value.0.clone()).collect(),
         on_fault: raw.on_fault.value,
+        crash_budget: budget(&raw.crash_budget, errors),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::budget::budget_over;
 use super::names::Names;
 use super::{one_of, place};
 use crate::error::{Errors, Problem};
@@ -93,6 +94,7 @@ fn route_plugin(
         config: raw.config.as_ref().map_or_else(|| plugin.config.clone(), |config| config.0.clone()),
         on_fault: raw.on_fault.as_ref().map_or(plugin.on_fault, |on_fault| on_fault.value),
         limits,
+        crash_budget: budget_over(&raw.crash_budget, &plugin.crash_budget, errors),
         plugin: plugin.clone(),
     })
 }

@@ -25,7 +25,7 @@ pub use address::{Address, AggregatorUrl, Ip};
 pub use capability::{Capability, NAMED_CAPABILITIES, PLAIN_CAPABILITIES};
 pub use http::{HeaderName, HeaderValue, Host, Method, UrlPath};
 pub use measure::{Period, Size, Span};
-pub use number::{Count, Lanes, Positive, Ratio, Status, Workers};
+pub use number::{Count, Faults, Lanes, Positive, Ratio, Status, Workers};
 pub use pairs::Pairs;
 pub use pattern::Pattern;
 pub use store::{EnvName, RedisUrl};

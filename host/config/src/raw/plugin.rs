@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::budget::Budget;
 use super::form::{Capability, Count, FilePath, Name, Period, Size};
 use super::value::{Value, keys};
 use crate::error::Errors;
@@ -35,6 +36,8 @@ keys! {
         list capabilities: Capability,
         /// What happens to an exchange whose plugin failed.
         default on_fault: FaultPolicy = FaultPolicy::default(),
+        /// How many faults disable it on a route, and when it is tried again.
+        section crash_budget: Budget,
     }
 }
 

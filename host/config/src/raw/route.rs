@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::budget::RouteBudget;
 use super::form::{HeaderName, HeaderValue, Host, Method, Name, Pattern, Status, Text, UrlPath};
 use super::plugin::{Freeform, RouteLimits};
 use super::value::{At, Value, keys, refuse_repeated};
@@ -83,19 +84,22 @@ keys! {
         optional on_fault: FaultPolicy,
         /// What it may use here. Default: the plugin's.
         section limits: RouteLimits,
+        /// How many faults disable it here. Default: the plugin's.
+        section crash_budget: RouteBudget,
     }
 }
 
 impl Value for RoutePlugin {
     fn read(node: &Node, errors: &mut Errors) -> Option<RoutePlugin> {
         let Kind::Text(name) = &node.kind else { return PluginUse::read(node, errors).map(RoutePlugin) };
-        let nothing = Node { place: node.place.key("limits"), kind: Kind::Null };
+        let nothing = |key| Node { place: node.place.key(key), kind: Kind::Null };
         Some(RoutePlugin(PluginUse {
             place: node.place.clone(),
             name: Some(At { value: Text(name.clone()), place: node.place.clone() }),
             config: None,
             on_fault: None,
-            limits: RouteLimits::read(&nothing, errors)?,
+            limits: RouteLimits::read(&nothing("limits"), errors)?,
+            crash_budget: RouteBudget::read(&nothing("crash_budget"), errors)?,
         }))
     }
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use config::{
-    Actuator, Balance, FaultPolicy, HeaderMatch, KvPassword, KvServers, LimitMode, LogFormat, PathMatch, PluginCode,
+    Actuator, Balance, CrashBudget, HeaderMatch, KvPassword, KvServers, LimitMode, LogFormat, PathMatch, PluginCode,
     PluginLimits, Pool, Region, Route, RouteTo, Scaling, ValueMatch,
 };
 use serde_json::{Map, Value, json};
@@ -112,7 +112,8 @@ fn plugin(plugin: &config::Plugin) -> Value {
         "config": plugin_config(&plugin.config),
         "limits": plugin_limits(&plugin.limits),
         "capabilities": plugin.capabilities,
-        "on_fault": fault_policy(plugin.on_fault),
+        "on_fault": plugin.on_fault.name(),
+        "crash_budget": crash_budget(&plugin.crash_budget),
     })
 }
 
@@ -126,7 +127,8 @@ fn route(route: &Route) -> Value {
         json!({
             "plugin": used.plugin.name,
             "config": plugin_config(&used.config),
-            "on_fault": fault_policy(used.on_fault),
+            "on_fault": used.on_fault.name(),
+            "crash_budget": crash_budget(&used.crash_budget),
             "limits": plugin_limits(&used.limits),
         })
     });
@@ -242,11 +244,13 @@ pub fn code(code: &PluginCode) -> (&'static str, &std::path::Path) {
     }
 }
 
-pub fn fault_policy(policy: FaultPolicy) -> &'static str {
-    match policy {
-        FaultPolicy::Closed => "closed",
-        FaultPolicy::Open => "open",
-    }
+pub fn crash_budget(budget: &CrashBudget) -> Value {
+    json!({
+        "faults": budget.faults,
+        "within": span(budget.within),
+        "back_off": span(budget.back_off),
+        "most": span(budget.most),
+    })
 }
 
 pub fn plugin_limits(limits: &PluginLimits) -> Value {

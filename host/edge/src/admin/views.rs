@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::effective::{code, fault_policy, plugin_limits};
+use super::effective::{code, crash_budget, plugin_limits};
+use crate::life::Life;
+use crate::life::budget::Standing;
+use crate::life::record::{Faults, Last};
 use crate::membership::{Member, PoolMembers};
-use crate::plugins::Bound;
 use crate::snapshot::Snapshot;
 use crate::telemetry::ledger::PluginCount;
 use crate::worker::Shared;
@@ -19,9 +21,9 @@ pub fn plugins(shared: &Shared, snapshot: &Snapshot) -> Value {
     let plugins = snapshot.region.plugins.values().map(|plugin| {
         let count = counts.get(&*plugin.name).cloned().unwrap_or_default();
         let uses = uses(snapshot, &plugin.name);
-        let versions: BTreeSet<&str> = uses.iter().map(|(_, bound)| &*bound.settings.version).collect();
+        let versions: BTreeSet<&str> = uses.iter().map(|life| &*life.bound.settings.version).collect();
         let (kind, file) = code(&plugin.code);
-        let routes: Vec<Value> = uses.iter().map(|(route, bound)| route_use(route, bound)).collect();
+        let routes: Vec<Value> = uses.iter().map(|life| route_use(life)).collect();
         json!({
             "name": plugin.name,
             "kind": kind,
@@ -30,7 +32,7 @@ pub fn plugins(shared: &Shared, snapshot: &Snapshot) -> Value {
             "routes": routes,
             "limits": plugin_limits(&plugin.limits),
             "capabilities": plugin.capabilities,
-            "on_fault": fault_policy(plugin.on_fault),
+            "on_fault": plugin.on_fault.name(),
             "calls": calls(&count),
             "faults": { "total": count.total_faults(), "by_verdict": count.faults },
             "instances": count.instances,
@@ -43,13 +45,56 @@ fn calls(count: &PluginCount) -> Value {
     json!({ "total": count.total_calls(), "by_callback": count.calls })
 }
 
-fn uses<'a>(snapshot: &'a Snapshot, plugin: &str) -> Vec<(&'a str, &'a Arc<Bound>)> {
-    let all = snapshot.routes.iter().flat_map(|route| route.plugins.iter().map(|bound| (&*route.name, bound)));
-    all.filter(|(_, bound)| &*bound.settings.plugin == plugin).collect()
+/// In the order of the file.
+fn uses<'a>(snapshot: &'a Snapshot, plugin: &str) -> Vec<&'a Arc<Life>> {
+    let all = snapshot.routes.iter().flat_map(|route| &route.plugins);
+    all.filter(|life| **life.plugin() == *plugin).collect()
 }
 
-fn route_use(route: &str, bound: &Bound) -> Value {
-    json!({ "route": route, "instance_set": bound.id, "on_fault": fault_policy(bound.on_fault) })
+fn route_use(life: &Life) -> Value {
+    let now = Instant::now();
+    let standing = life.standing();
+    let left = match standing {
+        Standing::Disabled { until, .. } => Some(until.saturating_duration_since(now)),
+        Standing::Serving | Standing::Probing { .. } => None,
+    };
+    let faults = life.record.read();
+    json!({
+        "route": &*life.route,
+        "instance_set": life.bound.id,
+        "version": &*life.bound.settings.version,
+        "state": life.state(),
+        // Until one exchange tries it; zero once the next one will.
+        "disabled_for_ms": left.map(millis),
+        "last_good": life.good.as_ref().map(|good| &*good.settings.version),
+        "on_fault": life.policy().name(),
+        "crash_budget": crash_budget(&life.terms()),
+        "budget_left": life.left(now),
+        "faults": faults_view(&faults),
+        "last_fault": faults.last.as_ref().map(last_fault),
+        "background_faults": faults_view(&life.bound.background.read()),
+    })
+}
+
+fn faults_view(faults: &Faults) -> Value {
+    json!({ "total": faults.by_verdict.values().sum::<u64>(), "by_verdict": faults.by_verdict })
+}
+
+fn last_fault(last: &Last) -> Value {
+    json!({
+        "at_unix_ms": millis(last.at.duration_since(UNIX_EPOCH).unwrap_or_default()),
+        "age_ms": millis(SystemTime::now().duration_since(last.at).unwrap_or_default()),
+        "verdict": last.verdict.name(),
+        "callback": last.callback,
+        "version": last.version,
+        "message": last.message,
+        "request_id": last.request_id,
+        "trace": last.trace,
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Every pool with its members as workers see them.

@@ -80,7 +80,7 @@ impl ChainBody {
     fn stopped(&mut self, stop: Stop) -> BodyError {
         self.done = true;
         BodyError::Reject(match stop {
-            Stop::Reject(reject) => reject,
+            Stop::Reject(reject) | Stop::TakeOver { reject, .. } => reject,
             Stop::Answer { .. } => Reject::RequestBodyBroken,
         })
     }

@@ -15,6 +15,7 @@ impl Slot {
     /// context closes when what these started has ended too.
     pub fn finish(self: &Rc<Slot>) {
         self.drop_tasks();
+        self.prove();
         // What was being pulled holds the chain, which holds this slot.
         self.stages.iter().for_each(|stage| drop(stage.pulling.take()));
         // What a plugin answers now changes nothing any more; its fault has been reported.
@@ -66,7 +67,7 @@ impl Slot {
         };
         if crate::clock::timeout(limit, ended).await.is_err() {
             let text = format!("waited for {limit:?} after the end of the exchange (limit wall)");
-            report(self.bound(), self.exchange(), &Fault::new(Verdict::Wall, text), "on_log");
+            report(&self.role, self.exchange(), &Fault::new(Verdict::Wall, text), "on_log");
         }
         self.close();
     }

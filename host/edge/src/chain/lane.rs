@@ -1,5 +1,6 @@
 //! A body on its way through the plugins of one side: pulled from the far end, one item at a
-//! time, so that nothing is read before somebody asks for it.
+//! time, so that nothing is read before somebody asks for it. Long, as an item's way through lane,
+//! slot and wait is read as one.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,12 +15,13 @@ use bytes::Bytes;
 use http_body::Body as _;
 
 use super::Chain;
-use super::slot::Slot;
+use super::slot::{Slot, Stage};
 use crate::body::{Body, BodyError};
 use crate::exchange::Stop;
 use crate::reject::Reject;
 
 /// What moves through a lane.
+#[derive(Clone)]
 pub enum Item {
     /// `end`: nothing follows, no trailers either.
     Data {
@@ -54,6 +56,12 @@ impl Lane {
         self.order.borrow_mut().push(slot.clone());
     }
 
+    /// Puts `slot` where `old` stood.
+    pub fn replace(&self, old: &Rc<Slot>, slot: &Rc<Slot>) {
+        let mut order = self.order.borrow_mut();
+        order.iter_mut().filter(|one| Rc::ptr_eq(one, old)).for_each(|one| *one = slot.clone());
+    }
+
     /// Takes the source, if nobody along the lane wants to see what it carries.
     pub fn bypass(&self, side: Side) -> Option<Body> {
         if self.order.borrow().iter().any(|slot| is_active(slot, side)) { None } else { self.take() }
@@ -65,7 +73,8 @@ impl Lane {
 
     /// Nothing comes along it: `side` is its own.
     pub fn is_empty(&self, side: Side) -> bool {
-        let held = self.order.borrow().iter().any(|slot| !slot.stage(side).queue.borrow().is_empty());
+        let holds = |stage: &Stage| !stage.queue.borrow().is_empty() || !stage.replay.borrow().is_empty();
+        let held = self.order.borrow().iter().any(|slot| holds(slot.stage(side)));
         !held && self.source.borrow().as_ref().is_none_or(Body::is_end_stream)
     }
 
@@ -89,6 +98,7 @@ fn is_active(slot: &Slot, side: Side) -> bool {
         || stage.chunks.get()
         || stage.drained.get()
         || !stage.queue.borrow().is_empty()
+        || !stage.replay.borrow().is_empty()
         || slot.window(side).size() > 0
         || stage.pulling.borrow().is_some()
 }
@@ -381,12 +391,19 @@ impl Through {
     }
 
     fn poll_input(&self, cx: &mut std::task::Context<'_>) -> Poll<Result<Item, Stop>> {
-        let kept = &self.slot.stage(self.side).pulling;
+        let stage = self.slot.stage(self.side);
+        if let Some(item) = stage.replay.borrow_mut().pop_front() {
+            return Poll::Ready(Ok(item));
+        }
+        let kept = &stage.pulling;
         let pulling = kept.borrow_mut().take();
         let mut pulling = pulling.unwrap_or_else(|| pull_before(&self.chain, self.side, self.place));
         let polled = pulling.as_mut().poll(cx);
         if polled.is_pending() {
             *kept.borrow_mut() = Some(pulling);
+        }
+        if let (Poll::Ready(Ok(item)), Some(undo)) = (&polled, &mut *self.slot.undo.borrow_mut()) {
+            undo.read(&self.chain.exchange, item);
         }
         polled
     }

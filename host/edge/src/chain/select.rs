@@ -23,10 +23,10 @@ impl Chain {
             Ok(())
         };
         told().map_err(|stop| match stop {
-            Stop::Reject(reject) => reject,
+            Stop::Reject(reject) | Stop::TakeOver { reject, .. } => reject,
             // A callout whose callback answered in that very moment: whoever sends asks for it.
             Stop::Answer { slot } => {
-                let plugin = self.exchange.route.plugins[slot].settings.plugin.clone();
+                let plugin = self.exchange.route.plugins[slot].plugin().clone();
                 self.exchange.stop(stop);
                 Reject::PluginAbort { plugin }
             }

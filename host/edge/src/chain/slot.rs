@@ -12,15 +12,19 @@ use config::FaultPolicy;
 use tokio::task::AbortHandle;
 
 use super::lane::{Item, Pulling};
+use super::takeover::Undo;
+use crate::clock;
 use crate::exchange::seat::{Home, Seat};
 use crate::exchange::window::Window;
 use crate::exchange::{Exchange, Stop};
 use crate::instances::Lease;
+use crate::life::{Life, Probe};
 use crate::plugins::Bound;
 use crate::reject::Reject;
 
 pub struct Slot {
-    index: usize,
+    pub index: usize,
+    pub role: Role,
     exchange: Rc<Exchange>,
     seat: Rc<Seat>,
     context: ContextId,
@@ -28,11 +32,25 @@ pub struct Slot {
     lease: RefCell<Option<Lease>>,
     /// It failed and the exchange goes on without it, or the exchange has ended.
     off: Cell<bool>,
+    /// It has been told of the request or the response.
+    told: Cell<bool>,
+    /// What the version before it needs to take the exchange over, as long as it can.
+    pub undo: RefCell<Option<Undo>>,
     pub stages: [Stage; 2],
     /// Callouts and timers that end with the exchange; those that its end started with the context.
     tasks: RefCell<Vec<AbortHandle>>,
     /// How many of those that the end of the exchange started are still to be told of.
     pub(super) late: Cell<u32>,
+}
+
+/// Who serves at a place of the route.
+#[derive(Clone)]
+pub struct Role {
+    pub life: Arc<Life>,
+    /// The exchange tries whether it may serve again.
+    pub probe: Option<Rc<Probe>>,
+    /// The version before it serves in its place.
+    pub stands_in: bool,
 }
 
 /// Where one side of a slot stands.
@@ -52,27 +70,36 @@ pub struct Stage {
     pub drained: Cell<bool>,
     pub trailers_told: Cell<bool>,
     pub trailers_passed: Cell<bool>,
+    /// Input that the version after this one had read before it failed: it comes first.
+    pub replay: RefCell<VecDeque<Item>>,
     /// Input being pulled: kept across an interruption, so that nothing is lost.
     pub pulling: RefCell<Option<Pulling>>,
 }
 
 impl Slot {
     /// Leases an instance and opens the context of this exchange in it.
-    pub fn open(index: usize, bound: &Arc<Bound>, exchange: &Rc<Exchange>) -> Result<Rc<Slot>, Fault> {
+    pub fn open(index: usize, role: Role, exchange: &Rc<Exchange>) -> Result<Rc<Slot>, (Role, Fault)> {
         let instances = &exchange.worker.instances;
-        let lease = instances.lease(bound)?;
+        let lease = match instances.lease(role.bound()) {
+            Ok(lease) => lease,
+            Err(fault) => return Err((role, fault)),
+        };
         let surroundings = &instances.surroundings;
         let context = surroundings.next_context();
         let slot = Rc::new_cyclic(|slot| {
             let home = Home::Exchange { exchange: exchange.clone(), slot: slot.clone() };
-            let seat = Rc::new(Seat::new(bound, surroundings, &lease.running().log, home, Phase::Request));
+            let log = &lease.running().log;
+            let seat = Rc::new(Seat::new(role.bound(), surroundings, log, home, Phase::Request));
             Slot {
                 index,
+                role,
                 exchange: exchange.clone(),
                 seat,
                 context,
                 lease: RefCell::new(Some(lease)),
                 off: Cell::new(false),
+                told: Cell::new(false),
+                undo: RefCell::default(),
                 stages: Default::default(),
                 tasks: RefCell::default(),
                 late: Cell::new(0),
@@ -82,11 +109,18 @@ impl Slot {
             Some(lease) => lease.running().open(context, slot.seat.clone()),
             None => Ok(()),
         };
-        opened.map(|()| slot.clone()).inspect_err(|_| slot.close())
+        opened.map(|()| slot.clone()).map_err(|fault| {
+            slot.close();
+            (slot.role.clone(), fault)
+        })
     }
 
     pub fn bound(&self) -> &Arc<Bound> {
         &self.seat.bound
+    }
+
+    pub fn was_told(&self) -> bool {
+        self.told.get()
     }
 
     pub fn is_off(&self) -> bool {
@@ -120,6 +154,7 @@ impl Slot {
             self.stage(side).resumed.set(false);
         }
         self.seat.phase.set(phase);
+        self.told.set(self.told.get() || phase != Phase::Log);
         if let Event::Callout { result: Ok(response), .. } = event {
             // What is too much has not been read; in shadow mode some of it has.
             self.seat.may(Limit::Buffer, response.body.len() as u64, self.bound().settings.limits.buffer as u64);
@@ -147,12 +182,20 @@ impl Slot {
     }
 
     /// The plugin failed: it is told nothing more. Its policy decides about the exchange.
-    pub fn fail(&self, fault: &Fault, callback: &str) -> Result<(), Stop> {
-        report(self.bound(), &self.exchange, &self.placed(fault), callback);
+    pub fn fail(&self, fault: &Fault, callback: &'static str) -> Result<(), Stop> {
+        report(&self.role, &self.exchange, &self.placed(fault), callback);
+        // What fails when the exchange is over has cost nobody anything.
+        if self.seat.phase.get() != Phase::Log {
+            self.role.fault();
+        }
         let edited = self.seat.windows.iter().any(|window| window.changed.get());
         self.close();
         self.exchange.answer.borrow_mut().take();
-        judge(self.bound(), fault, edited)
+        let refused = judge(&self.role, fault, edited);
+        match (refused, &*self.undo.borrow()) {
+            (Err(Stop::Reject(reject)), Some(_)) => Err(Stop::TakeOver { slot: self.index, reject }),
+            (judged, _) => judged,
+        }
     }
 
     /// A fault that the edge itself found has the place where the plugin waits.
@@ -212,6 +255,13 @@ impl Slot {
         self.window(side).take();
     }
 
+    /// The exchange ends, and the plugin has not failed in it.
+    pub(super) fn prove(&self) {
+        if self.told.get() && !self.off.get() && !self.role.stands_in {
+            self.role.life.served(self.role.probe.as_deref());
+        }
+    }
+
     /// Whether `Host::resume` was called for a side, and takes that word.
     pub(super) fn released(&self) -> bool {
         // Both are asked, so that both are taken.
@@ -249,7 +299,8 @@ impl Slot {
             return Ok(());
         }
         let text = format!("buffered {held} bytes of body (limit buffer: {most})");
-        report(self.bound(), &self.exchange, &self.placed(&Fault::new(Verdict::Buffer, text)), "buffer");
+        // Not of its crash budget: how long a body is was for somebody else to say.
+        report(&self.role, &self.exchange, &self.placed(&Fault::new(Verdict::Buffer, text)), "buffer");
         self.close();
         Err(Stop::Reject(match side {
             Side::Request => Reject::RequestBodyTooLarge,
@@ -261,11 +312,22 @@ impl Slot {
 impl Stage {
     fn forget(&self) {
         // Its waits are kept: what it has used up stays used up.
-        let Stage { resumed, answer, queue, drained, trailers_told, trailers_passed, pulling, chunks, waited: _ } =
-            self;
+        let Stage {
+            resumed,
+            answer,
+            queue,
+            drained,
+            trailers_told,
+            trailers_passed,
+            replay,
+            pulling,
+            chunks,
+            waited: _,
+        } = self;
         [resumed, drained, trailers_told, trailers_passed, chunks].iter().for_each(|said| said.set(false));
         answer.set(None);
         queue.borrow_mut().clear();
+        replay.borrow_mut().clear();
         pulling.take();
     }
 
@@ -280,10 +342,28 @@ impl Stage {
     }
 }
 
-/// Logs and counts a fault.
-pub fn report(bound: &Bound, exchange: &Exchange, fault: &Fault, callback: &str) {
-    let settings = &bound.settings;
+impl Role {
+    /// The version that serves.
+    pub fn bound(&self) -> &Arc<Bound> {
+        match &self.life.good {
+            Some(good) if self.stands_in => good,
+            _ => &self.life.bound,
+        }
+    }
+
+    /// It has failed; of the version before it nobody keeps count, as nothing stands in for it.
+    pub fn fault(&self) {
+        if !self.stands_in {
+            self.life.fault(clock::now(), self.probe.as_deref());
+        }
+    }
+}
+
+/// Logs a fault, notes it and counts it, apart from the crash budget.
+pub fn report(role: &Role, exchange: &Exchange, fault: &Fault, callback: &'static str) {
+    let settings = &role.bound().settings;
     exchange.worker.telemetry.plugin_fault(&settings.plugin, fault.verdict);
+    role.life.record.add(fault, callback, &settings.version, &exchange.id, clock::wall());
     tracing::warn!(
         target: "forebay::fault", plugin = &*settings.plugin, version = &*settings.version,
         route = &*exchange.route.name, request_id = &*exchange.id, callback, verdict = fault.verdict.name(),
@@ -291,12 +371,12 @@ pub fn report(bound: &Bound, exchange: &Exchange, fault: &Fault, callback: &str)
     );
 }
 
-/// What a fault means for the exchange.
-pub fn judge(bound: &Bound, fault: &Fault, edited: bool) -> Result<(), Stop> {
-    match bound.on_fault {
+/// What a fault means for the exchange, where no other version takes it over.
+pub fn judge(role: &Role, fault: &Fault, edited: bool) -> Result<(), Stop> {
+    match role.life.policy() {
         FaultPolicy::Open if !edited => Ok(()),
-        FaultPolicy::Open | FaultPolicy::Closed => {
-            Err(Stop::Reject(Reject::PluginFault { plugin: bound.settings.plugin.clone(), verdict: fault.verdict }))
+        FaultPolicy::Open | FaultPolicy::Closed | FaultPolicy::LastGood => {
+            Err(Stop::Reject(Reject::PluginFault { plugin: role.life.plugin().clone(), verdict: fault.verdict }))
         }
     }
 }

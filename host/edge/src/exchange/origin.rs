@@ -24,6 +24,7 @@ const MOST_EXCLUDED: usize = 1024;
 const NAMED: usize = 8;
 
 /// What plugins have chosen so far.
+#[derive(Clone)]
 pub struct Choice {
     /// `None` on a route that answers itself.
     pool: RefCell<Option<Arc<str>>>,
@@ -41,6 +42,14 @@ impl Choice {
             excluded: RefCell::default(),
             picked: RefCell::default(),
         }
+    }
+
+    /// Back to what was chosen then; who was picked since stays known.
+    pub fn restore(&self, then: Choice) {
+        let Choice { pool, host, excluded, picked: _ } = then;
+        self.pool.swap(&pool);
+        self.host.swap(&host);
+        self.excluded.swap(&excluded);
     }
 
     /// Where the request goes.

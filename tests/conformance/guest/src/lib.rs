@@ -6,7 +6,7 @@
 //! - `state`: what plugins of all workers share
 //! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
 //! - `origin`: which origin gets the request; `scale`: what is coming
-//! - `faults`: what a plugin must not do
+//! - `faults`: what a plugin must not do; `life`: versions of a plugin, good and bad
 //! - `trace`: spans
 //! - `limits`: what uses up limits
 //! - `secret`: what a plugin does with a secret
@@ -15,6 +15,7 @@
 mod cases;
 mod faults;
 mod imports;
+mod life;
 mod limits;
 mod origin;
 mod kv;
@@ -86,6 +87,7 @@ impl RootContext for Root {
             "secret" => Box::new(secret::Secret { how: argument }),
             "kv" => Box::new(kv::Asks { how: argument }),
             "fault" => Box::new(faults::Fault { how: argument }),
+            "life" => Box::new(life::Life { version: argument, fails: self.word(2).to_owned() }),
             _ => Box::new(cases::Case::new(case, argument)),
         })
     }

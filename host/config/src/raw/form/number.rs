@@ -64,6 +64,10 @@ whole! {
     Count(u32), 0u32..=u32::MAX, "a whole number from 0"
 }
 whole! {
+    /// Faults that a plugin may have; none are counted at zero.
+    Faults(u32), 0u32..=10_000, "a whole number from 0 (never disabled) to 10000"
+}
+whole! {
     /// A number of at least one.
     Positive(u32), 1u32..=u32::MAX, "a whole number from 1"
 }

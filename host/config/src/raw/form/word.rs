@@ -85,6 +85,7 @@ words! {
     FaultPolicy {
         "closed" => FaultPolicy::Closed: "503",
         "open" => FaultPolicy::Open: "go on without the plugin",
+        "last_good" => FaultPolicy::LastGood: "the version before it serves in its place",
     }
 }
 
