@@ -3,7 +3,7 @@
 //! - [`streaming`], [`framing`], [`forwarding`], [`interim`], [`upgrade`]: one exchange
 //! - [`limits`], [`keepalive`], [`retry`], [`pools`]: many, and origins that fail
 //! - [`kv`]: stores that plugins ask, and what becomes of exchanges when those are lost
-//! - [`routes`], [`tls`], [`http2`]: ways in
+//! - [`routes`], [`tls`], [`http2`]: ways in; [`targets`]: callouts out
 //! - [`reload`], [`drain`], [`observe`]: what an operator does
 
 mod drain;
@@ -20,5 +20,6 @@ mod reload;
 mod retry;
 mod routes;
 mod streaming;
+mod targets;
 mod tls;
 mod upgrade;

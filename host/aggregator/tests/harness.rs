@@ -116,6 +116,7 @@ impl Setup {
             plugins: BTreeMap::new(),
             routes: Vec::new(),
             pools: [("shop".to_string(), Arc::new(pool)), ("still".to_string(), Arc::new(still))].into(),
+            targets: Default::default(),
             dicts: BTreeMap::new(),
             buckets: BTreeMap::new(),
             kv: BTreeMap::new(),

@@ -18,6 +18,7 @@ mod route;
 mod secret;
 pub mod spec;
 mod state;
+mod target;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,6 +44,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     let plugin_names = Names::collect("plugin", &raw.plugins, |plugin| plugin.name.as_ref(), errors);
     let secret_names = Names::collect("secret", &raw.secrets, |secret| secret.name.as_ref(), errors);
     let kv_names = Names::collect("store", &raw.kv, |kv| kv.name.as_ref(), errors);
+    let target_names = Names::collect("target", &raw.targets, |target| target.name.as_ref(), errors);
     Names::collect("route", &raw.routes, |route| route.name.as_ref(), errors);
 
     edge::refuse_unheard_pools(raw, errors);
@@ -51,10 +53,21 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     edge::refuse_shared_addresses(raw, errors);
     let kv: Vec<_> = raw.kv.iter().map(|kv| kv::kv(kv, &folder, errors)).collect();
     let pools: Vec<_> = raw.pools.iter().map(|pool| pool::pool(pool, &folder, errors)).collect();
-    let secrets: Vec<_> =
-        raw.secrets.iter().map(|secret| secret::secret(secret, &pool_names, &folder, errors)).collect();
     let bucket_names = Names::collect("bucket", &raw.buckets, |bucket| bucket.name.as_ref(), errors);
-    let reach = plugin::Reach { buckets: &bucket_names, pools: &pool_names, secrets: &secret_names, kv: &kv_names };
+    let secrets: Vec<_> = raw
+        .secrets
+        .iter()
+        .map(|secret| secret::secret(secret, (&pool_names, &target_names), &folder, errors))
+        .collect();
+    let targets: Vec<_> =
+        raw.targets.iter().map(|target| target::target(target, &pool_names, &folder, errors)).collect();
+    let reach = plugin::Reach {
+        buckets: &bucket_names,
+        pools: &pool_names,
+        targets: &target_names,
+        secrets: &secret_names,
+        kv: &kv_names,
+    };
     let plugins: Vec<_> = raw.plugins.iter().map(|plugin| plugin::plugin(plugin, &reach, &folder, errors)).collect();
     let plugins: BTreeMap<_, _> = plugins.into_iter().flatten().map(|p| (p.name.clone(), Arc::new(p))).collect();
     let routes: Vec<_> =
@@ -74,6 +87,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
         plugins,
         routes: routes.into_iter().map(|route| route.map(Arc::new)).collect::<Option<_>>()?,
         pools: pools.into_iter().map(|pool| pool.map(|p| (p.name.clone(), Arc::new(p)))).collect::<Option<_>>()?,
+        targets: targets.into_iter().map(|target| target.map(|t| (t.name.clone(), t))).collect::<Option<_>>()?,
         dicts,
         buckets: state::buckets(&raw.buckets),
         kv: kv.into_iter().map(|kv| kv.map(|kv| (kv.name.clone(), Arc::new(kv)))).collect::<Option<_>>()?,

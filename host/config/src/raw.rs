@@ -17,6 +17,7 @@ pub mod route;
 pub mod secret;
 pub mod spec;
 pub mod state;
+pub mod target;
 pub mod value;
 
 use self::edge::{Aggregator, Edge, Log};
@@ -26,6 +27,7 @@ use self::pool::Pool;
 use self::route::Route;
 use self::secret::Secret;
 use self::state::{Bucket, Dict};
+use self::target::Target;
 use self::value::keys;
 
 keys! {
@@ -45,6 +47,8 @@ keys! {
         list routes: Route,
         /// Origins that serve the same, and how many of them there should be.
         list pools: Pool,
+        /// Whom plugins may call besides the pools.
+        list targets: Target,
         /// Dictionaries that plugins of all workers share, where the default does not fit.
         list dicts: Dict,
         /// Token buckets: how much of something each key may take.

@@ -15,12 +15,14 @@ mod hints;
 mod kv;
 mod secret;
 mod state;
+mod target;
 
 pub use budget::CrashBudget;
 pub use hints::{HintKind, Hints};
 pub use kv::{Kv, KvBreaker, KvPassword, KvServers};
 pub use secret::{Secret, SecretSource, SecretValue};
 pub use state::{Bucket, Dict};
+pub use target::{Target, TargetTls, TargetTo};
 
 /// A whole file.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct Region {
     pub routes: Vec<Arc<Route>>,
     /// By name.
     pub pools: BTreeMap<String, Arc<Pool>>,
+    /// By name; none has the name of a pool.
+    pub targets: BTreeMap<String, Target>,
     /// By name; one that is not here has the default.
     pub dicts: BTreeMap<String, Dict>,
     /// By name.

@@ -109,7 +109,7 @@ fn an_unknown_key_is_refused_with_the_keys_there_are() {
     refused(
         "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroute: []\n",
         &[
-            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, dicts, buckets, kv; \
+            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, targets, dicts, buckets, kv; \
              did you mean \"routes\"?",
         ],
     );
@@ -198,7 +198,7 @@ fn a_file_of_nothing_runs_nothing() {
     refused(
         "a text",
         &[
-            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, dicts, buckets, kv",
+            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, targets, dicts, buckets, kv",
         ],
     );
 }
@@ -592,6 +592,42 @@ fn capabilities_are_those_of_the_abi() {
             format!(
                 "region.yaml:7: plugins[0].capabilities[3]: found \"dict\"; {allowed}; did you mean \"dict:<name>\"?"
             ),
+        ]
+    );
+}
+
+#[test]
+fn a_target_is_one_address_or_any() {
+    let folder = Folder::like_the_repository("targets");
+    let text = format!(
+        "{RIGHT}plugins:\n  - name: a\n    lua: plugins/lua/request-stamp\n    capabilities: ['callout:wbe', 'callout:shop']\n\
+         targets:\n  - {{name: shop, address: 'a:1'}}\n  - {{name: web, any_address: true, address: 'a:1'}}\n  - {{name: no}}\n  \
+         - {{name: one, address: 'http://a:1', private_addresses: true}}\n  - {{name: web, any_address: true}}\n  \
+         - {{name: tls, address: 'a:1', hosts: ['[::1]', 'a:1'], tls: {{roots: none.pem, server_name: '*.a'}}}}\n"
+    );
+    let base = folder.path().display();
+    assert_eq!(
+        errors_in(&text, folder.path()),
+        [
+            "region.yaml:7: plugins[0].capabilities[0]: no pool or target \"wbe\"; pools and targets are: shop, api, shop, web, \
+             no, one, tls; did you mean \"web\"?"
+                .to_owned(),
+            "region.yaml:9: targets[0].name: \"shop\" is a pool too; allowed: each name once among pools and targets".to_owned(),
+            "region.yaml:10: targets[1].any_address: \"any_address\" stands beside \"address\"; allowed: one of them".to_owned(),
+            "region.yaml:11: targets[2]: neither \"address\" nor \"any_address: true\" is given; needed: one of them".to_owned(),
+            "region.yaml:12: targets[3].address: found \"http://a:1\"; allowed: a host and a port such as authz.internal:8443 or \
+             [::1]:8443; did you mean \"a:1\"?"
+                .to_owned(),
+            "region.yaml:12: targets[3].private_addresses: true where only one address is reached; allowed: beside \
+             \"any_address: true\""
+                .to_owned(),
+            "region.yaml:13: targets[4].name: a second target \"web\"; the first is on line 10; allowed: each name once".to_owned(),
+            "region.yaml:14: targets[5].hosts[0]: found \"[::1]\"; allowed: names, as an address needs no list".to_owned(),
+            "region.yaml:14: targets[5].hosts[1]: found \"a:1\"; allowed: a host without port such as example.com or \
+             *.example.com; did you mean \"a\"?"
+                .to_owned(),
+            format!("region.yaml:14: targets[5].tls.roots: cannot read {base}/none.pem: there is no such file"),
+            "region.yaml:14: targets[5].tls.server_name: found \"*.a\"; allowed: one host name".to_owned(),
         ]
     );
 }

@@ -1,4 +1,4 @@
-//! HTTP requests that plugins send, to the pools of the region and nowhere else.
+//! HTTP requests that plugins send: to the pools of the region and its named [`target`]s.
 
 use std::future::Future;
 use std::rc::Rc;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use abi::{Answer, CalloutError, CalloutRequest, CalloutResponse, Refusal, Status, Value};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRAILER};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Response, Uri};
-use http_body::Body as _;
 use http_body_util::BodyExt;
 
+use self::target::{Target, Way};
 use crate::body::Body;
 use crate::clock;
 use crate::origin;
@@ -20,7 +20,10 @@ use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
-/// Where the plugin gives no timeout.
+pub mod public;
+pub mod target;
+
+/// To a pool, where the plugin gives no timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most times that a plugin may have one callout sent again.
 const MOST_RETRIES: u32 = 10;
@@ -47,54 +50,109 @@ pub fn start(
     secrets: &Secrets,
 ) -> Answer<impl Future<Output = Result<CalloutResponse, CalloutError>> + use<>> {
     let snapshot = worker.snapshot();
-    if !snapshot.region.pools.contains_key(target) {
-        let pools: Vec<_> = snapshot.region.pools.keys().map(String::as_str).collect();
-        let text = format!("http.call: no pool {target:?}; pools are: {}", pools.join(", "));
-        return Err(Refusal::new(Status::BadArgument, text));
-    }
+    let to = find(&snapshot, target)?;
     if callout.retry > MOST_RETRIES {
         let text = format!("http.call: {} retries (allowed: 0 to {MOST_RETRIES})", callout.retry);
         return Err(Refusal::new(Status::BadArgument, text));
     }
-    let limit = callout.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let retry = callout.retry;
-    let message = Message::new(target, callout, secrets)?;
-    let (worker, target) = (worker.clone(), target.to_owned());
+    let usual = if let To::Target(target) = &to { target.spec.timeout } else { DEFAULT_TIMEOUT };
+    let (limit, retry) = (callout.timeout.unwrap_or(usual), callout.retry);
+    let authority = match &to {
+        To::Pool => Some(target),
+        To::Target(named) => named.authority(),
+    };
+    let message = Message::new(target, authority, callout, secrets)?;
+    let way = match &to {
+        To::Pool => Whither::Pool { snapshot, pool: target.to_owned() },
+        To::Target(target) => Whither::Target(target.way(message.authority(), message.uri.path())?),
+    };
+    let worker = worker.clone();
     Ok(async move {
-        let exchange = async {
-            let response = tries(&worker, &snapshot, &target, &message, retry).await;
-            let response = response.map_err(|reject| CalloutError::Unavailable(reject.detail()))?;
-            collect(response, most).await
-        };
+        let exchange = tries(&worker, &way, &message, retry, most);
         clock::timeout(limit, exchange).await.unwrap_or(Err(CalloutError::Timeout))
     })
+}
+
+enum To {
+    Pool,
+    Target(Arc<Target>),
+}
+
+enum Whither {
+    Pool { snapshot: Arc<Snapshot>, pool: String },
+    Target(Way),
+}
+
+fn find(snapshot: &Snapshot, name: &str) -> Answer<To> {
+    if snapshot.region.pools.contains_key(name) {
+        return Ok(To::Pool);
+    }
+    if let Some(target) = snapshot.targets.get(name) {
+        return Ok(To::Target(target.clone()));
+    }
+    let pools: Vec<_> = snapshot.region.pools.keys().map(String::as_str).collect();
+    let mut text = format!("http.call: no pool {name:?}; pools are: {}", pools.join(", "));
+    if !snapshot.targets.is_empty() {
+        let targets: Vec<_> = snapshot.region.targets.keys().map(String::as_str).collect();
+        text = format!("{text}; targets are: {}", targets.join(", "));
+    }
+    Err(Refusal::new(Status::BadArgument, text))
 }
 
 /// Sends it, and again where it may be and it helps: no connection, no answer, or an answer that
 /// says that there is none. What can do harm twice is sent once.
 async fn tries(
     worker: &Rc<Worker>,
-    snapshot: &Arc<Snapshot>,
-    target: &str,
+    way: &Whither,
     message: &Message,
     retry: u32,
-) -> Result<Response<Body>, Reject> {
-    let mut left = if message.is_idempotent() { retry } else { 0 };
+    most: usize,
+) -> Result<CalloutResponse, CalloutError> {
+    let mut left = if message.method.is_idempotent() { retry } else { 0 };
     let mut pause = FIRST_PAUSE;
     loop {
-        let sent = origin::send(worker, snapshot, target, message.request()).await;
-        let failed = match &sent {
-            Ok(response) => matches!(response.status().as_u16(), 502..=504),
-            Err(reject) => matches!(reject, Reject::OriginUnreachable { .. } | Reject::NoOrigin { .. }),
+        let ended = once(worker, way, message, most).await;
+        let again = match &ended {
+            Ok(response) => matches!(response.status, 502..=504),
+            Err(failed) => failed.unanswered,
         };
-        if !failed || left == 0 {
-            return sent;
+        if !again || left == 0 {
+            return ended.map_err(|failed| failed.error);
         }
         left -= 1;
-        drop(sent);
         // Not all edges at the same moment.
         clock::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
+struct Failed {
+    error: CalloutError,
+    /// There was no connection, or it ended before any answer.
+    unanswered: bool,
+}
+
+async fn once(worker: &Rc<Worker>, way: &Whither, message: &Message, most: usize) -> Result<CalloutResponse, Failed> {
+    let broken = |error| Failed { error, unanswered: false };
+    match way {
+        Whither::Pool { snapshot, pool } => {
+            let sent = origin::send(worker, snapshot, pool, message.request()).await;
+            let response = sent.map_err(|reject| Failed {
+                unanswered: matches!(reject, Reject::OriginUnreachable { .. } | Reject::NoOrigin { .. }),
+                error: CalloutError::Unavailable(reject.detail()),
+            })?;
+            collect(response, most).await.map_err(broken)
+        }
+        Whither::Target(way) => {
+            let sent = way.send(worker, || message.request()).await;
+            let received = sent.map_err(|failed| Failed {
+                unanswered: failed.unanswered,
+                error: CalloutError::Unavailable(failed.why),
+            })?;
+            let response = collect(received.response, most).await.map_err(broken)?;
+            way.keep(worker, received.sender);
+            Ok(response)
+        }
     }
 }
 
@@ -108,7 +166,8 @@ struct Message {
 }
 
 impl Message {
-    fn new(target: &str, callout: CalloutRequest, secrets: &Secrets) -> Answer<Message> {
+    /// `authority` is that of a callout that names none.
+    fn new(target: &str, authority: Option<&str>, callout: CalloutRequest, secrets: &Secrets) -> Answer<Message> {
         let bad = |text: String| Refusal::new(Status::BadArgument, text);
         let method = if callout.method.is_empty() { "GET" } else { &callout.method };
         let path = if callout.path.is_empty() { "/" } else { &callout.path };
@@ -119,7 +178,8 @@ impl Message {
         let mut headers = headers(target, &callout.headers, secrets)?;
         let trailers = self::headers(target, &callout.trailers, secrets)?;
         if !callout.authority.is_empty() || !headers.contains_key(HOST) {
-            let host = if callout.authority.is_empty() { target } else { &callout.authority };
+            let host = if callout.authority.is_empty() { authority } else { Some(&*callout.authority) };
+            let host = host.ok_or_else(|| bad(format!("http.call: target {target:?} needs an authority")))?;
             let host = HeaderValue::from_str(host).map_err(|_| bad(format!("http.call: no authority {host:?}")))?;
             headers.insert(HOST, host);
         }
@@ -131,6 +191,10 @@ impl Message {
         if !trailers.is_empty() {
             // HTTP/1.1 sends only what was announced.
             let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+            // And says nothing of a body of unknown length to these, unless told to.
+            if matches!(method, Method::GET | Method::HEAD) {
+                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             headers.insert(TRAILER, HeaderValue::from_str(&names.join(", ")).expect("names of headers are a value"));
         } else if !callout.body.is_empty() {
             headers.insert(CONTENT_LENGTH, callout.body.len().into());
@@ -149,8 +213,9 @@ impl Message {
         request
     }
 
-    fn is_idempotent(&self) -> bool {
-        self.method.is_idempotent()
+    /// Empty if it is no text.
+    fn authority(&self) -> &str {
+        self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
     }
 }
 
@@ -170,7 +235,10 @@ fn headers(target: &str, pairs: &[(Vec<u8>, Vec<u8>)], secrets: &Secrets) -> Ans
     Ok(headers)
 }
 
-async fn collect(response: http::Response<Body>, most: usize) -> Result<CalloutResponse, CalloutError> {
+async fn collect<B>(response: Response<B>, most: usize) -> Result<CalloutResponse, CalloutError>
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
+{
     let (parts, mut body) = response.into_parts();
     if body.size_hint().lower() > most as u64 {
         return Err(CalloutError::TooLarge);

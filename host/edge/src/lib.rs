@@ -134,13 +134,13 @@ impl Edge {
             return Err(StartError { errors });
         }
         let plugins = plugins::load(&region, Some(&before.plugins))?;
-        let tls = snapshot::read_tls(&region)?;
+        let read = snapshot::read(&region)?;
         // Nothing can fail from here on.
         plugins.settle(&region);
         self.shared.ledger.set_access(region.log.access);
         self.shared.state.configure(&region);
         self.shared.membership.reload(&region, Instant::now());
-        let snapshot = Snapshot::with_tls(region, plugins, tls, &self.shared.membership);
+        let snapshot = Snapshot::with(region, plugins, read, &self.shared.membership);
         self.shared.snapshot.store(Arc::new(snapshot));
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::callout::target::{self, Target};
 use crate::listen;
 use crate::membership::{Memberships, PoolMembers};
 use crate::plugins::Plugins;
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub router: Router,
     /// Copied out of `region.edge`.
     pub limits: config::EdgeLimits,
+    /// By name.
+    pub targets: HashMap<String, Arc<Target>>,
     /// One per listener of the file; `None` where it is cleartext.
     pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
 }
@@ -32,17 +35,13 @@ impl Snapshot {
         plugins: Plugins,
         membership: &Memberships,
     ) -> Result<Snapshot, Vec<String>> {
-        let tls = read_tls(&region)?;
-        Ok(Snapshot::with_tls(region, plugins, tls, membership))
+        let read = read(&region)?;
+        Ok(Snapshot::with(region, plugins, read, membership))
     }
 
     /// `membership` has the pools of `region` already.
-    pub fn with_tls(
-        region: Arc<config::Region>,
-        plugins: Plugins,
-        tls: Vec<Option<Arc<rustls::ServerConfig>>>,
-        membership: &Memberships,
-    ) -> Snapshot {
+    pub fn with(region: Arc<config::Region>, plugins: Plugins, read: Read, membership: &Memberships) -> Snapshot {
+        let Read { tls, targets } = read;
         let pools: HashMap<Arc<str>, _> =
             region.pools.iter().map(|(name, pool)| (Arc::from(name.as_str()), pool.clone())).collect();
         let members = pools.keys().filter_map(|name| Some((name.clone(), membership.pool(name)?))).collect();
@@ -53,12 +52,18 @@ impl Snapshot {
         let routes: Vec<_> = region.routes.iter().map(route).collect();
         let router = Router::new(&routes);
         let limits = region.edge.as_ref().map(|edge| edge.limits.clone()).unwrap_or_default();
-        Snapshot { region, routes, pools, members, plugins, router, limits, tls }
+        Snapshot { region, routes, pools, members, plugins, router, limits, targets, tls }
     }
 }
 
-/// The TLS side of each listener, with certificates as they are on disk now.
-pub fn read_tls(region: &config::Region) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, Vec<String>> {
+/// What a region names that is read from disk beside it.
+pub struct Read {
+    tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+    targets: HashMap<String, Arc<Target>>,
+}
+
+/// The TLS side of each listener and target, with certificates as they are on disk now.
+pub fn read(region: &config::Region) -> Result<Read, Vec<String>> {
     let mut errors = Vec::new();
     let mut sides = Vec::new();
     for listener in region.edge.iter().flat_map(|edge| &edge.listeners) {
@@ -67,5 +72,10 @@ pub fn read_tls(region: &config::Region) -> Result<Vec<Option<Arc<rustls::Server
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(sides) } else { Err(errors) }
+    match target::all(region) {
+        Ok(targets) if errors.is_empty() => return Ok(Read { tls: sides, targets }),
+        Ok(_) => {}
+        Err(more) => errors.extend(more),
+    }
+    Err(errors)
 }

@@ -34,6 +34,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Connections to origins, idle and live counts, of this worker.
     pub origins: Origins,
+    /// Connections to the targets of callouts.
+    pub targets: crate::callout::target::Idle,
     pub telemetry: Telemetry,
     /// This worker's running plugins.
     pub instances: Instances,
@@ -108,6 +110,7 @@ impl Worker {
         Worker {
             id,
             origins: Origins::new(dial),
+            targets: Default::default(),
             telemetry: Telemetry::new(id, shared.ledger.clone()),
             instances: Instances::new(shared.state.clone()),
             kv: Stores::default(),
@@ -262,5 +265,6 @@ async fn serve(id: usize, shared: Arc<Shared>, listeners: Vec<StdListener>, mut 
     };
     let _ = tokio::time::timeout(time, ended).await;
     worker.origins.clear();
+    worker.targets.clear();
     worker.exchanges.get()
 }

@@ -76,6 +76,7 @@ pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
         plugins: BTreeMap::new(),
         routes: Vec::new(),
         pools: [("shop".to_string(), Arc::new(pool))].into(),
+        targets: Default::default(),
         dicts: BTreeMap::new(),
         buckets: BTreeMap::new(),
         kv: BTreeMap::new(),

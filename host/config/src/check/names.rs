@@ -43,9 +43,30 @@ impl Names {
         names
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.lines.contains_key(name)
+    }
+
+    /// A name of this section or of another.
+    pub fn resolve_or(&self, other: &Names, name: &str, at: &Place, errors: &mut Errors) -> Option<String> {
+        if self.has(name) || other.has(name) {
+            return Some(name.to_owned());
+        }
+        if other.order.is_empty() && other.complete {
+            return self.resolve(name, at, errors);
+        }
+        if self.complete && other.complete {
+            let found = format!("no {} or {} \"{}\"", self.what, other.what, shorten(name));
+            let all = format!("{}s and {}s are", self.what, other.what);
+            let known = self.order.iter().chain(&other.order).map(String::as_str);
+            errors.add(at, Problem::none_of(found, &all, name, known));
+        }
+        None
+    }
+
     /// `None` if nothing has this name; the error has been added then.
     pub fn resolve(&self, name: &str, at: &Place, errors: &mut Errors) -> Option<String> {
-        if self.lines.contains_key(name) {
+        if self.has(name) {
             return Some(name.to_owned());
         }
         if self.complete {

@@ -12,6 +12,7 @@ use crate::region::{Plugin, PluginCode, PluginLimits};
 /// What capabilities can name.
 pub struct Reach<'a> {
     pub pools: &'a Names,
+    pub targets: &'a Names,
     pub secrets: &'a Names,
     pub buckets: &'a Names,
     pub kv: &'a Names,
@@ -29,9 +30,10 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
     for capability in raw.capabilities.iter() {
         match capability.value.0.split_once(':') {
             Some(("limit", bucket)) => drop(reach.buckets.resolve(bucket, &capability.place, errors)),
-            Some(("callout" | "origin" | "scale.hint", pool)) => {
-                drop(reach.pools.resolve(pool, &capability.place, errors))
+            Some(("callout", name)) => {
+                drop(reach.pools.resolve_or(reach.targets, name, &capability.place, errors));
             }
+            Some(("origin" | "scale.hint", pool)) => drop(reach.pools.resolve(pool, &capability.place, errors)),
             Some(("secret", name)) => drop(reach.secrets.resolve(name, &capability.place, errors)),
             Some(("kv", name)) => drop(reach.kv.resolve(name, &capability.place, errors)),
             _ => {}

@@ -10,15 +10,23 @@ use crate::region::{Secret, SecretSource, SecretValue};
 /// Bytes of a value. Longer ones are no secrets but a wrong file.
 const LONGEST: usize = 64 << 10;
 
-pub fn secret(raw: &At<raw::Secret>, pools: &Names, folder: &Folder, errors: &mut Errors) -> Option<Secret> {
+pub fn secret(
+    raw: &At<raw::Secret>,
+    callees: (&Names, &Names),
+    folder: &Folder,
+    errors: &mut Errors,
+) -> Option<Secret> {
     super::one_of(
         &raw.place,
         &[("file", super::place(&raw.file)), ("env", super::place(&raw.env))],
         !errors.has_under(&raw.place),
         errors,
     );
-    let targets: Vec<_> =
-        raw.targets.iter().map(|target| pools.resolve(&target.value.0, &target.place, errors)).collect();
+    let targets: Vec<_> = raw
+        .targets
+        .iter()
+        .map(|target| callees.0.resolve_or(callees.1, &target.value.0, &target.place, errors))
+        .collect();
     let (source, place, bytes) = match (&raw.file, &raw.env) {
         (Some(file), _) => {
             let (path, bytes) = folder.bytes(file, errors)?;

@@ -21,7 +21,7 @@ mod word;
 use crate::error::Problem;
 use crate::node::{Kind, Node};
 
-pub use address::{Address, AggregatorUrl, Ip};
+pub use address::{Address, AggregatorUrl, HostPort, Ip};
 pub use capability::{Capability, NAMED_CAPABILITIES, PLAIN_CAPABILITIES};
 pub use http::{HeaderName, HeaderValue, Host, Method, UrlPath};
 pub use measure::{Period, Size, Span};

@@ -38,6 +38,8 @@ pub fn region(region: &Region) -> Value {
         "buckets": region.buckets.iter().map(|(name, bucket)| (name.clone(), json!({
             "rate": bucket.rate, "per": span(bucket.per), "burst": bucket.burst, "keys": bucket.keys,
         }))).collect::<Map<String, Value>>(),
+        "targets": region.targets.iter().map(|(name, target)| (name.clone(), self::target(target)))
+            .collect::<Map<String, Value>>(),
         "dicts": region.dicts.iter().map(|(name, dict)| (name.clone(), json!({ "bytes": dict.bytes })))
             .collect::<Map<String, Value>>(),
         "kv": region.kv.iter().map(|(name, kv)| (name.clone(), self::kv(kv))).collect::<Map<String, Value>>(),
@@ -67,6 +69,22 @@ fn kv(kv: &config::Kv) -> Value {
         "connections": kv.connections,
         "scripts": kv.scripts,
         "breaker": { "failures": kv.breaker.failures, "open": span(kv.breaker.open) },
+    })
+}
+
+fn target(target: &config::Target) -> Value {
+    let (address, private) = match &target.to {
+        config::TargetTo::Address(address) => (Some(address), false),
+        config::TargetTo::Any { private } => (None, *private),
+    };
+    json!({
+        "address": address,
+        "any_address": address.is_none(),
+        "private_addresses": private,
+        "tls": target.tls.as_ref().map(|tls| json!({ "roots": tls.roots, "server_name": tls.server_name })),
+        "timeout": span(target.timeout),
+        "hosts": target.hosts,
+        "path_prefix": target.path_prefix,
     })
 }
 

@@ -53,6 +53,16 @@ form! {
     }
 }
 
+form! {
+    /// A host name or IP address and a port: `authz.internal:8443`.
+    HostPort(String), "a host and a port such as authz.internal:8443 or [::1]:8443", {},
+    |text| {
+        let near = text.rsplit_once("://").map_or(text, |(_, rest)| rest);
+        let fits = authority(near).filter(|near| !near.ends_with('/'));
+        if fits == Some(text) { Ok(text.to_ascii_lowercase()) } else { Err(Wrong::near(fits.map(str::to_owned))) }
+    }
+}
+
 /// `host:port`, with or without a last slash.
 fn authority(text: &str) -> Option<&str> {
     let text = text.strip_suffix('/').unwrap_or(text);
