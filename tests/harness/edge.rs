@@ -19,6 +19,7 @@ pub struct Setup {
     listener_keys: String,
     edge_keys: String,
     aggregator: bool,
+    access: bool,
     region: String,
 }
 
@@ -45,6 +46,7 @@ impl Setup {
             listener_keys: String::new(),
             edge_keys: String::new(),
             aggregator: false,
+            access: true,
             region: region.into(),
         }
     }
@@ -86,6 +88,12 @@ impl Setup {
         self
     }
 
+    /// For hundreds of thousands of requests: the harness keeps every line.
+    pub fn without_access_log(mut self) -> Setup {
+        self.access = false;
+        self
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -95,9 +103,9 @@ impl Setup {
         let (listen, admin) = (Port::free(), Port::free());
         let mut ports = vec![];
         let mut head = format!(
-            "log:\n  format: json\n  filter: info\n  access: true\nedge:\n  name: test-edge\n  workers: {}\n  admin: {}\n  \
+            "log:\n  format: json\n  filter: info\n  access: {}\nedge:\n  name: test-edge\n  workers: {}\n  admin: {}\n  \
              listeners:\n    - address: {}\n{}{}",
-            self.workers, admin.address, listen.address, self.listener_keys, self.edge_keys
+            self.access, self.workers, admin.address, listen.address, self.listener_keys, self.edge_keys
         );
         let mut aggregator = None;
         if self.aggregator {

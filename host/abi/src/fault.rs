@@ -85,7 +85,7 @@ impl Fault {
 
 /// A plugin file that cannot be loaded: found before any port is bound, reported with the file.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
+#[error("{}{message}", line.map(|line| format!("line {line}: ")).unwrap_or_default())]
 pub struct LoadError {
     /// Line of the source, where the engine knows one.
     pub line: Option<u32>,

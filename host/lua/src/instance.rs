@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ const ON_DONE: usize = 11;
 const ON_DRAIN: usize = 12;
 
 pub struct LuaInstance {
-    vm: Box<Vm>,
+    vm: ManuallyDrop<Box<Vm>>,
     /// In the order of [`CALLBACKS`].
     callbacks: [Ref; CALLBACKS.len()],
     contexts: HashMap<ContextId, Context, BuildHasherDefault<ContextHasher>>,
@@ -138,7 +139,7 @@ impl LuaInstance {
             .map_err(|why| StartFailure { fault: Fault::new(Verdict::Panic, why), shape: false })?;
         let asking = Asking::new(host, Stage::Start, true);
         let mut instance = LuaInstance {
-            vm,
+            vm: ManuallyDrop::new(vm),
             callbacks: [Ref::NONE; CALLBACKS.len()],
             contexts: HashMap::default(),
             limits,
@@ -424,7 +425,7 @@ impl LuaInstance {
         vm.drop_coroutine(coroutine);
         if matches!(verdict, Verdict::Memory | Verdict::Panic) {
             self.healthy = false;
-            vm.main().collect();
+            vm.heap.forgive();
         }
         Fault::new(verdict, message).with_trace(trace)
     }
@@ -534,5 +535,13 @@ impl Instance for LuaInstance {
 
     fn healthy(&self) -> bool {
         self.healthy
+    }
+}
+
+impl Drop for LuaInstance {
+    fn drop(&mut self) {
+        // SAFETY: taken once, here.
+        let vm = unsafe { ManuallyDrop::take(&mut self.vm) };
+        crate::vm::ending::end(vm);
     }
 }

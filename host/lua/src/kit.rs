@@ -34,7 +34,7 @@ pub fn functions() -> impl Iterator<Item = &'static (&'static str, Function)> {
 
 /// Ends the script if it must end, or if a value of `bytes` is more than its memory limit.
 fn look(asked: &Asked, bytes: usize) -> Result<(), Out> {
-    if bytes > asked.vm.heap.limit() {
+    if bytes > asked.vm.heap.piece() {
         return Err(asked.out_of_memory());
     }
     if asked.vm.kill().is_some() { Err(asked.killed()) } else { Ok(()) }

@@ -43,13 +43,21 @@ fn learn(source: Arc<Source>) -> Result<Callbacks, LoadError> {
             _ => fault.message.clone(),
         };
         match line_of(&source.name, &fault.message) {
-            Some(line) => LoadError::at(line, message),
+            // The place is said by whoever knows the path, once.
+            Some(line) => LoadError::at(line, text_of(&source.name, line, message)),
             None => LoadError::new(message),
         }
     })?;
     // The two of the start are no events.
     let events = CALLBACKS.iter().enumerate().skip(2).filter(|(i, _)| instance.has(*i));
     Ok(events.map(|(i, _)| Callbacks::from_bits_truncate(1 << (i - 2))).collect())
+}
+
+fn text_of(name: &str, line: u32, message: String) -> String {
+    match message.strip_prefix(&format!("{name}:{line}: ")) {
+        Some(text) => text.to_owned(),
+        None => message,
+    }
 }
 
 /// The line that a message `main.lua:7: …` names; one of a module has its file in the message.

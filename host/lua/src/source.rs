@@ -16,12 +16,17 @@ pub const MAX_FILE: usize = 64 << 10;
 /// make us read all of it.
 const MAX_MODULES: usize = 256;
 const MAX_DEPTH: usize = 4;
+/// Bytes of a name that is looked for among others, or shown in a message.
+const MAX_NAME: usize = 128;
 
 /// Modules that every plugin can require.
 const SDK: [(&str, &str); 2] = [
     ("forebay.cookie", include_str!("../../../sdk-lua/forebay/cookie.lua")),
     ("forebay.url", include_str!("../../../sdk-lua/forebay/url.lua")),
 ];
+
+/// Chunk name and text of a module; the error is for the script.
+type Found<'a> = Result<(String, Cow<'a, [u8]>), String>;
 
 pub struct Source {
     /// The name that messages carry: the file's own, without its folder.
@@ -67,7 +72,7 @@ impl Source {
     }
 
     /// The chunk name and text of a module; the error is for the script.
-    pub fn module(&self, name: &str) -> Result<(String, Cow<'_, [u8]>), String> {
+    pub fn module(&self, name: &str) -> Found<'_> {
         if let Some((name, text)) = SDK.iter().find(|(known, _)| *known == name) {
             return Ok((format!("[{name}]"), text.as_bytes().into()));
         }
@@ -80,14 +85,15 @@ impl Source {
 
     /// A module of a trusted plugin in one of its folders; `None` if there is none. Read as it is
     /// required, which is at the start: there is no list of what a path holds.
-    fn on_path(&self, name: &str) -> Option<Result<(String, Cow<'_, [u8]>), String>> {
-        if !name.split('.').all(is_segment) {
+    fn on_path(&self, name: &str) -> Option<Found<'_>> {
+        // The length first: a script may ask with megabytes.
+        if self.path.is_none() || name.len() > MAX_FILE || !name.split('.').all(is_segment) {
             return None;
         }
         let file = name.replace('.', "/");
         let files = [format!("{file}.lua"), format!("{file}/init.lua")];
-        let all = self.path.iter().flatten().flat_map(|folder| files.iter().map(|file| folder.join(file)));
-        let found = all.filter(|file| file.is_file()).next()?;
+        let mut all = self.path.iter().flatten().flat_map(|folder| files.iter().map(|file| folder.join(file)));
+        let found = all.find(|file| file.is_file())?;
         let text = fs::read(&found).map_err(|error| format!("module '{name}' ({}): {error}", found.display()));
         Some(text.map(|text| (found.display().to_string(), text.into())))
     }
@@ -98,6 +104,8 @@ impl Source {
         let near = nearest(name, known());
         let hint = near.map(|near| format!(" (did you mean '{near}'?)")).unwrap_or_default();
         let known: Vec<_> = known().collect();
+        let cut = name.char_indices().nth(MAX_NAME).map_or(name.len(), |(at, _)| at);
+        let name = &name[..cut];
         let path: String = self.path.iter().flatten().map(|folder| format!("; not in {}", folder.display())).collect();
         format!("no module '{name}'{hint}; there are: {}{path}", known.join(", "))
     }
@@ -105,6 +113,10 @@ impl Source {
 
 /// The word that `written` most likely stands for.
 pub fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing takes the square of the length, and nobody writes a name that long.
+    if written.len() > MAX_NAME {
+        return None;
+    }
     let scored = known.map(|word| (strsim::jaro_winkler(written, word), word));
     scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, word)| word)
 }

@@ -231,6 +231,12 @@ impl State {
         unsafe { ffi::lua_tonumber(self.0, index) }
     }
 
+    /// Whether it is a number, or a string that reads as one.
+    pub fn is_number(self, index: c_int) -> bool {
+        // SAFETY: the state is live.
+        unsafe { ffi::lua_isnumber(self.0, index) != 0 }
+    }
+
     #[inline]
     pub fn truth(self, index: c_int) -> bool {
         // SAFETY: the state is live.

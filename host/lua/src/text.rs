@@ -13,8 +13,11 @@ use crate::state::Kind;
 use crate::vm::Vm;
 use pattern::{Bad, Capture, Found, Matcher};
 
-/// Bytes that a plain search looks through between two looks at the watchdog.
-const PIECE: usize = 256 << 10;
+/// Bytes that a plain search looks through at once, and of a needle that it looks for at once.
+const PIECE: usize = 64 << 10;
+const HEAD: usize = 1 << 10;
+/// Bytes between two looks at the watchdog.
+const LOOK: usize = 256 << 10;
 const SPECIALS: &[u8] = b"^$*+?.([%-";
 
 /// `find(s, pattern, init, plain)`
@@ -71,10 +74,10 @@ pub fn step(asked: Asked) -> Reply {
 pub fn gsub(asked: Asked) -> Reply {
     let (text, pattern) = (asked.text(1, "string.gsub", "s")?, asked.text(2, "string.gsub", "pattern")?);
     let replacement = asked.text(3, "string.gsub", "replacement")?;
-    let max = if asked.state.kind(4) == Kind::Nil || asked.state.kind(4) == Kind::None {
-        text.len() + 1
-    } else {
-        asked.state.number(4).max(0.0) as usize
+    let max = match asked.state.kind(4) {
+        Kind::Nil | Kind::None => text.len() + 1,
+        _ if asked.state.is_number(4) => asked.state.number(4).max(0.0) as usize,
+        _ => return Err(asked.wrong(4, "string.gsub", "n", "a number, or nil")),
     };
     let (pattern, anchored) = match pattern.split_first() {
         Some((b'^', rest)) => (rest, true),
@@ -108,28 +111,42 @@ pub fn gsub(asked: Asked) -> Reply {
     Ok(2)
 }
 
-/// Where `needle` begins in `text`. A piece at a time: one search through all of it, with the
-/// worst of needles, takes longer than a deadline may be passed by.
+/// Where `needle` begins in `text`. A piece at a time, and only the head of a long needle by the
+/// search that prepares itself: both take longer than a deadline may be passed by, with megabytes.
 fn plain(asked: &Asked, text: &[u8], needle: &[u8]) -> Result<Option<usize>, Out> {
-    if text.len() <= PIECE {
+    let (head, rest) = needle.split_at(needle.len().min(HEAD));
+    if text.len() <= PIECE && rest.is_empty() {
         return Ok(memmem::find(text, needle));
     }
-    let finder = memmem::Finder::new(needle);
-    let piece = PIECE.max(2 * needle.len());
-    let mut from = 0;
+    let finder = memmem::Finder::new(head);
+    let (mut from, mut work) = (0, 0);
     loop {
-        let to = text.len().min(from + piece);
-        if let Some(at) = finder.find(&text[from..to]) {
-            return Ok(Some(from + at));
+        let to = text.len().min(from + PIECE);
+        match finder.find(&text[from..to]) {
+            Some(at) => {
+                let after = &text[from + at + head.len()..];
+                if after.len() < rest.len() {
+                    return Ok(None);
+                }
+                if after.starts_with(rest) {
+                    return Ok(Some(from + at));
+                }
+                work += at + needle.len();
+                from += at + 1;
+            }
+            None if to == text.len() => return Ok(None),
+            None => {
+                work += PIECE;
+                // What lies across the end of this piece is in the next one.
+                from = to + 1 - head.len();
+            }
         }
-        if to == text.len() {
-            return Ok(None);
+        if work >= LOOK {
+            work = 0;
+            if asked.vm.kill().is_some() {
+                return Err(asked.killed());
+            }
         }
-        if asked.vm.kill().is_some() {
-            return Err(asked.killed());
-        }
-        // What lies across the end of this piece is in the next one.
-        from = to + 1 - needle.len();
     }
 }
 
@@ -138,7 +155,7 @@ fn plain(asked: &Asked, text: &[u8], needle: &[u8]) -> Result<Option<usize>, Out
 fn substitute(asked: &Asked, text: &[u8], found: &Found, replacement: &[u8], out: &mut Vec<u8>) -> Result<(), Out> {
     let mut bytes = replacement.iter().copied();
     while let Some(byte) = bytes.next() {
-        if out.len() > asked.vm.heap.limit() {
+        if out.len() > asked.vm.heap.piece() {
             return Err(asked.out_of_memory());
         }
         if byte != b'%' {
@@ -156,7 +173,7 @@ fn substitute(asked: &Asked, text: &[u8], found: &Found, replacement: &[u8], out
             other => out.push(other.unwrap_or(0)),
         }
     }
-    if out.len() > asked.vm.heap.limit() {
+    if out.len() > asked.vm.heap.piece() {
         return Err(asked.out_of_memory());
     }
     Ok(())
@@ -171,8 +188,9 @@ fn memchr_free(pattern: &[u8]) -> bool {
 fn start(asked: &Asked, end: usize, function: &str) -> Result<usize, Out> {
     match asked.state.kind(3) {
         Kind::None | Kind::Nil => Ok(0),
-        Kind::Number | Kind::String => {
-            let init = asked.state.number(3);
+        Kind::Number | Kind::String if asked.state.is_number(3) => {
+            // As LuaJIT makes an integer of it.
+            let init = asked.state.number(3).trunc();
             let from = if init < 0.0 { end as f64 + init } else { init - 1.0 };
             Ok((from.max(0.0) as usize).min(end))
         }

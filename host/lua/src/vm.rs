@@ -4,6 +4,7 @@
 //! cannot catch one. [`Stop`] says why a coroutine yielded; a yield without one is never the
 //! host's. The prelude passes such yields up through the plugin's own coroutines.
 
+pub mod ending;
 pub mod heap;
 pub mod sandbox;
 
@@ -124,6 +125,7 @@ pub struct Coroutine {
     kept: Ref,
 }
 
+/// Nothing in it may belong to its thread but the watch: see [`ending`].
 pub struct Vm {
     pub heap: Heap,
     main: Cell<Option<State>>,
@@ -252,6 +254,7 @@ impl Vm {
             return Err(why);
         }
         self.frozen.set(true);
+        self.heap.serve();
         Ok(())
     }
 

@@ -35,7 +35,7 @@ use mlua_sys::lua_Hook;
 use crate::state::{self, State};
 
 /// Between two looks at a run.
-const TICK: Duration = Duration::from_millis(2);
+const TICK: Duration = Duration::from_millis(1);
 /// Ignored where nobody handles it, so a stray one does no harm.
 const SIGNAL: c_int = libc::SIGURG;
 /// The clock was not read for this run yet.

@@ -52,7 +52,12 @@ fn go_on(asked: Asked) -> Reply {
 /// Names and values, in order.
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Reads the flat array of names and values that the prelude made (it holds only strings).
+/// Header lines of one message, and bytes of them: no peer would take more.
+const MAX_LINES: usize = 1000;
+const MAX_BYTES: usize = 1 << 20;
+
+/// Reads the flat array of names and values that the prelude made (it holds only strings). What is
+/// too much is an error of the script.
 pub fn headers(asked: &Asked, index: i32, function: &str) -> Result<Pairs, Out> {
     match asked.state.kind(index) {
         Kind::Nil | Kind::None => return Ok(Vec::new()),
@@ -60,20 +65,23 @@ pub fn headers(asked: &Asked, index: i32, function: &str) -> Result<Pairs, Out> 
         _ => return Err(asked.wrong(index, function, "headers", "a table")),
     }
     let pairs = asked.state.length(index) / 2;
+    if pairs > MAX_LINES {
+        return Err(asked.error(&format!("{function}: {pairs} header lines; allowed: up to {MAX_LINES}")));
+    }
     let mut headers = Vec::with_capacity(pairs);
     // One string may stand in the array a thousand times; here it is copied each time.
     let mut size = 0;
     for pair in 0..pairs as i32 {
         asked.state.raw_get_index(index, 2 * pair + 1);
         asked.state.raw_get_index(index, 2 * pair + 2);
-        let name = asked.state.bytes(-2).unwrap_or_default().to_vec();
-        let value = asked.state.bytes(-1).unwrap_or_default().to_vec();
-        asked.state.pop(2);
+        let name = asked.state.bytes(-2).unwrap_or_default();
+        let value = asked.state.bytes(-1).unwrap_or_default();
         size += name.len() + value.len();
-        if size > asked.vm.heap.limit() {
-            return Err(asked.out_of_memory());
+        if size > MAX_BYTES {
+            return Err(asked.error(&format!("{function}: headers of over {MAX_BYTES} bytes; allowed: up to that")));
         }
-        headers.push((name, value));
+        headers.push((name.to_vec(), value.to_vec()));
+        asked.state.pop(2);
     }
     Ok(headers)
 }

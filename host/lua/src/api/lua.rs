@@ -16,7 +16,7 @@ const KEYS: f64 = 4096.0;
 /// LuaJIT's compiler walks a list of jumps to its end for each that it adds, and nothing stops it:
 /// 13,000 of them took 0.2 s. While the plugin starts there is time for that.
 const JUMPS: [&str; 4] = ["and", "or", "elseif", "goto"];
-const MAX_JUMPS: usize = 2000;
+const MAX_JUMPS: usize = 1000;
 
 pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "find" text::find;
@@ -112,10 +112,10 @@ fn tostring_of(asked: Asked) -> Reply {
     Ok(1)
 }
 
-/// `afford(bytes)`: ends the script if one value of this size is more than its memory limit.
+/// `afford(bytes)`: ends the script if one value of this size is more than one value may have.
 fn afford(asked: Asked) -> Reply {
     let bytes = asked.state.number(1);
-    if bytes > asked.vm.heap.limit() as f64 {
+    if bytes > asked.vm.heap.piece() as f64 {
         return Err(asked.out_of_memory());
     }
     Ok(0)

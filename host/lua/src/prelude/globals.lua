@@ -49,8 +49,7 @@ string.dump = nil
 string.find, string.match, string.gmatch, string.gsub = host.find, host.match, library.gmatch, library.gsub
 string.format, string.rep = library.format, library.rep
 getmetatable("").__metatable = false
-table.sort = library.sort
-for _, name in next, { "nkeys", "isempty", "isarray", "clone", "new", "clear" } do
+for _, name in next, { "sort", "concat", "insert", "nkeys", "isempty", "isarray", "clone", "new", "clear" } do
   table[name] = library[name]
 end
 globals.string, globals.table = string, table
@@ -130,6 +129,7 @@ host.globals = names
 -- After the start libraries are read-only too. Each gives what it has to a table that nobody can
 -- reach, and reads through to it.
 local sealed = { [names] = true }
+local contents = { [names] = globals }
 local metatables = {}
 
 local function protect(list)
@@ -165,30 +165,35 @@ function host.seal()
       list[name] = nil
     end
     metatable.__index, metatable.__newindex = content, refuse
+    contents[list] = content
   end
 end
 
--- LuaJIT's own moves everything from the end to the position one by one, and nothing stops it: to
--- -2^31, and it never comes back.
-local raw_insert, tonumber = table.insert, tonumber
+local insert = table.insert
 function table.insert(list, ...)
   if sealed[list] and frozen() then
     refuse(list, (...))
   end
-  if select("#", ...) == 2 then
-    local at = tonumber((...))
-    if at and not (at >= 1 and at < 2147483648) then
-      fail(format("table.insert: position %s; allowed: a number from 1", tostring(at)))
-    end
-  end
-  return raw_insert(list, ...)
+  return insert(list, ...)
 end
 
-function globals.rawset(list, name, value)
-  if sealed[list] and frozen() then
-    refuse(list, name)
+-- What a library has is listed, though it is elsewhere now. Nobody gets the table itself.
+local raw_pairs = pairs
+function globals.pairs(list)
+  local content = contents[list]
+  if content == nil then
+    return raw_pairs(list)
   end
-  return rawset(list, name, value)
+  return function(_, name)
+    return next(content, name)
+  end, list, nil
+end
+
+function globals.rawset(list, ...)
+  if sealed[list] and frozen() then
+    refuse(list, (...))
+  end
+  return rawset(list, ...)
 end
 
 for name in next, real do

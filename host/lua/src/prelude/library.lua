@@ -1,7 +1,6 @@
 -- The library functions that are replaced, because LuaJIT's own cannot be interrupted, recurse
 -- on the C stack, or let a plugin's coroutine keep what the host must get. `host` holds the C
 -- functions; everything is kept in upvalues, so that nothing a plugin changes is used here.
--- (One file past 400 lines: the parts share these upvalues, and LuaJIT allows 60 a function.)
 local host = ...
 
 local assert, error, getmetatable, ipairs, next, pairs, pcall, rawequal, rawget, rawset, select, setmetatable, type =
@@ -147,7 +146,11 @@ function library.gsub(text, pattern, by, most)
   end
   text, pattern = raw_tostring(text), raw_tostring(pattern)
   local size = #text
-  most = tonumber(most) or size + 1
+  if most == nil then
+    most = size + 1
+  else
+    most = floor(tonumber(most) or wrong("string.gsub", 4, "n", most, "a number, or nil"))
+  end
   local anchored = byte(pattern) == 94
   local out, parts, at, count = {}, 0, 1, 0
   while count < most do
@@ -183,73 +186,6 @@ function library.gsub(text, pattern, by, most)
   return concat(out), count
 end
 
--- table.sort: merges, so that an order function which contradicts itself does no harm.
-local function less(a, b)
-  return a < b
-end
-
-local function insert_sorted(list, from, to, before)
-  for i = from + 1, to do
-    local value = rawget(list, i)
-    local j = i - 1
-    while j >= from and before(value, rawget(list, j)) do
-      rawset(list, j + 1, rawget(list, j))
-      j = j - 1
-    end
-    rawset(list, j + 1, value)
-  end
-end
-
-local function merge(list, other, from, middle, to, before)
-  local i, j = from, middle + 1
-  for k = from, to do
-    if j > to or (i <= middle and not before(list[j], list[i])) then
-      other[k] = list[i]
-      i = i + 1
-    else
-      other[k] = list[j]
-      j = j + 1
-    end
-  end
-end
-
-local RUN = 12
-
-function library.sort(list, before)
-  if type(list) ~= "table" then
-    wrong("table.sort", 1, "table", list, "a table")
-  end
-  if before == nil then
-    before = less
-  elseif type(before) ~= "function" then
-    wrong("table.sort", 2, "order", before, "a function or nil")
-  end
-  local size = #list
-  for from = 1, size, RUN do
-    insert_sorted(list, from, from + RUN - 1 < size and from + RUN - 1 or size, before)
-  end
-  if size <= RUN then
-    return
-  end
-  local here, there = {}, {}
-  for i = 1, size do
-    here[i] = rawget(list, i)
-  end
-  local width = RUN
-  while width < size do
-    for from = 1, size, 2 * width do
-      local middle = from + width - 1 < size and from + width - 1 or size
-      local to = from + 2 * width - 1 < size and from + 2 * width - 1 or size
-      merge(here, there, from, middle, to, before)
-    end
-    here, there = there, here
-    width = 2 * width
-  end
-  for i = 1, size do
-    rawset(list, i, here[i])
-  end
-end
-
 -- xpcall: hooks are off in a handler that LuaJIT runs, so it runs after a pcall.
 local function handled(handler, ok, ...)
   if ok then
@@ -263,6 +199,9 @@ local function handled(handler, ok, ...)
 end
 
 function library.xpcall(body, handler, ...)
+  if type(handler) ~= "function" then
+    wrong("xpcall", 2, "handler", handler, "a function")
+  end
   return handled(handler, pcall(body, ...))
 end
 
@@ -373,6 +312,8 @@ function library.load(chunk, name, mode, environment)
     end
     chunk = concat(parts)
     name = name or "=(load)"
+  elseif type(chunk) == "number" then
+    chunk = raw_tostring(chunk)
   elseif type(chunk) ~= "string" then
     wrong("load", 1, "chunk", chunk, "a string or function")
   end
@@ -380,47 +321,4 @@ function library.load(chunk, name, mode, environment)
     return nil, "attempt to load chunk with wrong mode: only text is loaded"
   end
   return compile(chunk, name or chunk, environment)
-end
-
--- The tables that OpenResty's LuaJIT has and upstream's lacks.
-local nkeys, new_table, clear = host.nkeys, host.new_table, host.clear
-library.nkeys, library.clear = nkeys, clear
-
-function library.isempty(list)
-  if type(list) ~= "table" then
-    wrong("table.isempty", 1, "table", list, "a table")
-  end
-  return next(list) == nil
-end
-
-function library.isarray(list)
-  if type(list) ~= "table" then
-    wrong("table.isarray", 1, "table", list, "a table")
-  end
-  for key in next, list do
-    if type(key) ~= "number" or key < 1 or floor(key) ~= key then
-      return false
-    end
-  end
-  return true
-end
-
-function library.clone(list)
-  if type(list) ~= "table" then
-    wrong("table.clone", 1, "table", list, "a table")
-  end
-  local copy = {}
-  for key, value in next, list do
-    copy[key] = value
-  end
-  return copy
-end
-
-function library.new(array, hash)
-  array, hash = tonumber(array) or 0, tonumber(hash) or 0
-  if not (array >= 0 and hash >= 0) then
-    fail("table.new: sizes are 0 or more")
-  end
-  afford(array * 8 + hash * 24)
-  return new_table(array, hash)
 end

@@ -6,6 +6,9 @@
 //! it: in script code. So outside of script code (while the host pushes values, in hostcalls)
 //! the allocator does not fail, and neither does it when memory shrinks.
 //!
+//! One **piece** (a string, a table's array or hash) is bounded too: a call of the library on one is
+//! done before anybody looks at the deadline, and 4 MiB take 2 ms.
+//!
 //! LuaJIT maps its machine code elsewhere: `maxmcode` bounds it (see `sandbox.rs`).
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
@@ -18,6 +21,11 @@ use super::Vm;
 /// What LuaJIT expects of the system's allocator.
 const ALIGNMENT: usize = 16;
 const HARD_FACTOR: usize = 3;
+/// Parts of the soft limit that one piece may have: while the plugin starts, and after.
+const PIECE_AT_START: usize = 4;
+const PIECE: usize = 8;
+/// Heads beside a power of two of content.
+const PIECE_HEAD: usize = 4 << 10;
 
 pub struct Heap {
     used: Cell<usize>,
@@ -26,12 +34,19 @@ pub struct Heap {
     noted: Cell<bool>,
     soft: Cell<usize>,
     hard: Cell<usize>,
+    /// The most that script code gets in one piece.
+    piece: Cell<usize>,
+    /// What the plugin's limit says: the soft one, until somebody was out of memory.
+    given: usize,
     /// The soft limit was passed, or more was asked for than there may be, in this run.
     over: Cell<bool>,
     /// Asked for past the hard limit, and not given.
     refused: Cell<bool>,
     /// No script code runs: allocate whatever is asked for.
     pub infallible: Cell<bool>,
+    /// Allocations of script code, and the one that is to fail.
+    #[cfg(test)]
+    injected: Cell<(u64, u64)>,
 }
 
 impl Heap {
@@ -42,9 +57,13 @@ impl Heap {
             noted: Cell::new(false),
             soft: Cell::new(soft),
             hard: Cell::new(soft.saturating_mul(HARD_FACTOR)),
+            piece: Cell::new(soft / PIECE_AT_START + PIECE_HEAD),
+            given: soft,
             over: Cell::new(false),
             refused: Cell::new(false),
             infallible: Cell::new(true),
+            #[cfg(test)]
+            injected: Cell::new((0, u64::MAX)),
         }
     }
 
@@ -62,9 +81,25 @@ impl Heap {
         self.noted.replace(false)
     }
 
-    /// The most that one string or table may be asked for.
+    /// Bytes past which a script ends.
     pub fn limit(&self) -> usize {
         self.soft.get()
+    }
+
+    /// The most that one string or table may be asked for.
+    pub fn piece(&self) -> usize {
+        self.piece.get()
+    }
+
+    /// The plugin has started: what comes now has a deadline of milliseconds.
+    pub fn serve(&self) {
+        self.piece.set(self.given / PIECE + PIECE_HEAD);
+    }
+
+    /// Whoever is in flight beside a script that ran out of memory gets room of its own: what that
+    /// one left is garbage, but to collect all of it would hold the worker for long.
+    pub fn forgive(&self) {
+        self.soft.set(self.used.get().saturating_add(self.given).min(self.hard.get()));
     }
 
     /// Script code runs from here on.
@@ -84,6 +119,19 @@ impl Heap {
     /// The script stays: what passed the limit has been freed. The limit holds again.
     pub fn settle(&self) {
         self.over.set(false);
+    }
+
+    /// Whether this allocation is the one that a test wants to fail.
+    #[inline]
+    fn injected(&self) -> bool {
+        #[cfg(test)]
+        {
+            let (count, at) = self.injected.get();
+            self.injected.set((count + 1, at));
+            count == at
+        }
+        #[cfg(not(test))]
+        false
     }
 
     #[inline]
@@ -107,7 +155,7 @@ pub unsafe extern "C" fn allocate(data: *mut c_void, block: *mut c_void, old: us
         return null_mut();
     }
     let used = heap.used.get() - old + new;
-    if used > heap.hard.get() && new > old && !heap.infallible.get() {
+    if new > old && !heap.infallible.get() && (used > heap.hard.get() || new > heap.piece.get() || heap.injected()) {
         heap.exhaust();
         vm.arm();
         return null_mut();
@@ -143,6 +191,9 @@ fn layout(size: usize) -> Layout {
     // SAFETY: a power of two; LuaJIT asks for no size near the end of the address space.
     unsafe { Layout::from_size_align_unchecked(size, ALIGNMENT) }
 }
+
+#[cfg(test)]
+mod injected;
 
 #[cfg(test)]
 mod tests {

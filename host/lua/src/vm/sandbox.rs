@@ -4,6 +4,8 @@
 //! as upvalues, builds the script's globals from a list of what is allowed, and empties the real
 //! `_G`. What is not on the list is unreachable: nothing refers to it any more.
 
+use std::hash::BuildHasher;
+
 use mlua_sys as ffi;
 
 use super::Vm;
@@ -31,6 +33,7 @@ const LIBRARIES: [(Function, &std::ffi::CStr); 7] = [
 const PRELUDE: &[(&str, &str)] = &[
     ("=[forebay library]", include_str!("../prelude/library.lua")),
     ("=[forebay secret]", include_str!("../prelude/secret.lua")),
+    ("=[forebay lists]", include_str!("../prelude/lists.lua")),
     ("=[forebay api]", include_str!("../prelude/api.lua")),
     ("=[forebay trace]", include_str!("../prelude/trace.lua")),
     ("=[forebay kit]", include_str!("../prelude/kit.lua")),
@@ -50,6 +53,9 @@ pub fn furnish(vm: &Vm) -> Result<(), String> {
     }
     state.tune_collector(GC_PAUSE, GC_STEPMUL);
     run(state, "=[jit]", BOUND_MACHINE_CODE, 0)?;
+    // LuaJIT begins with the same numbers in every VM: two workers would make the same "random" ids.
+    let seed = std::hash::RandomState::new().hash_one(std::ptr::from_ref(vm)) >> 12;
+    run(state, "=[seed]", &format!("math.randomseed({seed})"), 0)?;
     // One table goes through all parts of the prelude: first it holds the C functions, then
     // also what earlier parts made for later ones.
     state.new_table(0, 64);
@@ -96,3 +102,8 @@ fn run(state: State, name: &str, text: &str, arguments: i32) -> Result<(), Strin
 fn failure(state: State) -> String {
     String::from_utf8_lossy(state.bytes(-1).unwrap_or(b"an error without text")).into_owned()
 }
+
+#[cfg(test)]
+mod machine_code;
+#[cfg(test)]
+mod reach;

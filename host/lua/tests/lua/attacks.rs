@@ -33,10 +33,24 @@ fn a_replacement_cannot_multiply_past_the_memory_limit() {
 }
 
 #[test]
-fn one_string_in_many_headers_is_not_copied_past_the_memory_limit() {
-    let headers = "local s, t = string.rep('x', 1e6), {} for i = 1, 2000 do t[i] = s end ";
-    out_of_memory(&format!("{headers} forebay.respond(200, {{ x = t }})"));
-    out_of_memory(&format!("{headers} forebay.http.call('authz', {{ headers = {{ x = t }} }})"));
+fn headers_of_too_many_lines_or_bytes_are_not_copied() {
+    for (headers, what) in [
+        ("for i = 1, 1001 do t[i] = 'x' end", "1001 header lines; allowed: up to 1000"),
+        ("for i = 1, 900 do t[i] = s end", "headers of over 1048576 bytes"),
+    ] {
+        for call in ["forebay.respond, 200, { x = t }", "forebay.http.call, 'authz', { headers = { x = t } }"] {
+            let code = plugin(&format!(
+                "local s, t = string.rep('x', 1e6), {{}} {headers} local ok, why = pcall({call}) log(tostring(ok)) log(why)"
+            ));
+            on_worker(move || {
+                let mut run = Run::new(&code);
+                assert_eq!(run.headers().unwrap(), Action::Continue);
+                let seen = run.host.texts();
+                assert!(seen[0] == "false" && seen[1].contains(what), "{seen:?}");
+                assert!(run.host.answers.borrow().is_empty() && run.host.callouts.borrow().is_empty());
+            });
+        }
+    }
 }
 
 #[test]
@@ -69,67 +83,12 @@ fn a_moment_past_the_memory_limit_does_not_lift_it() {
     out_of_memory(&format!("{fill} for i = 1, 8 do keep[i] = string.rep('x', 1e6) .. i end log(#keep)"));
 }
 
-/// CPU time past a limit of 10 ms that an attack gets.
-fn overshoot(body: &str) -> Duration {
-    let code = plugin(body);
-    on_worker(move || {
-        // The best of a few: what else runs here takes caches and the watchdog's core.
-        let times = (0..3).map(|_| {
-            let mut run = Run::with(&code, Fake::new()).unwrap();
-            let cpu = cpu_time();
-            let fault = run.headers().map(|action| panic!("{action:?}\n{code}")).unwrap_err();
-            let cpu = cpu_time() - cpu;
-            // Some make garbage faster than time passes.
-            assert!(matches!(fault.verdict, Verdict::Cpu | Verdict::Memory), "{fault}\n{code}");
-            cpu.saturating_sub(Duration::from_millis(10))
-        });
-        times.min().unwrap()
-    })
-}
-
-#[test]
-fn no_single_call_runs_far_past_the_deadline() {
-    let mut late = Vec::new();
-    for body in [
-        "string.find(string.rep('b', 1e6), '[' .. string.rep('a', 1e6) .. ']')",
-        "string.find(string.rep('b', 1e6), '[^' .. string.rep('a', 1e6) .. 'b]x')",
-        "string.gsub(string.rep('b', 1e6), '%f[' .. string.rep('a', 1e6) .. ']', '')",
-        "string.match(string.rep('b', 1e6), string.rep('b', 100) .. '(.-)%1%1%1c')",
-        "local a, b = string.rep('a', 8e6), string.rep('a', 1e5) .. 'b' while true do string.find(a, b, 1, true) end",
-        "local t = {} for i = 1, 4e5 do t[i + 0.5] = i end while true do table.nkeys(t) end",
-        "while true do local t = table.new(0, 6e5) for i = 1, 50 do t[i + 0.5] = 1 end for i = 1, 100 do table.nkeys(t) end end",
-        "local a = {} for i = 1, 1000 do a[i] = 'a' end local s = 'return ' .. string.rep('a or ', 1900) .. 'a' while true do load(s) end",
-        "local s = string.rep('if a then elseif b then end ', 2000) while true do load(s) end",
-        "local s = 'if a then ' .. string.rep('elseif a then ', 1900) .. ' end' while true do load(s) end",
-        "local s = string.rep('do goto x end ', 1900) .. '::x::' while true do load(s) end",
-        "local s = string.rep('goto x ', 1900) .. '::x::' while true do load(s) end",
-        "local s = 'return ' .. string.rep('a and ', 1900) .. 'a' while true do load(s) end",
-        "local s = 'return ' .. string.rep('{', 180) .. string.rep('}', 180) while true do load(s) end",
-        "local s = string.rep('while a do break ', 150) .. string.rep('end ', 150) while true do load(s) end",
-        "local s = 'while a do ' .. string.rep('if a then break end ', 3000) .. ' end' while true do load(s) end",
-        "local s = string.rep('a', 12e6) while true do s:upper() end",
-        "local s = string.rep('0', 12e6) while true do tonumber(s) end",
-        "local s = string.rep('\"', 6e6) while true do string.format('%q', s) end",
-        "local t = {} for i = 1, 3e5 do t[i] = 'x' end while true do table.concat(t) end",
-        "local t = {} while true do for i = 1, 6e5 do t[i] = i end while #t > 5e5 do table.insert(t, 1, 1) t[#t] = nil end end",
-        "local s = string.rep('x', 7900) while true do string.format('%s', select(2, string.byte(s, 1, -1))) end",
-    ] {
-        let over = overshoot(body);
-        println!("{over:?} {body}");
-        // A debug build takes longer between two looks, and here tests run side by side.
-        if over > Duration::from_millis(if cfg!(debug_assertions) { 40 } else { 5 }) {
-            late.push((over, body));
-        }
-    }
-    assert!(late.is_empty(), "{late:#?}");
-}
-
 #[test]
 fn a_text_that_compiles_for_long_is_not_loaded() {
     for text in ["'return ' .. string.rep('a or ', 13000) .. 'a'", "string.rep('goto x ', 9000) .. '::x::'"] {
         let seen = eval(&format!("local f, why = load({text}) log(tostring(f)) log(why)"));
         assert_eq!(seen[0], "nil");
-        assert!(seen[1].contains("2000 of the words and, or, elseif, goto"), "{seen:?}");
+        assert!(seen[1].contains("1000 of the words and, or, elseif, goto"), "{seen:?}");
     }
 }
 

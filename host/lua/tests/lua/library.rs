@@ -169,6 +169,102 @@ fn modules_are_required_by_name() {
     });
 }
 
+/// Beside the plugin, by name: no way of writing a name leads anywhere else.
+#[test]
+fn require_finds_nothing_outside_of_the_plugins_folder() {
+    use std::os::unix::fs::symlink;
+
+    let outside = Folder::new().with("secret.lua", "return 'secret'").with("deep/secret.lua", "return 'secret'");
+    let folder = Folder::new()
+        .with("near.lua", "return 'near'")
+        .with("lib/near.lua", "return 'lib near'")
+        .with("dotted.name.lua", "return 'dotted'")
+        .with(".hidden.lua", "return 'hidden'")
+        .with("text.txt", "return 'text'")
+        .with("a/b/c/d/e/far.lua", "return 'far'");
+    symlink(outside.0.join("secret.lua"), folder.0.join("link.lua")).unwrap();
+    symlink(outside.0.join("deep"), folder.0.join("linked")).unwrap();
+    symlink("..", folder.0.join("up")).unwrap();
+    symlink("near.lua", folder.0.join("same.lua")).unwrap();
+    let absolute = outside.0.join("secret").display().to_string();
+    let beside = format!("up.{}.secret", outside.0.file_name().unwrap().to_string_lossy());
+    let mut names = vec![absolute.clone(), format!("{absolute}.lua"), absolute.replace('/', "."), beside];
+    for name in [
+        "../near",
+        "..near",
+        "...near",
+        "./near",
+        ".near",
+        "near.",
+        "near.lua",
+        "near/",
+        "/near",
+        "lib/near",
+        "lib..near",
+        "lib.../near",
+        "lib\\\\near",
+        "lib.near.lua",
+        "link",
+        "linked.secret",
+        "linked/secret",
+        "same",
+        "up.near",
+        "dotted.name",
+        "hidden",
+        ".hidden",
+        "text",
+        "text.txt",
+        "a.b.c.d.e.far",
+        "",
+        " near",
+        "near ",
+        "NEAR",
+        "near\\0",
+        "near\\0.lua",
+        "/etc/passwd",
+        "/proc/self/environ",
+        "main.lua",
+        "forebay.url.lua",
+        "forebay/url",
+        "file:///etc/passwd",
+        "~/.profile",
+        "$HOME",
+        "?",
+        "*",
+        "%2e%2e%2fnear",
+    ] {
+        names.push(name.to_owned());
+    }
+    let list: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    let folder = folder.with(
+        "main.lua",
+        &format!(
+            "return {{ on_request_headers = function()
+                forebay.log.info(require('near') .. ', ' .. require('lib.near'))
+                for _, name in ipairs {{ {} }} do
+                    local ok, what = pcall(require, name)
+                    forebay.log.info(ok and name .. ' was found: ' .. tostring(what) or tostring(what))
+                end
+            end }}",
+            list.join(", ")
+        ),
+    );
+    on_worker(move || {
+        let host = std::rc::Rc::new(Fake::new());
+        let instance = folder.load().unwrap().instantiate(host.clone()).unwrap();
+        let mut run = Run { host, instance };
+        run.open(2);
+        run.headers().unwrap();
+        let texts = run.host.texts();
+        assert_eq!(texts[0], "near, lib near");
+        assert_eq!(texts.len(), names.len() + 1);
+        for (name, text) in names.iter().zip(&texts[1..]) {
+            assert!(text.contains("require: no module '"), "{name}: {text}");
+            assert!(!text.contains("secret'") || name.contains("secret"), "what there is outside is listed: {text}");
+        }
+    });
+}
+
 #[test]
 fn tables_have_the_functions_that_openresty_adds() {
     let lines = eval(

@@ -15,7 +15,7 @@ fn refused(code: &str) -> LoadError {
 fn a_syntax_error_has_its_line() {
     let error = refused("local a = 1\nlocal b = = 2\nreturn {}");
     assert_eq!(error.line, Some(2));
-    assert!(error.message.contains("main.lua:2: unexpected symbol near '='"), "{error}");
+    assert_eq!(error.message, "unexpected symbol near '='");
 }
 
 #[test]

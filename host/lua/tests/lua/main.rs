@@ -2,21 +2,23 @@
 //!
 //! - [`fake`]: the recording host, and plugins from a text;
 //! - [`calls`]: every hostcall; [`waits`]: what waits, and goes on;
-//! - [`loading`]: files that do not load; [`library`]: what a script finds of Lua;
-//! - [`bombs`]: scripts that misbehave, and their neighbours; [`matcher`]: patterns against LuaJIT's own;
+//! - [`loading`]: files that do not load; [`library`]: what a script finds of Lua, and [`differential`] whether it
+//!   does what LuaJIT does; [`matcher`]: patterns against LuaJIT's own;
+//! - [`bombs`], [`attacks`]: scripts that misbehave, and their neighbours; [`teardown`]: VMs come and go;
 //! - [`trusted`]: plugins that get FFI, in a build that has it, and their refusal in one that has not;
 //! - [`sdk`]: documentation and editor types against the table of hostcalls; [`plugins`]: those we ship.
 
 mod attacks;
 mod bombs;
 mod calls;
+mod differential;
 mod fake;
-mod generated;
 mod kit;
 mod kv;
 mod library;
 mod loading;
 mod matcher;
 mod sdk;
+mod teardown;
 mod trusted;
 mod waits;

@@ -9,7 +9,7 @@ use abi::{Capabilities, Limits};
 use crate::fake::*;
 
 /// Runs `script` (which calls `out(text)`) in the sandbox.
-fn in_sandbox(script: &str) -> Vec<String> {
+pub fn in_sandbox(script: &str) -> Vec<String> {
     let code = format!("local out = forebay.log.info\nreturn {{ on_request_headers = function()\n{script}\nend }}");
     on_worker(move || {
         let limits = Limits { cpu: Duration::from_secs(20), ..Limits::default() };
@@ -28,7 +28,7 @@ fn in_plain_luajit(script: &str) -> Vec<String> {
     lines.iter().map(|line| String::from_utf8_lossy(&line.as_bytes()).into_owned()).collect()
 }
 
-fn same(script: &str) {
+pub fn same(script: &str) {
     let (ours, theirs) = (in_sandbox(script), in_plain_luajit(script));
     assert!(!ours.is_empty());
     for (i, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
