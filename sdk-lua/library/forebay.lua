@@ -402,6 +402,23 @@ function ForebayDict:delete(key) end
 ---@return ForebayError? why
 function ForebayDict:cas(key, value, version, options) end
 
+---@class ForebayQueue
+local ForebayQueue = {}
+
+---A queue of bytes that all workers share.
+---@param name string
+---@return ForebayQueue
+function forebay.queue(name) end
+
+---@param item string|number
+---@return true? ok
+---@return ForebayError? why `LIMIT_EXCEEDED` if it is full
+function ForebayQueue:push(item) end
+
+---@return string? item the oldest, nil if there is none
+---@return ForebayError? why
+function ForebayQueue:pop() end
+
 ---@class ForebayTaken
 ---@field allowed boolean
 ---@field remaining integer whole tokens that are there now

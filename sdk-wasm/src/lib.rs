@@ -5,7 +5,7 @@
 //! - [`limits`]: what is left of them;
 //! - [`kv`]: key-value stores of the region;
 //! - [`log`]: lines with fields; [`metric`]: metrics with labels;
-//! - [`dict`], [`limit`]: what plugins of all workers share;
+//! - [`dict`], [`queue`], [`limit`]: what plugins of all workers share;
 //! - [`meta`]: which host this is, and which hostcalls it has;
 //! - [`origin`]: which origin gets the request;
 //! - [`packed`]: the wire of Forebay's own calls, for those that have no function here;
@@ -31,6 +31,7 @@ pub mod metric;
 pub mod packed;
 pub mod secret;
 pub mod scale;
+pub mod queue;
 pub mod time;
 pub mod trace;
 

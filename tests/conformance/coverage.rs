@@ -37,6 +37,8 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("dict.incr", "dict.rs", ":incr("),
     ("dict.delete", "dict.rs", ":delete("),
     ("dict.cas", "dict.rs", ":cas("),
+    ("queue.push", "queue.rs", ":push("),
+    ("queue.pop", "queue.rs", ":pop("),
     ("limit.take", "limit.rs", "forebay.limit.take("),
     ("tokens.reserve", "limit.rs", "forebay.tokens.reserve("),
     ("lease.commit", "limit.rs", "lease:commit("),

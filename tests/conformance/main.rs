@@ -2,8 +2,9 @@
 //! test) and as a case of the Wasm guest (guest/), and one body tests both through a real edge.
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
-//! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`kv`], [`limit`],
-//!   [`metric`], [`origin`], [`scale`], [`log`], [`secret`], [`limits`], [`trace`], [`time`], [`meta`]: what each hostcall does
+//! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`kv`], [`queue`],
+//!   [`limit`], [`metric`], [`origin`], [`scale`], [`log`], [`secret`], [`limits`], [`trace`], [`time`],
+//!   [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange; [`life`]: and what many faults cost it
@@ -30,6 +31,7 @@ mod metric;
 mod origin;
 mod pair;
 mod phases;
+mod queue;
 mod reports;
 mod scale;
 mod secret;

@@ -42,6 +42,8 @@ local others = {
   ["ctx.set"] = function() return forebay.ctx.set("probed", "1") end,
   ["dict.get"] = function() return forebay.dict("probes"):get("a") end,
   ["dict.set"] = function() return forebay.dict("probes"):set("a", "1") end,
+  ["queue.push"] = function() return forebay.queue("probes"):push("a") end,
+  ["queue.pop"] = function() return forebay.queue("probes"):pop() end,
   ["limit.take"] = function() return forebay.limit.take("probes", "k") end,
   ["tokens.reserve"] = function() return forebay.tokens.reserve("probes", 1) end,
   ["lease.commit"] = function() return forebay.lease.commit({ id = 99 }, 1) end,
@@ -130,7 +132,7 @@ pub const KV: &str = "kv: [{name: probes, url: \"redis://127.0.0.1:1\", scripts:
 
 pub fn probe(words: &str) -> Plugin {
     plugin("probe", PROBE).words(&format!("probe {words}")).keys(
-        "    capabilities: [\"callout:side\", \"dict:probes\", \"kv:probes\", \"limit:probes\", \"secret:billing\", origin.select, \"scale.hint:shop\"]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
+        "    capabilities: [\"callout:side\", \"dict:probes\", \"kv:probes\", \"limit:probes\", \"queue:probes\", \"secret:billing\", origin.select, \"scale.hint:shop\"]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
     )
 }
 

@@ -117,6 +117,12 @@ pub enum Event<'a> {
         reply: &'a Answer<Value>,
     },
     Tick,
+    /// A queue has items, pushed since the plugin was last told or left by it. For the plugin
+    /// context; an answer of [`Action::Pause`] says that the callback has not ended.
+    QueueReady {
+        id: u32,
+        name: &'a str,
+    },
     /// The exchange has ended; `Log` follows. An answer of [`Action::Pause`] keeps it, and the
     /// context, from ending before [`crate::Host::resume`].
     Done,
@@ -147,6 +153,7 @@ impl Event<'_> {
             Event::Timer { .. } => "on_timer",
             Event::Reply { .. } => "on_reply",
             Event::Tick => "on_tick",
+            Event::QueueReady { .. } => "on_queue_ready",
             Event::Done => "on_done",
             Event::Log => "on_log",
             Event::Drain { .. } => "on_drain",
@@ -190,6 +197,7 @@ bitflags::bitflags! {
         const ORIGIN_SELECT = 1 << 8;
         const DONE = 1 << 9;
         const DRAIN = 1 << 10;
+        const QUEUE_READY = 1 << 11;
     }
 }
 

@@ -97,6 +97,7 @@ impl Need {
             Need::Named(Named::Dict) => "dict:<name>",
             Need::Named(Named::Limit) => "limit:<bucket>",
             Need::Named(Named::Origin) => "origin:<pool>",
+            Need::Named(Named::Queue) => "queue:<name>",
             Need::Named(Named::Secret) => "secret:<name>",
             Need::Named(Named::ScaleHint) => "scale.hint:<pool>",
             Need::Named(Named::Kv) => "kv:<name>",
@@ -162,14 +163,23 @@ pub enum Named {
     Limit,
     /// Another pool than the route's, to send requests to or to look at.
     Origin,
+    Queue,
     Secret,
     ScaleHint,
     Kv,
 }
 
 impl Named {
-    pub const ALL: [Named; 7] =
-        [Named::Callout, Named::Dict, Named::Limit, Named::Origin, Named::Secret, Named::ScaleHint, Named::Kv];
+    pub const ALL: [Named; 8] = [
+        Named::Callout,
+        Named::Dict,
+        Named::Limit,
+        Named::Origin,
+        Named::Queue,
+        Named::Secret,
+        Named::ScaleHint,
+        Named::Kv,
+    ];
 
     /// The part before the colon.
     pub fn prefix(self) -> &'static str {
@@ -178,6 +188,7 @@ impl Named {
             Named::Dict => "dict",
             Named::Limit => "limit",
             Named::Origin => "origin",
+            Named::Queue => "queue",
             Named::Secret => "secret",
             Named::ScaleHint => "scale.hint",
             Named::Kv => "kv",
@@ -344,6 +355,8 @@ table! {
     DictIncr "dict.incr" "forebay_dict_incr" Phases::ANY, Need::Named(Named::Dict);
     DictDelete "dict.delete" "forebay_dict_delete" Phases::ANY, Need::Named(Named::Dict);
     DictCas "dict.cas" "forebay_dict_cas" Phases::ANY, Need::Named(Named::Dict);
+    QueuePush "queue.push" "forebay_queue_push" Phases::ANY, Need::Named(Named::Queue);
+    QueuePop "queue.pop" "forebay_queue_pop" Phases::ANY, Need::Named(Named::Queue);
     // Not at the start, which each worker and each reload makes again.
     LimitTake "limit.take" "forebay_limit_take" RUNNING, Need::Named(Named::Limit);
     TokensReserve "tokens.reserve" "forebay_tokens_reserve" RUNNING, Need::Named(Named::Limit);
@@ -380,6 +393,8 @@ pub const MORE_IMPORTS: &[&str] = &[
     "forebay_trace_set",
     "proxy_get_shared_data",
     "proxy_set_shared_data",
+    "proxy_enqueue_shared_queue",
+    "proxy_dequeue_shared_queue",
 ];
 
 /// Whether there is a hostcall of this name: the function's in Lua or the import's in Wasm.

@@ -167,6 +167,17 @@ pub trait Host {
     /// Adds to a whole number, which is kept as decimal text, and gives what it is then.
     fn dict_incr(&self, dict: &str, key: &[u8], incr: DictIncr) -> Answer<i64>;
 
+    /// Appends to a queue; [`Status::LimitExceeded`] if it is full.
+    fn queue_push(&self, queue: &str, item: &[u8]) -> Answer<()>;
+    /// Takes the oldest item of a queue.
+    fn queue_pop(&self, queue: &str) -> Answer<Option<Bytes>>;
+    /// Makes a queue that is this plugin's own, `<plugin>/<name>`, and tells the plugin of it.
+    fn queue_register(&self, name: &str) -> Answer<u32>;
+    /// The number of the queue `<vm>/<name>`, or of `name` if `vm` is empty.
+    fn queue_resolve(&self, vm: &str, name: &str) -> Answer<u32>;
+    /// The name of a queue by its number.
+    fn queue_name(&self, id: u32) -> Answer<Arc<str>>;
+
     /// Takes tokens of a bucket of the configuration for `key`, if they are there; none are taken for
     /// a `cost` of 0. [`Status::BadArgument`] if `cost` is over the bucket's burst.
     fn limit_take(&self, bucket: &str, key: &[u8], cost: u32) -> Answer<Taken>;

@@ -120,6 +120,7 @@ impl Setup {
             dicts: BTreeMap::new(),
             buckets: BTreeMap::new(),
             kv: BTreeMap::new(),
+            queues: BTreeMap::new(),
         })
     }
 }

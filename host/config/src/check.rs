@@ -73,6 +73,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     let routes: Vec<_> =
         raw.routes.iter().map(|route| route::route(route, &plugin_names, &plugins, &pool_names, errors)).collect();
     let dicts = state::dicts(&raw.dicts, errors);
+    let queues = state::queues(&raw.queues, errors);
     if !errors.is_empty() {
         return None;
     }
@@ -91,6 +92,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
         dicts,
         buckets: state::buckets(&raw.buckets),
         kv: kv.into_iter().map(|kv| kv.map(|kv| (kv.name.clone(), Arc::new(kv)))).collect::<Option<_>>()?,
+        queues,
     })
 }
 

@@ -26,7 +26,7 @@ use self::plugin::Plugin;
 use self::pool::Pool;
 use self::route::Route;
 use self::secret::Secret;
-use self::state::{Bucket, Dict};
+use self::state::{Bucket, Dict, Queue};
 use self::target::Target;
 use self::value::keys;
 
@@ -55,5 +55,7 @@ keys! {
         list buckets: Bucket,
         /// Key-value stores that plugins of every edge of the region share.
         list kv: Kv,
+        /// Queues that plugins of all workers share, where the default does not fit.
+        list queues: Queue,
     }
 }

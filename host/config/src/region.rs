@@ -21,7 +21,7 @@ pub use budget::CrashBudget;
 pub use hints::{HintKind, Hints};
 pub use kv::{Kv, KvBreaker, KvPassword, KvServers};
 pub use secret::{Secret, SecretSource, SecretValue};
-pub use state::{Bucket, Dict};
+pub use state::{Bucket, Dict, Queue};
 pub use target::{Target, TargetTls, TargetTo};
 
 /// A whole file.
@@ -48,6 +48,8 @@ pub struct Region {
     pub buckets: BTreeMap<String, Bucket>,
     /// By name.
     pub kv: BTreeMap<String, Arc<Kv>>,
+    /// By name; one that is not here has the default.
+    pub queues: BTreeMap<String, Queue>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -109,7 +109,7 @@ fn an_unknown_key_is_refused_with_the_keys_there_are() {
     refused(
         "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroute: []\n",
         &[
-            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, targets, dicts, buckets, kv; \
+            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, targets, dicts, buckets, kv, queues; \
              did you mean \"routes\"?",
         ],
     );
@@ -198,7 +198,7 @@ fn a_file_of_nothing_runs_nothing() {
     refused(
         "a text",
         &[
-            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, targets, dicts, buckets, kv",
+            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, targets, dicts, buckets, kv, queues",
         ],
     );
 }
@@ -579,7 +579,7 @@ fn capabilities_are_those_of_the_abi() {
         "{RIGHT}plugins:\n  - name: a\n    lua: plugins/lua/request-stamp\n    capabilities: [http.red, 'callout:shpo', 'dct:x', dict, 'callout:api']\n"
     );
     let allowed = "allowed: http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, \
-                   origin.select, callout:<pool>, dict:<name>, limit:<bucket>, origin:<pool>, secret:<name>, scale.hint:<pool>, kv:<name>";
+                   origin.select, callout:<pool>, dict:<name>, limit:<bucket>, origin:<pool>, queue:<name>, secret:<name>, scale.hint:<pool>, kv:<name>";
     assert_eq!(
         errors_in(&text, folder.path()),
         [
@@ -793,7 +793,7 @@ fn only_a_lua_plugin_is_trusted_and_only_a_trusted_one_has_a_path() {
 fn what_plugins_share_is_named_once_and_has_its_bounds() {
     refused(
         &format!(
-            "{RIGHT}dicts: [{{name: a, bytes: 0}}, {{name: a}}]\nbuckets: [{{name: b}}, {{name: c, rate: 0, per: 0s}}]\n"
+            "{RIGHT}dicts: [{{name: a, bytes: 0}}, {{name: a}}]\nbuckets: [{{name: b}}, {{name: c, rate: 0, per: 0s}}]\nqueues: [{{name: a/b}}, {{name: a/b, items: 0}}, {{name: a/b/c}}]\n"
         ),
         &[
             "region.yaml:4: dicts[0].bytes: found the number 0 (zero makes no sense here); allowed: a size such as 1000 \
@@ -803,6 +803,10 @@ fn what_plugins_share_is_named_once_and_has_its_bounds() {
             "region.yaml:5: buckets[1].rate: found the number 0; allowed: a whole number from 1",
             "region.yaml:5: buckets[1].per: found \"0s\" (zero makes no sense here); allowed: a duration over zero such \
              as 250ms, 30s, 5m or 2h",
+            "region.yaml:6: queues[1].name: a second queue \"a/b\"; allowed: each name once",
+            "region.yaml:6: queues[1].items: found the number 0; allowed: a whole number from 1",
+            "region.yaml:6: queues[2].name: found \"a/b/c\"; allowed: a name, or <plugin>/<name>; of letters, digits, \
+             '-', '_' and '.', at most 63 each",
         ],
     );
 }

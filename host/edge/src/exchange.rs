@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime};
 use abi::{LocalAnswer, Side};
 use http::HeaderMap;
 
+use crate::queue::Bell;
 use crate::reject::Reject;
 use crate::route::Route;
 use crate::serve::Connection;
@@ -34,6 +35,8 @@ pub mod window;
 /// What hosts of one worker share: everything that outlives an exchange.
 pub struct Surroundings {
     pub state: Arc<State>,
+    /// By which this worker hears of queues.
+    pub bell: Arc<Bell>,
     pub metrics: metric::PluginMetrics,
     /// Set when the worker runs; a plugin that is only tried has none.
     worker: RefCell<Weak<Worker>>,
@@ -45,6 +48,7 @@ impl Surroundings {
     pub fn new(state: Arc<State>) -> Rc<Surroundings> {
         Rc::new(Surroundings {
             state,
+            bell: Arc::default(),
             metrics: metric::PluginMetrics::default(),
             worker: RefCell::default(),
             last_token: Cell::new(0),

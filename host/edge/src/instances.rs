@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use abi::hostcall::Named;
 use abi::{Action, Callbacks, ContextId, Event, Fault, Host, Instance, Phase, Verdict};
 
 use crate::clock;
@@ -15,6 +16,7 @@ use crate::exchange::Surroundings;
 use crate::exchange::seat::{Home, Seat};
 use crate::exchange::window::LogBudget;
 use crate::plugins::Bound;
+use crate::queue::Telling;
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
@@ -59,6 +61,8 @@ pub struct Running {
     broken: Cell<bool>,
     /// It stands in the telemetry of its worker.
     counted: Cell<bool>,
+    /// Queues that it was told of, while that has not ended.
+    told: RefCell<Vec<Telling>>,
     pub log: Rc<LogBudget>,
 }
 
@@ -94,19 +98,45 @@ impl Instances {
         let used: HashMap<u64, &Arc<Bound>> = snapshot.plugins.bound().map(|bound| (bound.id, bound)).collect();
         let kept: HashSet<u64> = snapshot.plugins.kept().map(|bound| bound.id).collect();
         self.sets.borrow_mut().retain(|id, _| kept.contains(id));
+        let Surroundings { state, bell, .. } = &*self.surroundings;
+        state.queues.forget(bell, &used.keys().copied().collect());
         for bound in used.values() {
             match self.lease(bound) {
                 Ok(lease) => drop(lease),
                 Err(fault) => tracing::warn!(plugin = &*bound.settings.plugin, %fault, "plugin does not start"),
             }
+            if bound.code.callbacks().contains(Callbacks::QUEUE_READY) {
+                let granted = bound.settings.capabilities.granted(Named::Queue);
+                granted.for_each(|name| state.queues.open(name).listen(bell, bound.id));
+            }
         }
     }
 
-    /// A plugin that ticks gets a fresh instance when its tick has brought the last one into
+    /// Tells plugins of this worker of queues; runs as long as the worker.
+    pub async fn listen(worker: Rc<Worker>) {
+        let instances = &worker.instances;
+        loop {
+            for (plugin, telling) in instances.surroundings.bell.rung().await {
+                let set = instances.sets.borrow().get(&plugin).cloned();
+                let latest = set.as_ref().and_then(|set| set.latest.borrow().upgrade());
+                let running = latest.filter(|running| running.healthy()).or_else(|| {
+                    let lease = instances.lease(&set?.bound).ok()?;
+                    Some(lease.running().clone())
+                });
+                if let Some(running) = running {
+                    running.queue_ready(telling);
+                }
+            }
+            // What pushes to its own queue must not keep the others from their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A plugin that ticks, or is told of queues, gets a fresh instance when its tick has brought the last one into
     /// doubt: no exchange may ever come to ask for one. One that does not start waits for that.
     fn revive(&self) {
         let dead = |set: &&Rc<Set>| {
-            set.bound.code.callbacks().contains(Callbacks::TICK)
+            set.bound.code.callbacks().intersects(Callbacks::TICK | Callbacks::QUEUE_READY)
                 && !set.failed.get()
                 && set.latest.borrow().upgrade().is_none_or(|running| !running.healthy())
         };
@@ -229,6 +259,7 @@ impl Running {
             ticking: Cell::new(false),
             broken: Cell::new(false),
             counted: Cell::new(false),
+            told: RefCell::default(),
             log,
         });
         if let Home::Plugin { running: home, .. } = &running.seat.home {
@@ -309,8 +340,24 @@ impl Running {
     /// Tells the plugin context. A fault here costs no exchange: it is logged and counted, and
     /// an instance in doubt is not leased again.
     pub fn background(&self, event: &Event<'_>) {
+        // What waited may have been the telling of a queue. If not, it is told again, and still waits.
+        if self.tell(event) == Some(Action::Continue) {
+            drop(self.told.take());
+        }
+    }
+
+    /// Tells of a queue: that has ended with the call, or when what it waits for has.
+    fn queue_ready(&self, telling: Telling) {
+        let (id, name) = (telling.queue.id, telling.queue.name.clone());
+        if self.tell(&Event::QueueReady { id, name: &name }) == Some(Action::Pause) {
+            self.told.borrow_mut().push(telling);
+        }
+    }
+
+    /// What the plugin context answers; `None` after a fault.
+    fn tell(&self, event: &Event<'_>) -> Option<Action> {
         if !self.healthy() {
-            return;
+            return None;
         }
         self.seat.phase.set(Phase::Background);
         self.seat.told.set(0);
@@ -321,7 +368,10 @@ impl Running {
         }
         let called = self.call(ContextId::PLUGIN, *event);
         let overstepped = self.seat.overstepped.borrow_mut().take();
-        let Some(fault) = overstepped.or(called.err()) else { return };
+        let fault = match (overstepped, called) {
+            (None, Ok(action)) => return Some(action),
+            (Some(fault), _) | (None, Err(fault)) => fault,
+        };
         if let Some(worker) = &worker {
             worker.telemetry.plugin_fault(plugin, fault.verdict);
         }
@@ -332,6 +382,9 @@ impl Running {
             target: "forebay::fault", plugin = &**plugin, version = &*self.bound.settings.version,
             callback = event.callback(), verdict = fault.verdict.name(), trace, "{}", fault.message
         );
+        // What failed may have waited in the telling of a queue.
+        drop(self.told.take());
+        None
     }
 
     /// A panic of an engine is our bug, contained: it costs what any fault costs.

@@ -16,7 +16,7 @@
 //!
 //! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`clock`], [`plugins`] (loaded code), [`body`],
 //! [`callout`], [`state`] (what plugins of all workers share: [`dict`],
-//! [`limit`]), [`tokens`], [`secret`], [`kv`], [`membership`] and `report` (the
+//! [`queue`], [`limit`]), [`tokens`], [`secret`], [`kv`], [`membership`] and `report` (the
 //! aggregator), `admin`, [`stage`] (plugins tried in memory).
 
 use std::net::{SocketAddr, TcpListener};
@@ -45,6 +45,7 @@ mod lru;
 pub mod membership;
 pub mod origin;
 pub mod plugins;
+pub mod queue;
 pub mod reject;
 pub mod report;
 pub mod route;

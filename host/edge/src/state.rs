@@ -1,7 +1,7 @@
-//! What plugins of all workers share and an exchange does not end: dictionaries and token
-//! buckets.
+//! What plugins of all workers share and an exchange does not end: dictionaries, queues and
+//! token buckets.
 
-mod named;
+pub mod named;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,18 +12,20 @@ use config::Region;
 use crate::clock;
 use crate::dict::Dict;
 use crate::limit::Bucket;
+use crate::queue::Queues;
 use named::Named;
 
 /// Shared by all threads of the edge.
 pub struct State {
     pub dicts: Named<Dict>,
     pub buckets: Named<Bucket>,
+    pub queues: Queues,
     began: Instant,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { dicts: Named::default(), buckets: Named::default(), began: clock::now() }
+        State { dicts: Named::default(), buckets: Named::default(), queues: Queues::default(), began: clock::now() }
     }
 }
 
@@ -43,6 +45,7 @@ impl State {
         for (name, spec) in &region.dicts {
             self.dicts.get_or(name, || Dict::new(spec.bytes));
         }
+        self.queues.configure(&region.queues);
         // One whose terms are others now begins afresh; leases of the old one are settled with it.
         self.buckets.replace(region.buckets.iter().map(|(name, terms)| {
             let known = self.buckets.get(name).filter(|bucket| bucket.terms == *terms);
@@ -78,5 +81,6 @@ impl State {
             dict.publish(name);
         }
         self.buckets.all().values().for_each(|bucket| bucket.publish());
+        self.queues.publish();
     }
 }

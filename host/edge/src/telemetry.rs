@@ -276,6 +276,10 @@ pub fn describe() {
     g!("forebay_dict_bytes", "Keys and values that a dictionary of plugins holds, with 64 bytes for each entry");
     g!("forebay_dict_entries", "Entries of a dictionary of plugins");
     c!("forebay_dict_evictions_total", "Entries that went to make room, used longest ago");
+    g!("forebay_queue_items", "Items of a queue of plugins");
+    g!("forebay_queue_bytes", "Bytes of those");
+    c!("forebay_queue_pushed_total", "Items that were pushed");
+    c!("forebay_queue_refused_total", "Pushes to a full queue");
     g!("forebay_limit_keys", "Keys of a token bucket that are kept, those that are not full among them");
     c!("forebay_limit_tokens_total", "Tokens that were taken or reserved");
     c!("forebay_limit_returned_tokens_total", "Of those, given back by leases that used less");

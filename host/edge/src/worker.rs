@@ -129,6 +129,7 @@ impl Worker {
         spawn_local(wheel::drive());
         spawn_local(Origins::keep(self.clone()));
         spawn_local(Instances::keep(self.clone()));
+        spawn_local(Instances::listen(self.clone()));
     }
 
     /// The configuration as it is now.

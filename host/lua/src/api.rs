@@ -18,6 +18,7 @@ mod log;
 mod lua;
 mod metric;
 mod origin;
+mod queue;
 mod scale;
 mod secret;
 mod trace;
@@ -113,6 +114,7 @@ pub fn register(state: State) {
         dict::FUNCTIONS,
         limit::FUNCTIONS,
         kv::FUNCTIONS,
+        queue::FUNCTIONS,
         metric::FUNCTIONS,
         origin::FUNCTIONS,
         limits::FUNCTIONS,

@@ -15,7 +15,7 @@ use crate::value;
 use crate::vm::{Asking, Coroutine, Stage, Stop, Vm, Wait};
 
 /// The callbacks that a plugin's table may have, by the stage that they run in.
-pub const CALLBACKS: [(&str, Stage); 13] = [
+pub const CALLBACKS: [(&str, Stage); 14] = [
     ("on_vm_start", Stage::Start),
     ("on_configure", Stage::Start),
     ("on_request_headers", Stage::RequestHeaders),
@@ -29,9 +29,11 @@ pub const CALLBACKS: [(&str, Stage); 13] = [
     ("on_origin_select", Stage::Origin),
     ("on_done", Stage::Done),
     ("on_drain", Stage::Drain),
+    ("on_queue_ready", Stage::QueueReady),
 ];
 const ON_VM_START: usize = 0;
 const ON_CONFIGURE: usize = 1;
+const ON_QUEUE_READY: usize = 13;
 const ON_DONE: usize = 11;
 const ON_DRAIN: usize = 12;
 
@@ -461,6 +463,18 @@ impl LuaInstance {
         }
         self.begin(ContextId::PLUGIN, 9, true, |_| 0)
     }
+
+    /// Of any queue, one at a time: what is pushed while one waits is told when it has ended.
+    fn queue_ready(&mut self, queue: &str) -> Result<Action, Fault> {
+        let waits = |task: &Task| task.stage == Stage::QueueReady;
+        if self.contexts[&ContextId::PLUGIN].waiting.iter().any(waits) {
+            return Ok(Action::Pause);
+        }
+        self.begin(ContextId::PLUGIN, ON_QUEUE_READY, true, |state| {
+            state.push_bytes(queue.as_bytes());
+            1
+        })
+    }
 }
 
 impl Instance for LuaInstance {
@@ -502,6 +516,7 @@ impl Instance for LuaInstance {
                 2
             }),
             Event::Tick => self.tick(),
+            Event::QueueReady { name, .. } => self.queue_ready(name),
             Event::Done => self.begin(context, ON_DONE, true, |_| 0),
             Event::Log => self.begin(context, 8, true, |_| 0),
             Event::Drain { left } => self.begin(context, ON_DRAIN, true, |state| {

@@ -119,6 +119,21 @@ impl Host for Scratch {
         self.check(Call::DictIncr)?;
         Ok(incr.init.saturating_add(incr.by))
     }
+    fn queue_push(&self, _: &str, _: &[u8]) -> Answer<()> {
+        self.check(Call::QueuePush)
+    }
+    fn queue_pop(&self, _: &str) -> Answer<Option<Bytes>> {
+        self.check(Call::QueuePop).map(|()| None)
+    }
+    fn queue_register(&self, _: &str) -> Answer<u32> {
+        self.refuse(Call::QueuePop)
+    }
+    fn queue_resolve(&self, _: &str, _: &str) -> Answer<u32> {
+        self.refuse(Call::QueuePop)
+    }
+    fn queue_name(&self, _: u32) -> Answer<Arc<str>> {
+        self.refuse(Call::QueuePop)
+    }
     fn limit_take(&self, _: &str, _: &[u8], _: u32) -> Answer<Taken> {
         self.refuse(Call::LimitTake)
     }

@@ -41,6 +41,7 @@ pub enum Stage {
     Done,
     Log,
     Tick,
+    QueueReady,
     Origin,
     Drain,
 }
@@ -53,7 +54,7 @@ impl Stage {
             Stage::ResponseHeaders | Stage::ResponseBody | Stage::ResponseTrailers => Phase::Response,
             Stage::Origin => Phase::Origin,
             Stage::Done | Stage::Log => Phase::Log,
-            Stage::Tick | Stage::Drain => Phase::Background,
+            Stage::Tick | Stage::QueueReady | Stage::Drain => Phase::Background,
         }
     }
 

@@ -80,6 +80,7 @@ pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
         dicts: BTreeMap::new(),
         buckets: BTreeMap::new(),
         kv: BTreeMap::new(),
+        queues: BTreeMap::new(),
     })
 }
 

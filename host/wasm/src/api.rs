@@ -18,6 +18,7 @@ pub mod metric;
 pub mod origin;
 pub mod packed;
 pub mod property;
+pub mod queue;
 pub mod scale;
 pub mod secret;
 pub mod time;
@@ -85,10 +86,10 @@ pub fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "forebay_abi_version" = meta::version, out: u32;
         "forebay_abi_has" = meta::has, at: u32, len: u32, out: u32;
         "forebay_time_sleep" = time::sleep, nanos: u64, token_out: u32;
-        "proxy_register_shared_queue" = unserved::register_queue, at: u32, len: u32, out: u32;
-        "proxy_resolve_shared_queue" = unserved::resolve_queue, vm: u32, vm_len: u32, at: u32, len: u32, out: u32;
-        "proxy_enqueue_shared_queue" = unserved::enqueue, queue: u32, at: u32, len: u32;
-        "proxy_dequeue_shared_queue" = unserved::dequeue, queue: u32, at_out: u32, len_out: u32;
+        "proxy_register_shared_queue" = queue::register, at: u32, len: u32, out: u32;
+        "proxy_resolve_shared_queue" = queue::resolve, vm: u32, vm_len: u32, at: u32, len: u32, out: u32;
+        "proxy_enqueue_shared_queue" = queue::enqueue, queue: u32, at: u32, len: u32;
+        "proxy_dequeue_shared_queue" = queue::dequeue, queue: u32, at_out: u32, len_out: u32;
         "proxy_grpc_call" = unserved::grpc_call, a: u32, b: u32, c: u32, d: u32, e: u32, f: u32, g: u32, h: u32,
             i: u32, j: u32, k: u32, l: u32;
         "proxy_grpc_stream" = unserved::grpc_stream, a: u32, b: u32, c: u32, d: u32, e: u32, f: u32, g: u32,

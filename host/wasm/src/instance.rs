@@ -266,6 +266,12 @@ impl abi::Instance for Running {
             }),
             Event::Reply { token, reply } => self.on_reply(id, token.0, reply),
             Event::OriginSelect { pool, attempt } => self.on_origin_select(id, pool, attempt),
+            Event::QueueReady { id: queue, .. } => self.enter(id, |exports, store| {
+                if let Some(ready) = &exports.queue_ready {
+                    ready.call(store, (id, queue))?;
+                }
+                Ok(Action::Continue)
+            }),
             Event::Tick => self.enter(id, |exports, store| {
                 if let Some(tick) = &exports.tick {
                     tick.call(store, id)?;

@@ -1,12 +1,12 @@
-//! The sections `dicts` and `buckets`.
+//! The sections `dicts`, `queues` and `buckets`.
 
 use std::collections::BTreeMap;
 
 use super::names::Names;
-use crate::error::Errors;
+use crate::error::{Errors, Problem};
 use crate::raw::state as raw;
 use crate::raw::value::List;
-use crate::region::{Bucket, Dict};
+use crate::region::{Bucket, Dict, Queue};
 
 pub fn dicts(raw: &List<raw::Dict>, errors: &mut Errors) -> BTreeMap<String, Dict> {
     Names::collect("dictionary", raw, |dict| dict.name.as_ref(), errors);
@@ -22,4 +22,17 @@ pub fn buckets(raw: &List<raw::Bucket>) -> BTreeMap<String, Bucket> {
         Some((bucket.name.as_ref()?.0.clone(), Bucket { rate, per, burst, keys }))
     };
     raw.iter().filter_map(|bucket| made(&bucket.value)).collect()
+}
+
+pub fn queues(raw: &List<raw::Queue>, errors: &mut Errors) -> BTreeMap<String, Queue> {
+    let mut queues = BTreeMap::new();
+    for queue in raw.iter() {
+        let Some(name) = &queue.name else { continue };
+        let made = Queue { items: queue.items.0 as usize, bytes: queue.bytes.bytes() };
+        if queues.insert(name.0.clone(), made).is_some() {
+            let problem = Problem::found(format!("a second queue \"{}\"", name.0));
+            errors.add(&name.place, problem.allowed("allowed: each name once"));
+        }
+    }
+    queues
 }

@@ -160,6 +160,22 @@ form! {
 }
 
 form! {
+    /// The name of a queue: a name, or that of a plugin, a slash and a name.
+    QueueName(String),
+    "a name, or <plugin>/<name>; of letters, digits, '-', '_' and '.', at most 63 each",
+    { "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}(/[A-Za-z0-9][A-Za-z0-9._-]{0,62})?$" },
+    |text| {
+        let fits = |part: &str| {
+            (1..=63).contains(&part.len())
+                && part.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
+        let (first, rest) = text.split_once('/').map_or((text, None), |(first, rest)| (first, Some(rest)));
+        if fits(first) && rest.is_none_or(fits) { Ok(text.to_owned()) } else { Err(Wrong::default()) }
+    }
+}
+
+form! {
     /// A path of a file; a relative one is relative to the folder of this file.
     FilePath(String), "a path", { "minLength": 1 },
     |text| if text.is_empty() || text.contains('\0') { Err(Wrong::default()) } else { Ok(text.to_owned()) }

@@ -1,6 +1,6 @@
-//! What plugins of all workers share: the sections `dicts` and `buckets`.
+//! What plugins of all workers share: the sections `dicts`, `queues` and `buckets`.
 
-use super::form::{Name, Period, Positive, Size};
+use super::form::{Name, Period, Positive, QueueName, Size};
 use super::value::keys;
 use crate::region;
 
@@ -27,5 +27,17 @@ keys! {
         optional burst: Positive,
         /// Keys that are remembered at most; the one used longest ago is forgotten, and full again.
         default keys: Positive = region::Bucket::KEYS,
+    }
+}
+
+keys! {
+    /// A queue of bytes that plugins of all workers push to and pop from.
+    pub struct Queue {
+        /// A name, unique in the section: that of `queue:<name>`, or `<plugin>/<name>` for a plugin's own.
+        required name: QueueName,
+        /// Items that it holds at most; past them pushes are refused.
+        default items: Positive = region::Queue::ITEMS,
+        /// Bytes that they have at most.
+        default bytes: Size = region::Queue::BYTES,
     }
 }

@@ -29,3 +29,22 @@ impl Bucket {
     pub const PER: Duration = Duration::from_secs(1);
     pub const KEYS: u32 = 10_000;
 }
+
+/// A queue that plugins are granted as `queue:<name>`, or that is a plugin's own, `<plugin>/<name>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Past either, pushes are refused.
+    pub items: usize,
+    pub bytes: usize,
+}
+
+impl Queue {
+    pub const ITEMS: u32 = 1_000;
+    pub const BYTES: usize = 1 << 20;
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue { items: Queue::ITEMS as usize, bytes: Queue::BYTES }
+    }
+}

@@ -40,6 +40,9 @@ pub fn region(region: &Region) -> Value {
         }))).collect::<Map<String, Value>>(),
         "targets": region.targets.iter().map(|(name, target)| (name.clone(), self::target(target)))
             .collect::<Map<String, Value>>(),
+        "queues": region.queues.iter().map(|(name, queue)| (name.clone(), json!({
+            "items": queue.items, "bytes": queue.bytes,
+        }))).collect::<Map<String, Value>>(),
         "dicts": region.dicts.iter().map(|(name, dict)| (name.clone(), json!({ "bytes": dict.bytes })))
             .collect::<Map<String, Value>>(),
         "kv": region.kv.iter().map(|(name, kv)| (name.clone(), self::kv(kv))).collect::<Map<String, Value>>(),

@@ -13,9 +13,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, KvAsk, LeaseId,
-    Limit, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint, Settings,
-    Side, SpanId, Status, Taken, Token, Value,
+    Algorithm, Answer, Call, Callbacks, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, KvAsk,
+    LeaseId, Limit, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint,
+    Settings, Side, SpanId, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -28,6 +28,7 @@ use crate::dict::Dict;
 use crate::instances::Running;
 use crate::limit::Bucket;
 use crate::plugins::Bound;
+use crate::queue::Queue;
 use crate::tokens::Leases;
 
 pub struct Seat {
@@ -357,6 +358,36 @@ impl Host for Seat {
         self.dict(Call::DictIncr, dict)?.incr(key, incr, self.surroundings.state.now())
     }
 
+    fn queue_push(&self, queue: &str, item: &[u8]) -> Answer<()> {
+        self.check(Call::QueuePush)?;
+        self.queue(Call::QueuePush, queue)?.push(item)
+    }
+
+    fn queue_pop(&self, queue: &str) -> Answer<Option<Bytes>> {
+        self.check(Call::QueuePop)?;
+        Ok(self.queue(Call::QueuePop, queue)?.pop())
+    }
+
+    fn queue_register(&self, name: &str) -> Answer<u32> {
+        self.check(Call::QueuePop)?;
+        let queue = self.surroundings.state.queues.open_own(&self.bound.settings.plugin, name)?;
+        if self.bound.code.callbacks().contains(Callbacks::QUEUE_READY) {
+            queue.listen(&self.surroundings.bell, self.bound.id);
+        }
+        Ok(queue.id)
+    }
+
+    fn queue_resolve(&self, vm: &str, name: &str) -> Answer<u32> {
+        self.check(Call::QueuePop)?;
+        let name = if vm.is_empty() { name.to_owned() } else { format!("{vm}/{name}") };
+        let known = self.surroundings.state.queues.get(&name);
+        known.or_else(|| self.queue(Call::QueuePop, &name).ok()).map(|queue| queue.id).ok_or_else(Refusal::not_found)
+    }
+
+    fn queue_name(&self, id: u32) -> Answer<Arc<str>> {
+        Ok(self.surroundings.state.queues.by_id(id)?.name.clone())
+    }
+
     fn limit_take(&self, bucket: &str, key: &[u8], cost: u32) -> Answer<Taken> {
         self.check(Call::LimitTake)?;
         self.bucket(Call::LimitTake, bucket)?.take("limit.take", key, cost, self.surroundings.state.now())
@@ -478,6 +509,15 @@ impl Seat {
             call.check_named(&self.bound.settings.capabilities, dict)?;
         }
         Ok(self.surroundings.state.dict(dict))
+    }
+
+    /// A plugin's own queues (proxy-wasm's of its vm id) need no grant.
+    fn queue(&self, call: Call, queue: &str) -> Answer<Arc<Queue>> {
+        let own = queue.strip_prefix(&*self.bound.settings.plugin).is_some_and(|rest| rest.starts_with('/'));
+        if !own {
+            call.check_named(&self.bound.settings.capabilities, queue)?;
+        }
+        Ok(self.surroundings.state.queues.open(queue))
     }
 
     fn bucket(&self, call: Call, bucket: &str) -> Answer<Arc<Bucket>> {

@@ -1,4 +1,4 @@
--- What outlives an exchange and is shared by all workers: dictionaries, token buckets. Objects hold a name, and
+-- What outlives an exchange and is shared by all workers: dictionaries, queues, token buckets. Objects hold a name, and
 -- options are taken apart here, where a metamethod of the plugin runs under no frame of the host.
 local host = ...
 local forebay = host.forebay
@@ -56,6 +56,23 @@ forebay.dict = function(name)
     wrong("dict", 1, "name", name, "a string")
   end
   return setmetatable({ name = name }, Dict)
+end
+
+local queue_push, queue_pop = host["queue.push"], host["queue.pop"]
+
+local Queue = class {
+  push = function(self, item)
+    return queue_push(self.name, item)
+  end,
+  pop = function(self)
+    return queue_pop(self.name)
+  end,
+}
+forebay.queue = function(name)
+  if type(name) ~= "string" then
+    wrong("queue", 1, "name", name, "a string")
+  end
+  return setmetatable({ name = name }, Queue)
 end
 
 local take = host["limit.take"]

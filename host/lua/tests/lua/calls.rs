@@ -97,6 +97,8 @@ fn a_wrong_argument_names_function_argument_what_was_found_and_what_is_allowed()
         ("forebay.dict('cache'):incr('k', 0.5)", "dict.incr: argument 3 (by) is 0.5; allowed: a whole number from"),
         ("forebay.dict('cache'):incr('k', 1, { init = 'x' })", "(options.init) is string; allowed: a number"),
         ("forebay.dict('cache'):cas('k', 'v')", "dict.cas: argument 4 (version) is nil; allowed: a version that"),
+        ("forebay.queue({})", "queue: argument 1 (name) is table; allowed: a string"),
+        ("forebay.queue('jobs'):push()", "queue.push: argument 2 (item) is nil; allowed: a string"),
         ("forebay.limit.take({})", "limit.take: argument 1 (bucket) is table; allowed: a string"),
         (
             "forebay.limit.take('calls', 'k', -1)",
@@ -346,6 +348,37 @@ fn tokens_are_taken_reserved_and_settled() {
 }
 
 #[test]
+fn a_queue_gives_what_it_was_given_and_its_callback_is_told_its_name() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"local plugin = {}
+            function plugin.on_queue_ready(name)
+                forebay.log.info(name)
+                forebay.log.info(forebay.queue(name):pop())
+                forebay.sleep(1)
+                forebay.log.info(tostring(forebay.queue(name):pop()))
+            end
+            function plugin.on_request_headers()
+                local jobs = forebay.queue("jobs")
+                forebay.log.info(tostring(jobs:push("a\0b")))
+                local ok, why = forebay.queue("others"):push("x") forebay.log.info(tostring(why))
+                forebay.log.info(tostring(getmetatable(jobs)))
+            end
+            return plugin"#,
+        );
+        run.headers().unwrap();
+        let ready = Event::QueueReady { id: 3, name: "jobs" };
+        run.host.phase.set(Phase::Background);
+        assert_eq!(run.call_on(ContextId::PLUGIN, ready).unwrap(), Action::Pause, "it sleeps");
+        assert_eq!(run.call_on(ContextId::PLUGIN, ready).unwrap(), Action::Pause, "it is not told twice");
+        let token = run.host.timers.borrow()[0].1;
+        assert_eq!(run.call_on(ContextId::PLUGIN, Event::Timer { token }).unwrap(), Action::Continue);
+        let denied = "CAPABILITY_DENIED: queue.push: capability queue:others is not granted to this plugin";
+        assert_eq!(run.host.texts(), ["true", denied, "false", "jobs", "a\0b", "nil"]);
+    });
+}
+
+#[test]
 fn metrics_are_objects() {
     on_worker(|| {
         let mut run = Run::new(
@@ -418,6 +451,7 @@ fn every_row_of_the_table_has_its_function() {
         // Some are methods of the object that `forebay.dict(name)` or `forebay.kv(name)` gives, and `log`
         // is a group.
         let (group, method) = match row.lua {
+            name if name.starts_with("queue.") => ("forebay.queue('jobs')", &name[6..]),
             name if name.starts_with("dict.") => ("forebay.dict('cache')", &name[5..]),
             "secret.hmac" => ("forebay.secret('key')", "hmac"),
             name if name.starts_with("kv.") => ("forebay.kv('main')", &name[3..]),
@@ -451,6 +485,7 @@ fn every_row_is_refused_outside_of_its_phases() {
                 Call::DictCas => "forebay.dict('cache'):cas('k', 'v', 1)".to_owned(),
                 Call::DictIncr => "forebay.dict('cache'):incr('n')".to_owned(),
                 _ if row.lua.starts_with("dict.") => format!("forebay.dict('cache'):{}('k', 'v', nil)", &row.lua[5..]),
+                Call::QueuePush | Call::QueuePop => format!("forebay.queue('jobs'):{}('item')", &row.lua[6..]),
                 Call::LimitTake => "forebay.limit.take('calls', 'k')".to_owned(),
                 Call::TokensReserve => "forebay.tokens.reserve('calls', 1)".to_owned(),
                 Call::LeaseCommit | Call::LeaseRelease => format!("forebay.{}({{ id = 1 }}, 1)", row.lua),

@@ -85,6 +85,7 @@ pub struct Fake {
     pub dicts: RefCell<Dicts>,
     /// Of every write to a dictionary.
     pub ttls: RefCell<Vec<Option<Duration>>>,
+    pub queue: RefCell<std::collections::VecDeque<Bytes>>,
     /// Keys and tokens that were taken; how leases ended.
     pub takes: RefCell<Vec<(Vec<u8>, u32)>>,
     pub leases: RefCell<Vec<(LeaseId, Option<u32>)>>,
@@ -106,7 +107,7 @@ pub fn pairs(list: &[(&str, &str)]) -> Pairs {
 
 impl Fake {
     pub fn new() -> Fake {
-        let granted = ["callout:authz", "dict:cache", "secret:key", "limit:calls", "kv:main"];
+        let granted = ["callout:authz", "dict:cache", "secret:key", "limit:calls", "queue:jobs", "kv:main"];
         Fake::with(Limits::default(), Capabilities::parse(granted).unwrap(), "")
     }
 
@@ -149,6 +150,7 @@ impl Fake {
             properties: RefCell::default(),
             dicts: RefCell::default(),
             ttls: RefCell::default(),
+            queue: RefCell::default(),
             takes: RefCell::default(),
             leases: RefCell::default(),
             metrics: RefCell::default(),
@@ -346,6 +348,31 @@ impl Host for Fake {
         dicts.insert(at, (number.to_string().into(), 1));
         Ok(number)
     }
+    fn queue_push(&self, queue: &str, item: &[u8]) -> Answer<()> {
+        self.check(Call::QueuePush)?;
+        Call::QueuePush.check_named(&self.settings.capabilities, queue)?;
+        self.queue.borrow_mut().push_back(item.to_vec().into());
+        Ok(())
+    }
+
+    fn queue_pop(&self, queue: &str) -> Answer<Option<Bytes>> {
+        self.check(Call::QueuePop)?;
+        Call::QueuePop.check_named(&self.settings.capabilities, queue)?;
+        Ok(self.queue.borrow_mut().pop_front())
+    }
+
+    fn queue_register(&self, name: &str) -> Answer<u32> {
+        if name == "jobs" { Ok(3) } else { Err(Refusal::new(Status::LimitExceeded, "too many")) }
+    }
+
+    fn queue_resolve(&self, vm: &str, name: &str) -> Answer<u32> {
+        if (vm, name) == ("vm", "jobs") { Ok(3) } else { Err(Refusal::not_found()) }
+    }
+
+    fn queue_name(&self, id: u32) -> Answer<Arc<str>> {
+        if id == 3 { Ok("jobs".into()) } else { Err(Refusal::not_found()) }
+    }
+
     fn limit_take(&self, bucket: &str, key: &[u8], cost: u32) -> Answer<Taken> {
         self.check(Call::LimitTake)?;
         Call::LimitTake.check_named(&self.settings.capabilities, bucket)?;

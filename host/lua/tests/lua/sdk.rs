@@ -45,6 +45,7 @@ fn the_editor_types_have_every_call() {
     let types = sdk("library/forebay.lua");
     for row in TABLE {
         let function = match row.lua {
+            name if name.starts_with("queue.") => format!("ForebayQueue:{}", &name[6..]),
             name if name.starts_with("dict.") => format!("ForebayDict:{}", &name[5..]),
             name if name.starts_with("kv.") => format!("ForebayKv:{}", &name[3..]),
             "log" => "forebay.log.info".to_owned(),

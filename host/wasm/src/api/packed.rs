@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use abi::{Answer, Refusal, Status, Value};
 use wasmtime::Linker;
 
-use super::{Guest, dict, kv, limit, limits, log, metric, origin, scale, secret, trace};
+use super::{Guest, dict, kv, limit, limits, log, metric, origin, queue, scale, secret, trace};
 use crate::memory::{self, Outcome};
 use crate::state::State;
 
@@ -42,6 +42,8 @@ pub const CALLS: &[(&str, Call)] = &[
     ("forebay_dict_delete", dict::delete),
     ("forebay_dict_cas", dict::cas),
     ("forebay_http_call_all", super::callout::call_all),
+    ("forebay_queue_push", queue::push),
+    ("forebay_queue_pop", queue::pop),
     ("forebay_limit_take", limit::take),
     ("forebay_tokens_reserve", limit::reserve),
     ("forebay_lease_commit", limit::commit),

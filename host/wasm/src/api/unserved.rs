@@ -16,10 +16,6 @@ macro_rules! unserved {
 }
 
 unserved! {
-    register_queue(_a, _b, _c) "shared queues are not served by this host";
-    resolve_queue(_a, _b, _c, _d, _e) "shared queues are not served by this host";
-    enqueue(_a, _b, _c) "shared queues are not served by this host";
-    dequeue(_a, _b, _c) "shared queues are not served by this host";
     grpc_call(_a, _b, _c, _d, _e, _f, _g, _h, _i, _j, _k, _l) "gRPC calls are not served by this host";
     grpc_stream(_a, _b, _c, _d, _e, _f, _g, _h, _i) "gRPC calls are not served by this host";
     grpc_send(_a, _b, _c, _d) "gRPC calls are not served by this host";

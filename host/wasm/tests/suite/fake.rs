@@ -44,6 +44,7 @@ pub struct Fake {
     pub dict: RefCell<Dict>,
     /// Of every write to a dictionary.
     pub ttls: RefCell<Vec<Option<Duration>>>,
+    pub queue: RefCell<std::collections::VecDeque<Bytes>>,
     /// Keys and tokens that were taken; how leases ended.
     pub takes: RefCell<Vec<(Vec<u8>, u32)>>,
     pub leases: RefCell<Vec<(LeaseId, Option<u32>)>>,
@@ -70,7 +71,7 @@ impl Fake {
             vm_config: Bytes::from_static(b"vm"),
             config: Bytes::from_static(b"{\"a\":1}"),
             limits: Limits::default(),
-            capabilities: Capabilities::parse(["callout:authz", "limit:calls"]).unwrap(),
+            capabilities: Capabilities::parse(["callout:authz", "limit:calls", "queue:jobs"]).unwrap(),
         };
         change(&mut settings);
         Rc::new(Fake {
@@ -92,6 +93,7 @@ impl Fake {
             properties: RefCell::default(),
             dict: RefCell::default(),
             ttls: RefCell::default(),
+            queue: RefCell::default(),
             takes: RefCell::default(),
             leases: RefCell::default(),
             metrics: RefCell::default(),
@@ -317,6 +319,31 @@ impl Host for Fake {
         self.ttls.borrow_mut().push(incr.ttl);
         all.insert(place, (number.to_string().into(), 1));
         Ok(number)
+    }
+
+    fn queue_push(&self, queue: &str, item: &[u8]) -> Answer<()> {
+        self.check(Call::QueuePush)?;
+        Call::QueuePush.check_named(&self.settings.capabilities, queue)?;
+        self.queue.borrow_mut().push_back(item.to_vec().into());
+        Ok(())
+    }
+
+    fn queue_pop(&self, queue: &str) -> Answer<Option<Bytes>> {
+        self.check(Call::QueuePop)?;
+        Call::QueuePop.check_named(&self.settings.capabilities, queue)?;
+        Ok(self.queue.borrow_mut().pop_front())
+    }
+
+    fn queue_register(&self, name: &str) -> Answer<u32> {
+        if name == "jobs" { Ok(3) } else { Err(Refusal::new(Status::LimitExceeded, "too many")) }
+    }
+
+    fn queue_resolve(&self, vm: &str, name: &str) -> Answer<u32> {
+        if (vm, name) == ("vm", "jobs") { Ok(3) } else { Err(Refusal::not_found()) }
+    }
+
+    fn queue_name(&self, id: u32) -> Answer<Arc<str>> {
+        if id == 3 { Ok("jobs".into()) } else { Err(Refusal::not_found()) }
     }
 
     fn limit_take(&self, bucket: &str, key: &[u8], cost: u32) -> Answer<Taken> {

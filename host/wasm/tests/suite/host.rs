@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use abi::{Action, ContextId, Event, LogLevel, MetricKind, Phase, Token, Value};
 
-use super::fake::{Fake, Import, Tried, logged, module, on_request};
+use super::fake::{Fake, Import, Tried, load_text, logged, module, on_request};
 
 const PROPERTY: Import = ("proxy_get_property", "iiii");
 
@@ -232,12 +232,8 @@ fn who_cannot_be_told_of_the_end_cannot_sleep_and_our_imports_have_all_our_codes
 }
 
 #[test]
-fn queues_and_grpc_can_be_imported_and_say_that_they_are_not_served() {
+fn grpc_can_be_imported_and_says_that_it_is_not_served() {
     let calls = [
-        ("proxy_register_shared_queue", 3),
-        ("proxy_resolve_shared_queue", 5),
-        ("proxy_enqueue_shared_queue", 3),
-        ("proxy_dequeue_shared_queue", 3),
         ("proxy_grpc_call", 12),
         ("proxy_grpc_stream", 9),
         ("proxy_grpc_send", 4),
@@ -248,9 +244,57 @@ fn queues_and_grpc_can_be_imported_and_say_that_they_are_not_served() {
     let body =
         calls.map(|(name, count)| format!("(call $num (call ${} {}))", &name[6..], "(i32.const 0)".repeat(count)));
     let lines = logged(&imports, "", &body.concat(), &Fake::new());
-    assert_eq!(lines.len(), 18);
+    assert_eq!(lines.len(), 10);
     for (i, (name, _)) in calls.into_iter().enumerate() {
         assert!(lines[2 * i].starts_with(name) && lines[2 * i].ends_with("not served by this host"), "{lines:?}");
         assert_eq!(lines[2 * i + 1], "12");
     }
+}
+
+#[test]
+fn shared_queues_are_registered_resolved_filled_and_emptied() {
+    let host = Fake::new();
+    let dequeue = |id: u32, out: u32| {
+        format!("(call $num (call $dequeue_shared_queue (i32.const {id}) (i32.const {out}) (i32.const 132)))")
+    };
+    // `jobs`, `vm`, and an item.
+    let body = format!(
+        "(call $num (call $register_shared_queue (i32.const 1024) (i32.const 4) (i32.const 128))) (call $num (i32.load (i32.const 128)))
+        (call $num (call $resolve_shared_queue (i32.const 1028) (i32.const 2) (i32.const 1024) (i32.const 4) (i32.const 128)))
+        (call $num (i32.load (i32.const 128)))
+        (call $num (call $resolve_shared_queue (i32.const 1028) (i32.const 1) (i32.const 1024) (i32.const 4) (i32.const 128)))
+        (call $num (call $enqueue_shared_queue (i32.const 3) (i32.const 1030) (i32.const 4)))
+        (call $num (call $enqueue_shared_queue (i32.const 4) (i32.const 1030) (i32.const 4)))
+        {} {} (call $show (i32.const 128)) {} {}",
+        dequeue(3, 65535),
+        dequeue(3, 128),
+        dequeue(3, 128),
+        dequeue(4, 128)
+    );
+    let imports = [
+        ("proxy_register_shared_queue", "iii"),
+        ("proxy_resolve_shared_queue", "iiiii"),
+        ("proxy_enqueue_shared_queue", "iii"),
+        ("proxy_dequeue_shared_queue", "iii"),
+    ];
+    let lines = logged(&imports, "jobsvmitem", &body, &host);
+    let outside =
+        "proxy_dequeue_shared_queue: pointer 0xffff with length 4 is outside the module's memory of 65536 bytes";
+    // What cannot be told is not taken; 7 is Empty, 1 is NotFound.
+    assert_eq!(lines, ["0", "3", "0", "3", "1", "0", "1", outside, "6", "0", "item", "7", "1"]);
+}
+
+#[test]
+fn a_module_is_told_of_its_queue_by_number() {
+    let text = module(
+        &[],
+        r#"(func (export "proxy_on_queue_ready") (param $context i32) (param $queue i32)
+            (call $num (local.get $context)) (call $num (local.get $queue)))"#,
+    );
+    let plugin = load_text(&text).unwrap();
+    assert_eq!(plugin.callbacks(), abi::Callbacks::QUEUE_READY);
+    let mut tried = Tried::start(&*plugin, Fake::new()).unwrap();
+    let ready = abi::Event::QueueReady { id: 9, name: "jobs" };
+    assert_eq!(tried.instance.call(abi::ContextId::PLUGIN, ready).unwrap(), abi::Action::Continue);
+    assert_eq!(tried.host.log_text(), "Info 1\nInfo 9\n");
 }

@@ -230,6 +230,7 @@ impl HttpContext for Case {
                 let how = self.get_http_request_header("x-how").unwrap_or_default();
                 self.tell("x-said", &state::limit_lease(&how));
             }
+            "queue_ask" => self.tell("x-said", &state::queue_ask(self.get_http_request_header("x-item"))),
             "dict_many" => self.tell("x-said", &state::dict_many().to_string()),
             "dict_brief" => self.tell("x-said", &state::dict_brief()),
             "metrics" => self.metrics(),

@@ -27,7 +27,8 @@ mod trace;
 mod secret;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{ContextType, LogLevel};
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Trace);
@@ -59,6 +60,9 @@ impl RootContext for Root {
                 self.set_tick_period(std::time::Duration::from_millis(50));
             }
             ("timer_every", _) => self.set_tick_period(std::time::Duration::from_millis(20)),
+            ("queue_take", "register") => {
+                self.register_shared_queue("own");
+            }
             ("refuse_config", _) => return false,
             ("limits", "start") => limits::spin(self.word(2).parse().unwrap_or(0)),
             ("start_loop", _) => faults::spin(),
@@ -73,6 +77,17 @@ impl RootContext for Root {
             "probe" if self.ticks == 1 => probe::run("background", &["respond", "close"]),
             "timer_every" => cases::tick(),
             _ => {}
+        }
+    }
+
+    /// Takes one item each time that it is told.
+    fn on_queue_ready(&mut self, queue: u32) {
+        if self.word(0) != "queue_take" {
+            return;
+        }
+        if let Ok(Some(item)) = self.dequeue_shared_queue(queue) {
+            let item = String::from_utf8_lossy(&item).into_owned();
+            let _ = hostcalls::log(LogLevel::Info, &format!("case queue_take: {item}."));
         }
     }
 

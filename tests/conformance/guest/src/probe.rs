@@ -44,6 +44,8 @@ const OTHERS: &[&str] = &[
     "ctx.set",
     "dict.get",
     "dict.set",
+    "queue.push",
+    "queue.pop",
     "limit.take",
     "tokens.reserve",
     "lease.commit",

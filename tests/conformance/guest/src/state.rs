@@ -18,6 +18,8 @@ imports! {
     forebay_dict_incr
     forebay_dict_delete
     forebay_dict_cas
+    forebay_queue_push
+    forebay_queue_pop
     forebay_limit_take
     forebay_tokens_reserve
     forebay_lease_commit
@@ -80,6 +82,8 @@ pub fn probe(call: &str) -> Option<i32> {
         "dict.incr" => (forebay_dict_incr as Import, key().u64(1).u64(0).u8(0)),
         "dict.delete" => (forebay_dict_delete as Import, key()),
         "dict.cas" => (forebay_dict_cas as Import, key().text("1").u32(1).u8(0)),
+        "queue.push" => (forebay_queue_push as Import, key()),
+        "queue.pop" => (forebay_queue_pop as Import, Pack::default().text("probes")),
         "limit.take" => (forebay_limit_take as Import, key().u32(1)),
         "tokens.reserve" => (forebay_tokens_reserve as Import, key().u32(1)),
         "lease.commit" => (forebay_lease_commit as Import, Pack::default().u32(99).u32(1)),
@@ -165,4 +169,18 @@ pub fn limit_lease(how: &str) -> String {
         _ => return format!("open {}", left()),
     };
     format!("{first} {} {}", commit(1), left())
+}
+
+/// Pushes an item, or pops one.
+pub fn queue_ask(item: Option<String>) -> String {
+    match item {
+        Some(item) => code(forebay_queue_push, key("jobs", &item)),
+        None => match call(forebay_queue_pop, Pack::default().text("jobs")) {
+            Ok(mut popped) => match popped.take() {
+                [0] => "nil".to_owned(),
+                _ => popped.text(),
+            },
+            Err(status) => said::<u32>(Err(status)),
+        },
+    }
 }

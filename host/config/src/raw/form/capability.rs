@@ -5,7 +5,7 @@ use crate::error::near_miss;
 
 form! {
     /// What a plugin may reach: see `capabilities`.
-    Capability(String), "http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, origin.select, callout:<pool>, dict:<name>, limit:<bucket>, origin:<pool>, secret:<name>, scale.hint:<pool>, kv:<name>", {},
+    Capability(String), "http.read, http.write, http.respond, body.read, body.write, property.read, metric, timer, origin.select, callout:<pool>, dict:<name>, limit:<bucket>, origin:<pool>, queue:<name>, secret:<name>, scale.hint:<pool>, kv:<name>", {},
     |text| {
         let named = text.split_once(':').filter(|(_, name)| !name.is_empty());
         let known = match named {
@@ -39,4 +39,4 @@ pub const PLAIN_CAPABILITIES: [&str; 9] = [
     "origin.select",
 ];
 /// These take a name after a colon: `callout:shop`.
-pub const NAMED_CAPABILITIES: [&str; 7] = ["callout", "dict", "limit", "origin", "secret", "scale.hint", "kv"];
+pub const NAMED_CAPABILITIES: [&str; 8] = ["callout", "dict", "limit", "origin", "queue", "secret", "scale.hint", "kv"];
