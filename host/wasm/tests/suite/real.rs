@@ -102,3 +102,43 @@ fn a_plugin_over_our_sdk_waits_without_its_worker() {
     assert_eq!(host.resumed.borrow().len(), 1);
     assert_eq!(host.log_text(), "");
 }
+
+#[test]
+fn a_plugin_over_our_sdk_chooses_origins_and_says_what_is_coming() {
+    let module = build("sdk-wasm", &["--example", "steer"], "examples/steer.wasm");
+    let plugin = forebay_wasm::load(&module).unwrap();
+    assert!(plugin.callbacks().contains(Callbacks::ORIGIN_SELECT));
+    let host = Fake::with(|settings| {
+        let grants = ["origin.select", "origin:standby", "scale.hint:shop"];
+        settings.capabilities = abi::Capabilities::parse(grants).unwrap();
+    });
+    let origin = |port: u16, healthy, in_flight| abi::OriginStats {
+        address: ([127, 0, 0, 1], port).into(),
+        stage: "serving",
+        healthy,
+        share: 1.0,
+        in_flight,
+        requests: 7,
+        latency: Some(Duration::from_millis(3)),
+    };
+    *host.origins.borrow_mut() = vec![origin(1, true, 12), origin(2, true, 10), origin(3, false, 0)];
+    let mut tried = Tried::start(&*plugin, host.clone()).unwrap();
+    host.phase.set(Phase::Origin);
+    assert_eq!(tried.call(Event::OriginSelect { pool: "shop", attempt: 1 }).unwrap(), Action::Continue);
+    let hint = "shop ScaleHint { kind: \"prewarm\", value: 3.0, ttl: Some(60s), due: 0ns }";
+    assert_eq!(host.chosen.take(), ["stats None", hint, "host 127.0.0.1:2"]);
+    assert_eq!(tried.call(Event::OriginSelect { pool: "shop", attempt: 2 }).unwrap(), Action::Continue);
+    assert_eq!(host.chosen.take(), ["pool standby"]);
+    assert_eq!(host.log_text(), "");
+    let address = ([127, 0, 0, 1], 2).into();
+    *host.picked.borrow_mut() = Some(abi::Picked { address, pool: "shop".into(), attempt: 1 });
+    host.phase.set(Phase::Log);
+    tried.call(Event::Log).unwrap();
+    assert_eq!(host.log_text(), "Info 127.0.0.1:2 of shop at attempt 1\n");
+}
+
+#[test]
+fn a_module_that_does_not_ask_for_it_is_not_told_of_origins() {
+    let plugin = forebay_wasm::load(&plugin("header-filter")).unwrap();
+    assert!(!plugin.callbacks().contains(Callbacks::ORIGIN_SELECT));
+}
