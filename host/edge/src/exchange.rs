@@ -117,8 +117,8 @@ pub struct Exchange {
     pub answered_by: RefCell<Option<SocketAddr>>,
     /// Where plugins send it.
     pub choice: origin::Choice,
-    /// What plugins say it counts for beyond one request, by pool and plugin, in thousandths.
-    pub costs: RefCell<Vec<(Arc<str>, Arc<str>, i64)>>,
+    /// What plugins say it counts for beyond one request.
+    pub costs: RefCell<Vec<scale::Cost>>,
     /// Values that plugins share along the chain.
     pub shared: RefCell<Vec<(String, Vec<u8>)>>,
     pub bytes: [Cell<u64>; 2],

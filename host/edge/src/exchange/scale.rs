@@ -16,6 +16,13 @@ const MOST_DEMAND: f64 = 1e6;
 const MOST_ORIGINS: f64 = 10_000.0;
 const MOST_COST: f64 = 1_000.0;
 
+/// What one plugin says that a request counts for beyond one.
+pub struct Cost {
+    pool: Arc<str>,
+    plugin: Arc<str>,
+    thousandths: i64,
+}
+
 impl Seat {
     pub(super) fn hint(&self, pool: &str, hint: &ScaleHint<'_>) -> Answer<()> {
         let kind = kind(hint.kind)?;
@@ -51,11 +58,11 @@ impl Seat {
         let plugin = &self.bound.settings.plugin;
         let thousandths = (value * 1e3).round() as i64 - 1_000;
         let mut costs = exchange.costs.borrow_mut();
-        let said = costs.iter_mut().find(|(pool, by, _)| *pool == members.name && by == plugin);
+        let said = costs.iter_mut().find(|cost| cost.pool == members.name && cost.plugin == *plugin);
         let before = match said {
-            Some((.., before)) => std::mem::replace(before, thousandths),
+            Some(cost) => std::mem::replace(&mut cost.thousandths, thousandths),
             None => {
-                costs.push((members.name.clone(), plugin.clone(), thousandths));
+                costs.push(Cost { pool: members.name.clone(), plugin: plugin.clone(), thousandths });
                 0
             }
         };
