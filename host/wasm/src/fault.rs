@@ -3,7 +3,8 @@
 use abi::{Fault, Verdict};
 use wasmtime::{Trap, WasmBacktrace};
 
-use crate::state::{CpuSpent, State};
+use crate::budget::CpuSpent;
+use crate::state::State;
 use crate::wasi::Exit;
 
 /// The fault for `error`, which ended a call into the guest of `state`.

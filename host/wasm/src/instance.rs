@@ -11,7 +11,8 @@ use wasmtime::{Extern, InstancePre, Store};
 use crate::api::packed;
 use crate::exports::{ALLOCATORS, Exports, OnHeaders};
 use crate::fault;
-use crate::state::{self, Entry, State, Version};
+use crate::budget::{self, spent};
+use crate::state::{Entry, State, Version};
 use crate::wasi::Exit;
 
 /// What goes over the wire as the root context.
@@ -31,7 +32,7 @@ impl Running {
         let sizes = (settings.vm_config.len() as u32, settings.config.len() as u32);
         let mut store = Store::new(pre.module().engine(), State::new(host.clone(), version));
         store.limiter(|state| &mut state.bounds);
-        store.epoch_deadline_callback(state::on_epoch);
+        store.epoch_deadline_callback(budget::on_epoch);
         store.set_epoch_deadline(1);
         let instance = contain(&mut store, |store| {
             let instance = pre.instantiate(&mut *store)?;
@@ -99,7 +100,7 @@ impl Running {
         }
         if state.begin(context, entry).is_none() {
             // Its last entries have used it up: this one is not begun, and the guest is as it was.
-            return Err(Fault::new(Verdict::Cpu, state::spent(state.budget.of, &state.backstop).to_string()));
+            return Err(Fault::new(Verdict::Cpu, spent(state.budget.of, &state.backstop).to_string()));
         }
         state.bounds.refused = None;
         state.denied.set(false);

@@ -8,6 +8,7 @@
 //! - [`imports`]: what a module may import, and what is said when it wants more;
 //! - [`exports`]: the callbacks that it has;
 //! - [`instance`]: a running copy: events become callbacks, answers become actions;
+//! - [`budget`]: what one entry may use;
 //! - [`state`]: what the host keeps beside an instance: hosts by context, limits, last words;
 //! - [`memory`]: every pointer and length that a guest gives is checked there and only there;
 //! - [`api`]: the hostcalls, a file for each noun; [`wasi`]: the little of WASI that SDKs need;
@@ -16,6 +17,7 @@
 //! `README.md` lists every import and callback, and where this differs from Envoy.
 
 mod api;
+mod budget;
 mod cache;
 mod clock;
 mod engine;

@@ -1,4 +1,4 @@
-//! Spans.
+//! Spans: what a guest measures of its exchange.
 
 use abi::{Answer, SpanId};
 
