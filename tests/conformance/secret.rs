@@ -92,6 +92,7 @@ fn nothing_shows_it(edge: &Edge) {
     for view in ["/config", "/plugins", "/metrics", "/"] {
         assert!(!edge.admin(view).text().contains(SECRET), "{view}");
     }
+    assert!(edge.admin("/config").text().contains(SECRET_FILE), "where it comes from is said");
     assert!(!edge.process.log_has(SECRET), "the log");
 }
 

@@ -36,7 +36,9 @@ impl Meter {
     /// Whether the next entry is to be measured from its beginning.
     #[inline]
     pub fn is_near(&self, limit: Duration) -> bool {
-        self.known + self.estimated >= limit / 4
+        let used = self.known + self.estimated;
+        // Nearly every entry: no division.
+        !used.is_zero() && used >= limit / 4
     }
 
     pub fn known(&self) -> Duration {

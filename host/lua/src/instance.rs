@@ -1,4 +1,5 @@
 //! A running plugin: its contexts, and the coroutines in which their callbacks run and wait.
+//! Long, as a callback's life (begun, waiting, gone on with, its account, its fault) is read as one.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

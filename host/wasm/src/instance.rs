@@ -9,9 +9,9 @@ use abi::{
 use wasmtime::{Extern, InstancePre, Store};
 
 use crate::api::packed;
+use crate::budget::{self, spent};
 use crate::exports::{ALLOCATORS, Exports, OnHeaders};
 use crate::fault;
-use crate::budget::{self, spent};
 use crate::state::{Entry, State, Version};
 use crate::wasi::Exit;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::{
     Actuator, Balance, CrashBudget, HeaderMatch, KvPassword, KvServers, LimitMode, LogFormat, PathMatch, PluginCode,
-    PluginLimits, Pool, Region, Route, RouteTo, Scaling, ValueMatch,
+    PluginLimits, Pool, Region, Route, RouteTo, Scaling, SecretSource, ValueMatch,
 };
 use serde_json::{Map, Value, json};
 
@@ -30,6 +30,8 @@ pub fn region(region: &Region) -> Value {
             "filter": region.log.filter,
             "access": region.log.access,
         },
+        "secrets": region.secrets.iter().map(|(name, secret)| (name.clone(), self::secret(secret)))
+            .collect::<Map<String, Value>>(),
         "plugins": region.plugins.iter().map(|(name, plugin)| (name.clone(), self::plugin(plugin)))
             .collect::<Map<String, Value>>(),
         "routes": region.routes.iter().map(|route| self::route(route)).collect::<Vec<Value>>(),
@@ -123,6 +125,15 @@ fn edge(edge: &config::Edge) -> Value {
             "idle_timeout": span(limits.idle_timeout),
         },
     })
+}
+
+/// Where it comes from and may go, and nothing of what it is.
+fn secret(secret: &config::Secret) -> Value {
+    let (kind, from) = match &secret.source {
+        SecretSource::File(path) => ("file", path.display().to_string()),
+        SecretSource::Env(name) => ("env", name.clone()),
+    };
+    json!({ kind: from, "targets": secret.targets })
 }
 
 fn plugin(plugin: &config::Plugin) -> Value {
