@@ -4,7 +4,7 @@
 //! - [`limits`], [`keepalive`], [`retry`], [`pools`]: many, and origins that fail
 //! - [`kv`]: stores that plugins ask, and what becomes of exchanges when those are lost
 //! - [`routes`], [`tls`], [`http2`]: ways in; [`targets`]: callouts out
-//! - [`reload`], [`drain`], [`observe`]: what an operator does
+//! - [`reload`], [`reloads`], [`drain`], [`observe`]: what an operator does
 
 mod drain;
 mod forwarding;
@@ -17,6 +17,7 @@ mod limits;
 mod observe;
 mod pools;
 mod reload;
+mod reloads;
 mod retry;
 mod routes;
 mod streaming;

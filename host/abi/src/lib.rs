@@ -93,6 +93,9 @@ pub trait Instance {
     /// Forgets the context: nothing of it is called again. Never fails, also after a fault.
     fn close(&mut self, context: ContextId);
 
+    /// Bytes of memory that it holds now.
+    fn memory(&self) -> usize;
+
     /// False after a fault that left more than its own exchange in doubt (a trap in shared
     /// memory, a VM out of memory): the worker then makes a fresh instance for what comes.
     fn healthy(&self) -> bool;

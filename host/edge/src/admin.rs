@@ -119,7 +119,7 @@ fn answer(shared: &Shared, metrics: &PrometheusHandle, method: &Method, uri: &Ur
             respond(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
-                metrics.render() + &gauges::render(&snapshot),
+                metrics.render() + &gauges::render(shared, &snapshot),
             )
         }
         "/config" => json_response(StatusCode::OK, &effective::region(&snapshot.region)),

@@ -84,6 +84,7 @@ impl Instances {
         loop {
             worker.instances.refresh(&worker.snapshot());
             worker.instances.revive();
+            worker.instances.measure(&worker);
             crate::clock::sleep(REFRESH).await;
         }
     }
@@ -130,6 +131,17 @@ impl Instances {
             // What pushes to its own queue must not keep the others from their turn.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Says how much memory the instances of each plugin hold.
+    fn measure(&self, worker: &Worker) {
+        let mut held: HashMap<Arc<str>, u64> = HashMap::new();
+        for set in self.sets.borrow().values() {
+            let bytes =
+                set.all.borrow().iter().filter_map(Weak::upgrade).map(|running| running.memory()).sum::<usize>();
+            *held.entry(set.bound.settings.plugin.clone()).or_default() += bytes as u64;
+        }
+        worker.telemetry.plugins_hold(&held);
     }
 
     /// A plugin that ticks, or is told of queues, gets a fresh instance when its tick has brought the last one into
@@ -331,6 +343,11 @@ impl Running {
 
     pub fn trace(&self, context: ContextId) -> Option<String> {
         self.instance.try_borrow().ok()?.trace(context)
+    }
+
+    /// Bytes; none while it runs, which is not now.
+    fn memory(&self) -> usize {
+        self.instance.try_borrow().map_or(0, |instance| instance.memory())
     }
 
     pub fn healthy(&self) -> bool {

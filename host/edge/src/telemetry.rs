@@ -125,6 +125,16 @@ impl Telemetry {
         self.plugin(plugin, |local| local.tally.instance_dropped());
     }
 
+    /// Bytes that the instances of each plugin hold on this worker now.
+    pub fn plugins_hold(&self, held: &HashMap<Arc<str>, u64>) {
+        for plugin in held.keys() {
+            self.plugin(plugin, |_| ());
+        }
+        for (plugin, local) in &*self.plugins.borrow() {
+            local.tally.holds(held.get(plugin).copied().unwrap_or_default());
+        }
+    }
+
     /// A request wants an origin of `pool`.
     pub fn pool_started(&self, pool: &Arc<PoolMembers>) -> PoolExchange {
         PoolExchange::new(pool.clone(), self.worker)
@@ -149,7 +159,7 @@ impl Telemetry {
         if let Some(local) = plugins.get_mut(plugin) {
             return with(local);
         }
-        let tally = self.ledger.plugin(plugin);
+        let tally = self.ledger.plugin(plugin, self.worker);
         with(plugins.entry(plugin.clone()).or_insert(PluginLocal { tally, calls: Vec::new() }));
     }
 }

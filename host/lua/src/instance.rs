@@ -549,6 +549,10 @@ impl Instance for LuaInstance {
         Some(trace)
     }
 
+    fn memory(&self) -> usize {
+        self.vm.heap.used()
+    }
+
     fn healthy(&self) -> bool {
         self.healthy
     }

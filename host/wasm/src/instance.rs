@@ -303,6 +303,10 @@ impl abi::Instance for Running {
         self.store.data_mut().close(context.0);
     }
 
+    fn memory(&self) -> usize {
+        self.store.data().bounds.in_use
+    }
+
     fn healthy(&self) -> bool {
         !self.dead
     }

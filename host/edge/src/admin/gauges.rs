@@ -3,14 +3,35 @@
 
 use std::fmt::Write;
 
+use config::PluginCode;
+
 use crate::life::STATES;
 use crate::snapshot::Snapshot;
+use crate::worker::Shared;
 
 /// To be put behind what the recorder renders.
-pub fn render(snapshot: &Snapshot) -> String {
+pub fn render(shared: &Shared, snapshot: &Snapshot) -> String {
     let mut text = String::new();
     states(snapshot, &mut text);
+    memory(shared, snapshot, &mut text);
     text
+}
+
+/// What the instances of each plugin hold, on each worker.
+fn memory(shared: &Shared, snapshot: &Snapshot, text: &mut String) {
+    for (name, about, of) in [
+        ("forebay_lua_heap_bytes", "Heaps of a Lua plugin's VMs, by worker; machine code is not in it", false),
+        ("forebay_wasm_memory_bytes", "Memories and tables of a Wasm plugin's instances, by worker", true),
+    ] {
+        head(text, name, "gauge", about);
+        let plugins = snapshot.region.plugins.values();
+        for plugin in plugins.filter(|plugin| matches!(plugin.code, PluginCode::Wasm(_)) == of) {
+            for (worker, bytes) in shared.ledger.memory(&plugin.name) {
+                let plugin = escaped(&plugin.name);
+                line(text, format_args!("{name}{{plugin=\"{plugin}\",worker=\"{worker}\"}} {bytes}"));
+            }
+        }
+    }
 }
 
 fn states(snapshot: &Snapshot, text: &mut String) {

@@ -36,9 +36,16 @@ pub struct PluginTally {
     calls: Mutex<Vec<(&'static str, Arc<Tally>)>>,
     faults: [Tally; Verdict::ALL.len()],
     instances: Tally,
+    memory: Tally,
+    worker: usize,
 }
 
 impl PluginTally {
+    pub fn holds(&self, bytes: u64) {
+        self.memory.sub(self.memory.get());
+        self.memory.add(bytes);
+    }
+
     pub fn call(&self, callback: &'static str) -> Arc<Tally> {
         let mut calls = lock(&self.calls);
         if let Some((_, tally)) = calls.iter().find(|(name, _)| *name == callback) {
@@ -109,8 +116,8 @@ impl Ledger {
         sum(self.workers.iter().map(|worker| worker.connections_accepted.get()))
     }
 
-    pub(super) fn plugin(&self, plugin: &Arc<str>) -> Arc<PluginTally> {
-        let tally = Arc::new(PluginTally::default());
+    pub(super) fn plugin(&self, plugin: &Arc<str>, worker: usize) -> Arc<PluginTally> {
+        let tally = Arc::new(PluginTally { worker, ..PluginTally::default() });
         lock(&self.plugins).entry(plugin.clone()).or_default().push(tally.clone());
         tally
     }
@@ -118,6 +125,13 @@ impl Ledger {
     /// By plugin name; a plugin that was never called is missing.
     pub fn plugins(&self) -> BTreeMap<Arc<str>, PluginCount> {
         lock(&self.plugins).iter().map(|(name, tallies)| (name.clone(), count(tallies))).collect()
+    }
+
+    /// The memory that the instances of a plugin hold, in bytes, by worker. Looked at four times a
+    /// second.
+    pub fn memory(&self, plugin: &str) -> Vec<(usize, u64)> {
+        let plugins = lock(&self.plugins);
+        plugins.get(plugin).into_iter().flatten().map(|tally| (tally.worker, tally.memory.get())).collect()
     }
 
     /// Brings what is only counted here into the metrics: call it before rendering them.

@@ -1,0 +1,154 @@
+//! Many reloads: an exchange under way ends on the version it began with, and memory stays where
+//! it was.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use harness::binary::guest;
+use harness::{Client, Edge, Origin, PATIENCE, Setup, list, wait_until};
+
+/// Names its version in the request and in the response: an exchange that changed its version on
+/// the way would name two. `VERSION` is put in.
+const LUA: &str = r#"
+local plugin = {}
+function plugin.on_request_headers() forebay.request.headers.set("x-lua", "VERSION") end
+function plugin.on_response_headers() forebay.response.headers.set("x-lua", "VERSION") end
+return plugin
+"#;
+
+fn region(version: usize, origin: &Origin) -> String {
+    let module = guest("tests/conformance/guest", "conformance-guest.wasm");
+    format!(
+        "plugins:\n  - {{name: first, lua: first.lua}}\n  - {{name: second, wasm: {}, config: \"life v{version} none\"}}\n\
+         routes:\n  - name: all\n    plugins: [first, second]\n    pool: shop\npools:\n  - name: shop\n    origins: {}\n",
+        module.display(),
+        list(&[origin.address])
+    )
+}
+
+/// Gives back what the plugins have made of the request's headers.
+fn mirror() -> Origin {
+    Origin::serve(|exchange| {
+        let sent = |name: &str| exchange.head.headers.get(name).unwrap_or("none").to_owned();
+        let (lua, wasm) = (sent("x-lua"), sent("x-version"));
+        exchange.respond(200, &[("x-sent-lua", &lua), ("x-sent-wasm", &wasm)], b"ok")
+    })
+}
+
+fn start(origin: &Origin) -> Edge {
+    let setup = Setup::new(region(0, origin)).file("first.lua", LUA.replace("VERSION", "v0")).workers(2);
+    setup.start()
+}
+
+/// Both plugins in another version, and waits until they serve.
+#[track_caller]
+fn reload(edge: &Edge, client: &mut Client, version: usize, origin: &Origin) {
+    let name = format!("v{version}");
+    edge.folder().write("first.lua", LUA.replace("VERSION", &name));
+    edge.reload(&region(version, origin));
+    wait_until(&name, PATIENCE, || (versions(client) == [name.as_str(), name.as_str()]).then_some(()));
+}
+
+/// The versions that one exchange met: each plugin's is the same on its way in and out.
+#[track_caller]
+fn versions(client: &mut Client) -> [String; 2] {
+    let response = client.get("/");
+    assert_eq!(response.status, 200);
+    let header = |name: &str| response.header(name).unwrap_or("none").to_owned();
+    let (lua, wasm) = (header("x-lua"), header("x-answered"));
+    assert_eq!((lua.as_str(), wasm.as_str()), (&*header("x-sent-lua"), &*header("x-sent-wasm")));
+    [lua, wasm]
+}
+
+#[test]
+fn no_exchange_changes_its_version_on_the_way_while_reloads_come() {
+    let origin = mirror();
+    let edge = start(&origin);
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let (stop, done, address) = (stop.clone(), done.clone(), edge.address);
+            std::thread::spawn(move || {
+                let mut client = Client::connect(address);
+                while !stop.load(Ordering::SeqCst) {
+                    versions(&mut client);
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    let mut client = edge.connect();
+    for version in 1..=15 {
+        reload(&edge, &mut client, version, &origin);
+        let so_far = done.load(Ordering::SeqCst);
+        wait_until("exchanges of this version", PATIENCE, || (done.load(Ordering::SeqCst) > so_far + 10).then_some(()));
+    }
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        client.join().expect("every exchange was of one version");
+    }
+    assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0);
+}
+
+/// What the process holds.
+#[derive(Debug)]
+struct Held {
+    rss: u64,
+    threads: u64,
+    files: usize,
+    mappings: usize,
+    series: usize,
+    instances: f64,
+}
+
+fn held(edge: &Edge) -> Held {
+    let proc = |file: &str| format!("/proc/{}/{file}", edge.process.pid());
+    let status = fs::read_to_string(proc("status")).expect("the process runs");
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).expect("Linux says so");
+        line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).expect("a number")
+    };
+    let metrics = edge.metrics();
+    Held {
+        rss: field("VmRSS:") << 10,
+        threads: field("Threads:"),
+        files: fs::read_dir(proc("fd")).expect("the process runs").count(),
+        mappings: fs::read_to_string(proc("maps")).expect("the process runs").lines().count(),
+        series: metrics.0.lines().filter(|line| !line.starts_with('#')).count(),
+        instances: metrics.sum("forebay_plugin_instances", &[]),
+    }
+}
+
+/// After `reload` an old version's instances end within a look of each worker.
+#[track_caller]
+fn settled(edge: &Edge) -> Held {
+    wait_until("one instance of each plugin on each worker", PATIENCE, || {
+        let now = held(edge);
+        (now.instances == 4.0).then_some(now)
+    })
+}
+
+/// The tolerance is for the allocator: what one reload leaked of a VM (116 KiB) or an instance (over
+/// a megabyte) on two workers would be over 100 MiB by then.
+#[test]
+fn a_thousand_reloads_leave_memory_where_it_was() {
+    const WARM: usize = 200;
+    const TOLERANCE: u64 = 24 << 20;
+    let origin = mirror();
+    let edge = start(&origin);
+    let mut client = edge.connect();
+    (1..=WARM).for_each(|version| reload(&edge, &mut client, version, &origin));
+    let before = settled(&edge);
+    (WARM + 1..=WARM + 1000).for_each(|version| reload(&edge, &mut client, version, &origin));
+    let after = settled(&edge);
+    println!("before {before:?}\nafter {after:?}");
+    assert!(after.rss < before.rss + TOLERANCE, "{before:?}, then {after:?}");
+    assert!(after.threads <= before.threads + 2, "{before:?}, then {after:?}");
+    assert!(after.files <= before.files + 8, "{before:?}, then {after:?}");
+    assert!(after.mappings <= before.mappings + 100, "{before:?}, then {after:?}");
+    assert!(after.series <= before.series + 4, "{before:?}, then {after:?}");
+    let memory = |name: &str, plugin: &str| edge.metrics().sum(name, &[&format!("plugin=\"{plugin}\"")]);
+    assert!(memory("forebay_lua_heap_bytes", "first") > 0.0 && memory("forebay_wasm_memory_bytes", "second") > 0.0);
+    assert!(memory("forebay_lua_heap_bytes", "first") < 4e6, "two VMs, and none of old versions");
+}
