@@ -78,7 +78,7 @@ function does.unavailable(id)
 end
 does["loop"] = function() while true do pcall(function() while true do end end) end end
 function does.hostile() string.find(string.rep("a", 40), string.rep("a?", 40) .. string.rep("a", 40) .. "b") end
-function does.grow() local t = {} while true do t[#t + 1] = string.rep("x", 900000) .. #t end end
+function does.grow() local t = {} while true do t[#t + 1] = string.rep(#t % 10, 900000) end end
 function does.error() error("asked for") end
 function does.oversleep() forebay.sleep(30) end
 
@@ -98,7 +98,7 @@ return {
 fn start(shop: SocketAddr, side: SocketAddr, gone: SocketAddr) -> Edge {
     let region = format!(
         "plugins:\n  - name: soaked\n    lua: soaked.lua\n    capabilities: [\"callout:side\", \"callout:gone\", \"dict:seen\"]\n    \
-         limits:\n      memory: 8MiB\n      wall: 3s\n    crash_budget: {{ faults: 0 }}\n\
+         limits:\n      cpu: 25ms\n      memory: 8MiB\n      wall: 3s\n    crash_budget: {{ faults: 0 }}\n\
          routes:\n  - name: all\n    plugins: [soaked]\n    pool: shop\n\
          pools:\n  - name: shop\n    origins: [\"{shop}\"]\n  - name: side\n    origins: [\"{side}\"]\n  - name: gone\n    origins: [\"{gone}\"]\n"
     );
