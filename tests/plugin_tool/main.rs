@@ -1,7 +1,9 @@
 //! `forebay plugin …`, run as its users run it.
 
+mod bench;
 mod lint;
 mod new;
+mod run;
 mod test;
 mod unit;
 

@@ -236,3 +236,19 @@ fn json_says_what_the_lines_say() {
     assert_eq!(two["findings"][0]["found"], "200");
     assert_eq!(two["place"], "spec.yaml:2");
 }
+
+#[test]
+fn kv_is_kept_in_memory_and_seen_after_each_step() {
+    let main = "return { on_request_headers = function()
+        local kv = forebay.kv('carts')
+        kv:set('seen', (kv:get('seen') or 'nobody') .. '+')
+        forebay.request.headers.set('x-n', tostring(kv:incr('n', 2)))
+    end }";
+    let spec = "- name: a\n  kv: { carts: { seen: ada } }\n  steps:\n  - request: {}\n    \
+                expect: { kv: { carts: { seen: ada+, n: '2' } } }\n  - request: {}\n    \
+                expect: { request: { headers: { x-n: '4' } }, kv: { carts: { seen: ada++, other: null } } }\n\
+                - name: b is a store of its own\n  request: {}\n  expect: { kv: { carts: { seen: nobody+ } } }\n";
+    passes("['kv:carts']", main, spec);
+    let wrong = "- name: a\n  request: {}\n  expect: { kv: { carts: { seen: somebody } } }\n";
+    fails("['kv:carts']", main, wrong, &["kv carts, key seen", "expected  somebody", "found     nobody+"]);
+}

@@ -93,12 +93,23 @@ pub trait Instance {
     /// Forgets the context: nothing of it is called again. Never fails, also after a fault.
     fn close(&mut self, context: ContextId);
 
-    /// Bytes of memory that it holds now.
-    fn memory(&self) -> usize;
-
     /// False after a fault that left more than its own exchange in doubt (a trap in shared
     /// memory, a VM out of memory): the worker then makes a fresh instance for what comes.
     fn healthy(&self) -> bool;
+
+    /// What it uses of memory, and has used.
+    fn memory(&self) -> Memory;
+}
+
+/// The memory of one instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// In use now, garbage that was not collected yet included.
+    pub bytes: usize,
+    /// Taken since the start, in all, and in how many pieces; zero where the engine does not see
+    /// them (what a Wasm guest allocates in its own memory).
+    pub allocated: u64,
+    pub allocations: u64,
 }
 
 /// Everything a plugin may ask. One value answers for one context. The first line of a

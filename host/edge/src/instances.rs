@@ -347,7 +347,7 @@ impl Running {
 
     /// Bytes; none while it runs, which is not now.
     fn memory(&self) -> usize {
-        self.instance.try_borrow().map_or(0, |instance| instance.memory())
+        self.instance.try_borrow().map_or(0, |instance| instance.memory().bytes)
     }
 
     pub fn healthy(&self) -> bool {

@@ -113,6 +113,13 @@ impl Plugins {
             lives.zip(&route.plugins).for_each(|(life, used)| life.set_terms(&used.crash_budget));
         }
     }
+
+    /// The same code in something of the stage's: given as `previous` to [`load`], it is bound anew.
+    pub fn wrapped(mut self, wrap: impl Fn(Arc<dyn abi::Plugin>) -> Arc<dyn abi::Plugin>) -> Plugins {
+        self.loaded.values_mut().for_each(|loaded| loaded.plugin = wrap(loaded.plugin.clone()));
+        self.by_route.clear();
+        self
+    }
 }
 
 fn load_one(spec: &config::Plugin, previous: Option<&Loaded>) -> Result<Loaded, String> {

@@ -7,6 +7,7 @@
 //! - [`cast`]: who plays the origins and the targets of callouts
 //! - [`pieces`]: bodies that arrive piece by piece
 //! - [`record`]: what the plugin logged and how it failed; [`series`]: what it counted
+//! - [`measure`]: what each callback costs
 //! - [`verdict`]: what was expected, held against what happened
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use config::{PluginCode, Region};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 pub mod cast;
+pub mod measure;
 pub mod pieces;
 pub mod record;
 pub mod scene;
@@ -23,6 +25,7 @@ pub mod series;
 pub mod verdict;
 
 use crate::plugins::Plugins;
+use measure::Measured;
 
 /// The plugin that is played, as its manifest describes it.
 #[derive(Clone, Debug)]
@@ -104,6 +107,22 @@ impl Stage {
             }
             Ok(Err(_)) => unfit(&["the stage itself panicked: this is our bug".to_owned()]),
             Err(error) => unfit(&[format!("no thread for the stage: {error}")]),
+        }
+    }
+
+    /// Plays the steps of a case `warmup` times, and then `times` times with each callback measured.
+    /// Nothing is held against what the case expects: play it first.
+    pub fn bench(&mut self, case: &Case, warmup: u32, times: u32) -> Result<Measured, Vec<String>> {
+        let region = scene::region(&self.role, case)?;
+        let scene = || scene::bench(case, &region, warmup, times);
+        let measured = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("stage".into()).stack_size(crate::worker::STACK);
+            thread.spawn_scoped(scope, scene).map(|thread| thread.join())
+        });
+        match measured {
+            Ok(Ok(measured)) => measured,
+            Ok(Err(_)) => Err(vec!["the stage itself panicked: this is our bug".to_owned()]),
+            Err(error) => Err(vec![format!("no thread for the stage: {error}")]),
         }
     }
 

@@ -59,7 +59,7 @@ enum Command {
     Schema,
     /// See it work: plugins on real requests, and origins warm before a known peak
     Quickstart(quickstart::Options),
-    /// Work on plugins: begin, build, test and lint them
+    /// Work on plugins: begin, build, test, lint, run and measure them
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// An HTTP origin with a boot delay, a service time and a capacity that it really holds to

@@ -4,6 +4,8 @@
 //! - [`build`]: a Wasm module from a plugin's source
 //! - [`test`]: the cases of its `spec.yaml` and its unit tests, on a stage
 //! - [`lint`]: what cannot work, found before it is deployed
+//! - [`run`](mod@run): serves it while it is written
+//! - [`bench`]: what it costs
 //!
 //! And what these share: [`folder`] (a plugin's folder, read), [`scratch`] (its Lua files beside one
 //! of ours), [`diff`] (two texts, held against each other for people).
@@ -12,11 +14,13 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+mod bench;
 pub mod build;
 mod diff;
 mod folder;
 mod lint;
 mod new;
+mod run;
 mod scratch;
 mod test;
 
@@ -45,6 +49,18 @@ pub enum Command {
     /// errors of syntax. A line with the comment `-- lint: allow` is left alone. In Wasm: imports
     /// that the host does not have, or that need what plugin.yaml does not ask for.
     Lint(lint::Options),
+    /// Serve a plugin while it is written, reloading it when a file is saved
+    ///
+    /// The reload is that of production: a version that does not start is refused. What is wrong is
+    /// shown on the request that met it, with the traceback and the lines of the source; what the
+    /// plugin logs is printed here.
+    Run(run::Options),
+    /// Measure what each callback costs: CPU time, hostcalls, memory
+    ///
+    /// Plays a case of spec.yaml many times on the stage of `test`, and prints for each callback the
+    /// CPU time of the worker's thread (median and 99th percentile, the clock's own cost taken off),
+    /// the hostcalls that are checked against a capability or phase, and what was allocated.
+    Bench(bench::Options),
 }
 
 /// False if it ran and found what it looks for.
@@ -58,5 +74,7 @@ pub fn run(command: Command) -> anyhow::Result<bool> {
         Command::New(options) => new::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Lint(options) => lint::run(&options),
+        Command::Run(options) => run::run(&options),
+        Command::Bench(options) => bench::run(&options),
     }
 }

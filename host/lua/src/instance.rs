@@ -549,12 +549,12 @@ impl Instance for LuaInstance {
         Some(trace)
     }
 
-    fn memory(&self) -> usize {
-        self.vm.heap.used()
-    }
-
     fn healthy(&self) -> bool {
         self.healthy
+    }
+
+    fn memory(&self) -> abi::Memory {
+        abi::Memory { bytes: self.vm.heap.used(), ..self.vm.heap.memory() }
     }
 }
 

@@ -303,12 +303,12 @@ impl abi::Instance for Running {
         self.store.data_mut().close(context.0);
     }
 
-    fn memory(&self) -> usize {
-        self.store.data().bounds.in_use
-    }
-
     fn healthy(&self) -> bool {
         !self.dead
+    }
+
+    fn memory(&self) -> abi::Memory {
+        abi::Memory { bytes: self.store.data().bounds.in_use, ..abi::Memory::default() }
     }
 }
 

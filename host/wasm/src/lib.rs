@@ -36,6 +36,7 @@ use std::sync::Arc;
 
 use abi::{LoadError, Plugin};
 
+pub use clock::thread_cpu;
 pub use exports::CALLBACKS;
 pub use imports::names as import_names;
 

@@ -29,6 +29,7 @@ use crate::instances::Running;
 use crate::limit::Bucket;
 use crate::plugins::Bound;
 use crate::queue::Queue;
+use crate::stage::measure;
 use crate::tokens::Leases;
 
 pub struct Seat {
@@ -105,6 +106,7 @@ impl Seat {
 
     #[inline]
     pub(super) fn check(&self, call: Call) -> Answer<()> {
+        measure::hostcall();
         call.check(self.phase.get(), &self.bound.settings.capabilities)
     }
 

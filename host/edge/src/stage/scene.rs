@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
+use abi::KvAsk;
 use config::spec::{self, Case, Step};
 use config::{PluginCode, Region};
 use http::{HeaderValue, Request, header};
@@ -19,12 +20,15 @@ use serde_json::{Map, Value, json};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::cast::{Cast, ORIGIN, PIPE, announce};
+use super::measure::{Measured, Probe};
 use super::pieces::{self, Pieces};
 use super::record::{Record, Seen};
 use super::series::Series;
 use super::verdict::{self, Got};
 use super::{Acted, Finding, Played, Role};
 use crate::clock::{self, Simulated};
+use crate::kv::Store;
+use crate::kv::memory::Memory;
 use crate::origin::dial::Dial;
 use crate::plugins::{self, Plugins};
 use crate::serve::guard::Stream;
@@ -33,6 +37,8 @@ use crate::worker::{Shared, Worker};
 
 /// An exchange that has not ended by then never will: far past every limit that can be set.
 const PATIENCE: Duration = Duration::from_secs(48 * 3600);
+/// Tokens a second of a bucket that a case does not describe.
+const PLENTY: u32 = 1_000_000;
 /// How long callouts may still come after an exchange.
 const AFTERMATH: Duration = Duration::from_secs(30);
 
@@ -57,6 +63,8 @@ pub fn region(role: &Role, case: &Case) -> Result<Arc<Region>, Vec<String>> {
             plugin[key] = freeform(text);
         }
     }
+    // A case stands for itself: none finds its plugin disabled by what went before.
+    plugin["crash_budget"] = json!({ "faults": 0 });
     if let Some(policy) = case.on_fault {
         plugin["on_fault"] = json!(policy.name());
     }
@@ -65,6 +73,10 @@ pub fn region(role: &Role, case: &Case) -> Result<Arc<Region>, Vec<String>> {
         "plugins": [plugin],
         "routes": [{ "name": "stage", "plugins": [role.name], "pool": ORIGIN }],
         "pools": pools(case, capabilities, &own),
+        "kv": undeclared("kv", "kv", case.kv.iter().map(|(name, _)| name.as_str()), capabilities, &own)
+            .map(|name| json!({ "name": name, "url": "redis://127.0.0.1:1" })).collect::<Vec<_>>(),
+        "buckets": undeclared("limit", "buckets", std::iter::empty(), capabilities, &own)
+            .map(|name| json!({ "name": name, "rate": PLENTY })).collect::<Vec<_>>(),
     });
     for (section, value) in own {
         match (&mut file[&section], value) {
@@ -73,7 +85,7 @@ pub fn region(role: &Role, case: &Case) -> Result<Arc<Region>, Vec<String>> {
         }
     }
     // JSON is YAML too.
-    let region = config::parse(&file.to_string(), Path::new("the case's region"), Path::new("."));
+    let region = config::parse(&file.to_string(), Path::new("the case's region"), &folder(role));
     region.map(Arc::new).map_err(|errors| errors.iter().map(|e| format!("{}: {}", e.place.path, e.problem)).collect())
 }
 
@@ -114,6 +126,50 @@ fn pools(case: &Case, capabilities: &[String], own: &Map<String, Value>) -> Vec<
     names.enumerate().map(pool).collect()
 }
 
+/// What is granted by `prefix:<name>`, or named besides, and not declared in `section`. A store
+/// that is made for it is one in memory, whatever its address; a bucket never runs dry.
+fn undeclared<'a>(
+    prefix: &'a str,
+    section: &str,
+    named: impl Iterator<Item = &'a str>,
+    capabilities: &'a [String],
+    own: &Map<String, Value>,
+) -> impl Iterator<Item = &'a str> {
+    let declared = own.get(section).and_then(Value::as_array).into_iter().flatten();
+    let declared: Vec<&str> = declared.filter_map(|item| item["name"].as_str()).collect();
+    let granted = capabilities.iter().filter_map(move |word| word.strip_prefix(prefix)?.strip_prefix(':'));
+    let mut names: Vec<&str> = Vec::new();
+    for name in granted.chain(named) {
+        if !names.contains(&name) && !declared.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.into_iter()
+}
+
+/// Of the plugin: what relative paths in a case's sections are relative to.
+fn folder(role: &Role) -> PathBuf {
+    let up = match &role.code {
+        PluginCode::Lua(path) => path.parent(),
+        // DIR/target/forebay/NAME.wasm
+        PluginCode::Wasm(path) => path.ancestors().nth(3),
+    };
+    up.unwrap_or(Path::new(".")).to_owned()
+}
+
+/// The stores of a region, each in memory, with what a case says that they hold.
+fn furnish(worker: &Worker, region: &Region, case: &Case) {
+    for name in region.kv.keys() {
+        let store = Rc::new(Memory::default());
+        for (key, value) in case.kv.iter().filter(|(held, _)| held == name).flat_map(|(_, held)| held) {
+            let (key, value) = (key.clone().into_bytes(), value.clone().into_bytes());
+            // A store in memory takes what it is given.
+            let _ = store.ask(&KvAsk::Set { key, value, ttl: None });
+        }
+        worker.kv.put(name, Store::Memory(store));
+    }
+}
+
 /// Plays a case; runs on a thread of its own, which is the worker's.
 pub fn play(
     role: &Role,
@@ -145,6 +201,45 @@ pub fn play(
     // The snapshot goes with the worker; what it loaded serves the next case.
     let plugins = plugins::load(region, Some(&shared.snapshot.load().plugins)).ok();
     (played, plugins)
+}
+
+/// Measures a case; runs on a thread of its own, which is the worker's.
+pub fn bench(case: &Case, region: &Arc<Region>, warmup: u32, times: u32) -> Result<Measured, Vec<String>> {
+    let clock = Simulated::new(UNIX_EPOCH + case.time);
+    let _installed = clock.install();
+    fastrand::seed(1);
+    let record = Record::default();
+    let _recording = tracing::subscriber::set_default(record.clone());
+    let probe = Probe::default();
+    let code = plugins::load(region, None)?.wrapped(|code| probe.around(code));
+    let plugins = plugins::load(region, Some(&code))?;
+    let shared = Arc::new(Shared::new(region, plugins, 1)?);
+    let work = async {
+        let cast = Cast::new(addresses(region));
+        let dial = cast.clone();
+        let worker = Rc::new(Worker::new(0, shared.clone(), Dial::Memory(Rc::new(move |at| dial.connect(at)))));
+        furnish(&worker, region, case);
+        worker.keep();
+        clock::idle().await;
+        for time in 0..warmup.saturating_add(times) {
+            if time == warmup {
+                probe.begin();
+            }
+            for step in &case.steps {
+                cast.rehearse(&step.origin, &step.callouts);
+                clock::sleep(step.after).await;
+                if let Some(request) = &step.request {
+                    // What came of it does not matter here, only what it cost.
+                    let _ = clock::timeout(PATIENCE, exchange(&worker, request, step)).await;
+                }
+                clock::idle().await;
+            }
+            record.take();
+        }
+        worker.origins.clear();
+    };
+    run(work).map_err(|error| vec![format!("no runtime for the stage: {error}")])?;
+    Ok(probe.measured())
 }
 
 /// The plugin was refused, which may be what the case is about.
@@ -182,6 +277,7 @@ impl Scene<'_> {
                 }
             }
         }
+        furnish(&worker, region, case);
         worker.keep();
         clock::idle().await;
         let mut before = before;
@@ -236,6 +332,13 @@ impl Scene<'_> {
         findings.extend(verdict::held("dict", &expect.dict, |dict, key| {
             let (value, _) = state.dict(dict).get(key.as_bytes(), state.now()).ok()?;
             Some(String::from_utf8_lossy(&value).into_owned())
+        }));
+        findings.extend(verdict::held("kv", &expect.kv, |store, key| {
+            let Ok(Store::Memory(store)) = worker.kv.find(&worker.snapshot().region, store) else { return None };
+            match store.ask(&KvAsk::Get { key: key.as_bytes().to_vec() }) {
+                Ok(abi::Value::Bytes(value)) => Some(String::from_utf8_lossy(&value).into_owned()),
+                _ => None,
+            }
         }));
         if let Some(wanted) = expect.took
             && wanted != took

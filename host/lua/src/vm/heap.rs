@@ -29,6 +29,9 @@ const PIECE_HEAD: usize = 4 << 10;
 
 pub struct Heap {
     used: Cell<usize>,
+    /// In all: bytes, and pieces.
+    allocated: Cell<u64>,
+    allocations: Cell<u64>,
     /// What passes this is noted: the soft limit, or the plugin's own where that is only shadowed.
     note: Cell<usize>,
     noted: Cell<bool>,
@@ -53,6 +56,8 @@ impl Heap {
     pub fn new(soft: usize) -> Heap {
         Heap {
             used: Cell::new(0),
+            allocated: Cell::new(0),
+            allocations: Cell::new(0),
             note: Cell::new(soft),
             noted: Cell::new(false),
             soft: Cell::new(soft),
@@ -69,6 +74,11 @@ impl Heap {
 
     pub fn used(&self) -> usize {
         self.used.get()
+    }
+
+    pub fn memory(&self) -> abi::Memory {
+        let (allocated, allocations) = (self.allocated.get(), self.allocations.get());
+        abi::Memory { bytes: self.used.get(), allocated, allocations }
     }
 
     /// From here on more than `bytes` in use are noted, and still given.
@@ -171,6 +181,10 @@ pub unsafe extern "C" fn allocate(data: *mut c_void, block: *mut c_void, old: us
         return if new <= old { block } else { null_mut() };
     }
     heap.used.set(used);
+    if new > old {
+        heap.allocated.set(heap.allocated.get() + (new - old) as u64);
+        heap.allocations.set(heap.allocations.get() + u64::from(old == 0));
+    }
     if used > heap.note.get() {
         past_note(vm, used);
     }
