@@ -44,3 +44,20 @@ fn the_linter_finds_nothing_in_any_plugin() {
     assert!(ran.status.success(), "{said}\n{errors}");
     assert_eq!(said.trim_end(), "all plugins: nothing found");
 }
+
+#[test]
+fn a_region_file_that_grants_less_than_a_plugin_asks_for_is_told_so() {
+    let folder = harness::folder::Folder::new();
+    let code = root().join("plugins/lua/callout-auth");
+    let file = folder.write(
+        "region.yaml",
+        format!(
+            "edge: {{ listeners: [{{ address: \"127.0.0.1:0\" }}] }}\nplugins:\n  - {{ name: auth, lua: {code:?}, capabilities: [http.read] }}\n\
+             routes: [{{ name: all, plugins: [auth], respond: {{}} }}]\n"
+        ),
+    );
+    let ran = Command::new(forebay()).arg("check").arg(&file).output().expect("forebay runs");
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(errors.contains("plugin \"auth\" asks for the capability callout:authz, which is not granted"), "{errors}");
+    assert!(errors.contains("capability http.write, which") && !errors.contains("http.read"), "{errors}");
+}

@@ -3,7 +3,7 @@
 //! ([`crate::clock`]), and the same case gives the same result each time.
 //!
 //! - this file: [`Stage`], which plays the cases of a `spec.yaml`
-//! - [`scene`]: one case: its region, its thread, its client
+//! - [`region`]: what a region file would say; [`scene`]: one case: its thread, its client
 //! - [`cast`]: who plays the origins and the targets of callouts
 //! - [`pieces`]: bodies that arrive piece by piece
 //! - [`record`]: what the plugin logged and how it failed; [`series`]: what it counted
@@ -20,6 +20,7 @@ pub mod cast;
 pub mod measure;
 pub mod pieces;
 pub mod record;
+pub mod region;
 pub mod scene;
 pub mod series;
 pub mod verdict;
@@ -90,7 +91,7 @@ impl Stage {
 
     /// Plays a case on a thread of its own.
     pub fn play(&mut self, case: &Case) -> Played {
-        let region = match scene::region(&self.role, case) {
+        let region = match region::of(&self.role, case) {
             Ok(region) => region,
             Err(errors) => return unfit(&errors),
         };
@@ -113,7 +114,7 @@ impl Stage {
     /// Plays the steps of a case `warmup` times, and then `times` times with each callback measured.
     /// Nothing is held against what the case expects: play it first.
     pub fn bench(&mut self, case: &Case, warmup: u32, times: u32) -> Result<Measured, Vec<String>> {
-        let region = scene::region(&self.role, case)?;
+        let region = region::of(&self.role, case)?;
         let scene = || scene::bench(case, &region, warmup, times);
         let measured = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("stage".into()).stack_size(crate::worker::STACK);
@@ -128,7 +129,7 @@ impl Stage {
 
     /// The region that a case makes, as `play` would use it.
     pub fn region(&self, case: &Case) -> Result<Region, Vec<String>> {
-        scene::region(&self.role, case).map(|region| Region::clone(&region))
+        region::of(&self.role, case).map(|region| Region::clone(&region))
     }
 }
 

@@ -3,16 +3,47 @@
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use abi::Capabilities;
+use abi::hostcall::Plain;
+use config::{PluginCode, Region, manifest};
+
 use crate::region::{self, Unfit};
 
 /// Everything that `run` would refuse, plugins included; nothing is bound or started.
 pub fn check(file: &Path) -> anyhow::Result<()> {
     let region = region::load(file)?;
     edge::Edge::check(&region).map_err(Unfit::from)?;
+    wishes(&region)?.iter().for_each(|wish| eprintln!("{}: {wish}", file.display()));
     let counts = [(region.routes.len(), "route"), (region.plugins.len(), "plugin"), (region.pools.len(), "pool")];
     let counts = counts.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
     println!("{}: ok, {}", file.display(), counts.join(", "));
     Ok(())
+}
+
+/// What plugins ask for in their `plugin.yaml` and the file does not grant: it may mean to.
+fn wishes(region: &Region) -> Result<Vec<String>, Unfit> {
+    let mut wishes = Vec::new();
+    for plugin in region.plugins.values() {
+        let folder = match &plugin.code {
+            PluginCode::Lua(path) => path.parent(),
+            // DIR/target/forebay/NAME.wasm
+            PluginCode::Wasm(path) => path.ancestors().nth(3),
+        };
+        let Some(file) = folder.map(|folder| folder.join(manifest::FILE)).filter(|file| file.is_file()) else {
+            continue;
+        };
+        let manifest = manifest::load(&file)
+            .map_err(|errors| Unfit { errors: errors.iter().map(ToString::to_string).collect() })?;
+        let granted = Capabilities::parse(plugin.capabilities.iter().map(String::as_str)).unwrap_or_default();
+        let has = |word: &str| match Plain::ALL.into_iter().find(|plain| plain.name() == word) {
+            Some(plain) => granted.has(plain),
+            None => plugin.capabilities.iter().any(|given| given == word),
+        };
+        for (word, _) in manifest.capabilities.iter().filter(|(word, _)| !has(word)) {
+            wishes.push(format!("plugin {:?} asks for the capability {word}, which is not granted", plugin.name));
+        }
+    }
+    Ok(wishes)
 }
 
 /// The JSON Schema of region files, for editors.

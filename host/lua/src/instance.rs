@@ -554,7 +554,7 @@ impl Instance for LuaInstance {
     }
 
     fn memory(&self) -> abi::Memory {
-        abi::Memory { bytes: self.vm.heap.used(), ..self.vm.heap.memory() }
+        self.vm.heap.memory()
     }
 }
 

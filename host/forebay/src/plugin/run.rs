@@ -16,7 +16,7 @@ use anyhow::Context;
 use clap::Args;
 use config::Region;
 use config::spec::{self, Case, Step};
-use edge::stage::scene;
+use edge::stage;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,6 +65,8 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     tracing_subscriber::registry().with(faults.clone()).try_init()?;
     let metrics = running::install_metrics()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anything is read: what is saved from here on is a change.
+    let files = RefCell::new(Files::of(&options.dir));
     LocalSet::new().block_on(&runtime, async {
         let origin = match options.origin {
             Some(origin) => origin,
@@ -83,7 +85,6 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         let behind = if options.origin.is_some() { "" } else { ", which says what it got" };
         println!("origin: {origin}{behind}; a saved file is reloaded; Ctrl-C ends it");
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let files = RefCell::new(Files::of(&options.dir));
         loop {
             tokio::select! {
                 _ = interrupt.recv() => break,
@@ -145,7 +146,7 @@ fn region(options: &Options, origin: SocketAddr) -> anyhow::Result<std::sync::Ar
         kv: Vec::new(),
         steps: vec![Step::default()],
     };
-    Ok(scene::region(&role, &case).map_err(|errors| Unfit { errors })?)
+    Ok(stage::region::of(&role, &case).map_err(|errors| Unfit { errors })?)
 }
 
 fn chosen(folder: &Folder, name: &str) -> anyhow::Result<Case> {
