@@ -573,6 +573,40 @@ fn an_exchange_may_use_what_one_callback_may() {
 }
 
 #[test]
+fn a_crash_budget_doubles_upwards_and_counts_what_can_be_counted() {
+    let folder = Folder::like_the_repository("crash-budget");
+    let lua = "lua: plugins/lua/request-stamp";
+    let text = format!(
+        "{RIGHT}plugins:\n  - {{name: a, {lua}, on_fault: last_god, crash_budget: {{faults: 20000}}}}\n  \
+         - {{name: b, {lua}, crash_budget: {{faults: 0, within: 0s, bakc_off: 1s}}}}\n"
+    );
+    assert_eq!(
+        errors_in(&text, folder.path()),
+        [
+            "region.yaml:5: plugins[0].on_fault: found \"last_god\"; allowed: closed, open, last_good; did you mean \"last_good\"?",
+            "region.yaml:5: plugins[0].crash_budget.faults: found the number 20000; allowed: a whole number from 0 (never disabled) to 10000",
+            "region.yaml:6: plugins[1].crash_budget.within: found \"0s\" (zero makes no sense here); \
+             allowed: a duration over zero such as 250ms, 30s, 5m or 2h",
+            "region.yaml:6: plugins[1].crash_budget.bakc_off: unknown key \"bakc_off\"; keys are: faults, within, back_off, most; did you mean \"back_off\"?",
+        ]
+    );
+    let text = format!(
+        "edge: {{listeners: [{{address: '127.0.0.1:0'}}]}}\nplugins:\n  - {{name: a, {lua}}}\n  \
+         - {{name: b, {lua}, crash_budget: {{back_off: 2m}}}}\nroutes:\n  - name: all\n    \
+         plugins: [{{name: a, crash_budget: {{back_off: 90s}}}}]\n    respond: {{}}\n"
+    );
+    let problem = "\"most\" is less than \"back_off\", from which it doubles; allowed: at least \"back_off\"";
+    let found = errors_in(&text, folder.path());
+    assert_eq!(
+        found,
+        [
+            format!("region.yaml:4: plugins[1].crash_budget.most: {problem}"),
+            format!("region.yaml:7: routes[0].plugins[0].crash_budget.back_off: {problem}"),
+        ]
+    );
+}
+
+#[test]
 fn capabilities_are_those_of_the_abi() {
     let folder = Folder::like_the_repository("capabilities");
     let text = format!(
