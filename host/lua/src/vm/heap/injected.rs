@@ -58,7 +58,7 @@ const SCRIPTS: [(&str, &str); 16] = [
     ),
 ];
 /// At most so many failures a script: the first ones, then evenly.
-const MOST: u64 = 260;
+const MOST: u64 = 170;
 const EACH: u64 = 60;
 const SCRIPT: &str = "FOREBAY_INJECTED";
 const TEST: &str = "vm::heap::injected::an_allocation_that_fails_in_its_turn_leaves_the_state_whole";
