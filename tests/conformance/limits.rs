@@ -32,7 +32,11 @@ function ways.tell()
   tell("x-callouts-after", tostring(left("callouts")))
 end
 function ways.spin() spin(count) end
-function ways.memory() kept = ("7"):rep(count * 1048576) kept = nil end
+function ways.memory()
+  kept = {}
+  for n = 1, count do kept[n] = ("7"):rep(1048576 - n) end
+  kept = nil
+end
 function ways.buffer() forebay.request.body() end
 function ways.callouts() for _ = 1, count do forebay.http.call("side", { path = "/" }) end end
 function ways.lines() for n = 1, count do forebay.log.info("line " .. n) end end
