@@ -41,7 +41,8 @@ fn a_full_queue_refuses_and_keeps_what_it_has() {
     assert_eq!(queue.push(b"").unwrap_err().status, Status::LimitExceeded);
     assert_eq!(queue.pop().unwrap(), "12345");
     queue.push(b"1").unwrap();
-    assert_eq!((queue.lock().items.len(), queue.lock().bytes), (3, 6));
+    let state = queue.lock();
+    assert_eq!((state.items.len(), state.bytes), (3, 6));
 }
 
 #[test]
