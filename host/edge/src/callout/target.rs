@@ -64,10 +64,12 @@ pub struct Failed {
 /// This worker's idle connections, the last one used last.
 #[derive(Default)]
 pub struct Idle {
-    kept: RefCell<HashMap<Key, Vec<(SendRequest<Body>, Instant)>>>,
+    kept: RefCell<HashMap<Key, Vec<Kept>>>,
 }
 
 type Key = (u64, String, u16);
+/// A connection, and since when nobody uses it.
+type Kept = (SendRequest<Body>, Instant);
 
 trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}

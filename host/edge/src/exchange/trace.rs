@@ -250,7 +250,7 @@ mod tests {
     fn a_trace_is_taken_up_from_a_header_that_is_right() {
         let good = format!("00-{ID}-00f067aa0ba902b7-01");
         let known = parse(&headers(&[&good])).unwrap();
-        assert_eq!((format!("{:032x}", known.id), known.above, known.flags), (ID.to_owned(), 0xf067_aa0b_a902_b7, 1));
+        assert_eq!((format!("{:032x}", known.id), known.above, known.flags), (ID.to_owned(), 0x00f0_67aa_0ba9_02b7, 1));
         assert!(parse(&headers(&[&format!("cc-{ID}-00f067aa0ba902b7-01-what-comes")])).is_some(), "a later version");
         let zero = "0".repeat(32);
         for bad in [
@@ -276,7 +276,7 @@ mod tests {
         let trace = Trace::default();
         let mut request = headers(&[&format!("00-{ID}-00f067aa0ba902b7-01")]);
         assert!(trace.header().is_none());
-        assert_eq!(trace.begin(Some(&request), 17), Some(0xf067_aa0b_a902_b7));
+        assert_eq!(trace.begin(Some(&request), 17), Some(0x00f0_67aa_0ba9_02b7));
         assert_eq!(trace.begin(Some(&request), 18), Some(17));
         assert_eq!(trace.header().unwrap(), format!("00-{ID}-0000000000000012-01").as_str());
         trace.end(18);
