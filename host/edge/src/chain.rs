@@ -1,5 +1,5 @@
 //! Tells each plugin of a route the events of an exchange, in order, and pulls its bodies
-//! through them.
+//! through them. Long, as it is the whole path of an exchange, from top to bottom.
 //!
 //! Request events go through the plugins in the order of the route, response events backwards.
 //! A plugin that answers in place of the origin has its answer passed back through the plugins

@@ -1,3 +1,5 @@
+//! The dictionary against a plain model, its clock in the test's hand, and many threads at once.
+
 use super::*;
 
 const T0: Duration = Duration::from_secs(1000);

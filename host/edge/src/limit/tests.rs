@@ -1,3 +1,5 @@
+//! The bucket against a plain model in exact numbers, and many threads that take at once.
+
 use std::sync::atomic::AtomicU32;
 
 use super::*;

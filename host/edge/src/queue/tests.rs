@@ -1,3 +1,5 @@
+//! Queues: order, bounds, who is told, and many threads at once.
+
 use std::collections::BTreeMap;
 
 use super::*;
