@@ -3,7 +3,7 @@
 local jwt = {}
 
 ---@class ForebayJwtOptions
----@field secret? string for HS256, HS384, HS512
+---@field secret? string | ForebaySecret for HS256, HS384, HS512
 ---@field public_key? string PEM, for RS, PS, ES256, ES384, EdDSA
 ---@field jwks? string | table a set of JSON Web Keys, or one
 ---@field algorithms? string | string[] those that may be used; all that the key can

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
+use super::hash::equal_piece as equal;
 use super::json;
 use super::{look, number_option, text_option};
 use crate::api::{Asked, Out, Raw, Reply, enter, functions};
@@ -104,7 +105,7 @@ fn verify(asked: Asked) -> Reply {
         leeway: leeway(&asked)?,
     };
     let now = asked.vm.host().now();
-    let checked = keys.and_then(|keys| check(token, &keys, allowed.as_deref(), &wanted, now));
+    let checked = keys.and_then(|keys| check(&asked, token, &keys, allowed.as_deref(), &wanted, now));
     asked.state.set_top(2);
     match checked {
         Ok(token) => {
@@ -136,6 +137,8 @@ fn keys(asked: &Asked) -> Result<Checked<Keys>, Out> {
         ("public_key", text_option(asked, 2, NAME, "public_key")?),
         // A table has become text in the prelude.
         ("jwks", text_option(asked, 2, NAME, "jwks")?),
+        // A handle has become its name there: the host knows the secret, this VM does not.
+        ("held_secret", text_option(asked, 2, NAME, "held_secret")?),
     ];
     let mut some = given.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
     let (Some((name, value)), None) = (some.next(), some.next()) else {
@@ -144,6 +147,7 @@ fn keys(asked: &Asked) -> Result<Checked<Keys>, Out> {
     Ok(match name {
         "secret" => Keys::secret(value),
         "public_key" => Keys::pem(value),
+        "held_secret" => Ok(Keys::held(&String::from_utf8_lossy(value))),
         _ => Keys::jwks(value),
     }
     .map_err(|why| Refused("KEY", why)))
@@ -191,6 +195,7 @@ fn texts(asked: &Asked, index: i32, function: &str, name: &str) -> Result<Option
 }
 
 fn check<'a>(
+    asked: &Asked,
     text: &'a [u8],
     keys: &Keys,
     allowed: Option<&[String]>,
@@ -206,14 +211,33 @@ fn check<'a>(
         return refuse("ALGORITHM", format!("the token's algorithm is {name}; allowed: {}", allowed.join(", ")));
     }
     let id = token.header.get("kid").and_then(Value::as_str);
-    let key = keys.find(algorithm, id).map_err(|why| Refused("KEY", why))?;
-    let valid = jsonwebtoken::crypto::verify(token.signature, token.signed, key, algorithm);
-    if !matches!(valid, Ok(true)) {
+    let valid = match keys {
+        Keys::Held(name) => is_signed_by(asked, &token, name, algorithm)?,
+        Keys::Here(keys) => {
+            let key = key::find(keys, algorithm, id).map_err(|why| Refused("KEY", why))?;
+            matches!(jsonwebtoken::crypto::verify(token.signature, token.signed, key, algorithm), Ok(true))
+        }
+    };
+    if !valid {
         return refuse("SIGNATURE", "the signature is not of this key");
     }
     let claims = claims(&token)?;
     wanted.check(&claims, now.as_secs_f64())?;
     Ok(token)
+}
+
+/// Whether the host, with a secret that it keeps, signs this token in the same way.
+fn is_signed_by(asked: &Asked, token: &Token<'_>, name: &str, algorithm: Algorithm) -> Checked<bool> {
+    let digest = match algorithm {
+        Algorithm::HS256 => abi::Algorithm::Sha256,
+        Algorithm::HS384 => abi::Algorithm::Sha384,
+        Algorithm::HS512 => abi::Algorithm::Sha512,
+        other => return refuse("KEY", format!("{other:?} takes a public key; there is a secret")),
+    };
+    match asked.vm.host().secret_hmac(name, digest, token.signed) {
+        Ok(tag) => Ok(URL_SAFE_NO_PAD.decode(token.signature).is_ok_and(|given| equal(&given, &tag))),
+        Err(refusal) => refuse(refusal.status.name(), refusal.message.into_owned()),
+    }
 }
 
 fn claims(token: &Token<'_>) -> Checked<Value> {

@@ -3,7 +3,7 @@
 local host = ...
 local json_encode = host["forebay.json.encode"]
 local setmetatable, type = setmetatable, type
-local wrong, fail = host.wrong, host.fail
+local wrong, fail, secret_name = host.wrong, host.fail, host.secret_name
 
 local function module(name, functions)
   local made = {}
@@ -31,15 +31,23 @@ end
 local jwt = module("forebay.jwt", "decode")
 local verify = host["forebay.jwt.verify"]
 function jwt.verify(token, options)
-  if type(options) ~= "table" or type(options.jwks) ~= "table" then
+  local jwks, secret = type(options) == "table" and options.jwks, type(options) == "table" and options.secret
+  local held = type(secret) == "table" and secret_name(secret) or nil
+  if type(jwks) ~= "table" and not held then
     return verify(token, options)
   end
-  local text, why = json_encode(options.jwks)
-  if not text then
-    fail("jwt.verify: option 'jwks': " .. why.message)
+  if type(jwks) == "table" then
+    local text, why = json_encode(jwks)
+    if not text then
+      fail("jwt.verify: option 'jwks': " .. why.message)
+    end
+    jwks = text
+  end
+  if held then
+    secret = nil
   end
   return verify(token, {
-    jwks = text, secret = options.secret, public_key = options.public_key, algorithms = options.algorithms,
+    jwks = jwks, secret = secret, held_secret = held, public_key = options.public_key, algorithms = options.algorithms,
     issuer = options.issuer, audience = options.audience, required = options.required, leeway = options.leeway,
   })
 end

@@ -44,6 +44,12 @@ function host.secret_text(value)
   return secret and secret.text
 end
 
+-- For what is asked of the host by the secret's name.
+function host.secret_name(value)
+  local secret = kept[value]
+  return secret and secret.name
+end
+
 function host.make_secret(name)
   local mark, why = mark_of(name)
   if not mark then

@@ -337,6 +337,26 @@ fn a_token_cannot_choose_its_own_way_in() {
     }
 }
 
+/// The recording host's "key" signs as it does; a secret that was not granted, or is none, is refused.
+#[test]
+fn a_token_is_verified_by_a_secret_that_the_host_keeps() {
+    let signed = unsigned(r#"{"alg":"HS256"}"#, r#"{"sub":"ann","exp":100}"#);
+    let token = format!("{signed}.{}", base64url(format!("sha256 of {signed}").as_bytes()));
+    let said = |name: &str, token: &str| {
+        eval(&format!(
+            "local key, why = forebay.secret('{name}')
+            local claims, refused = require('forebay.jwt').verify('{token}', {{ secret = key or '' }})
+            log(claims and claims.sub or refused.code)"
+        ))
+    };
+    assert_eq!(said("key", &token), ["ann"]);
+    assert_eq!(said("key", &format!("{token}A")), ["SIGNATURE"]);
+    assert_eq!(said("key", RS256), ["KEY"]);
+    assert_eq!(said("other", &token), ["KEY"]);
+    let held = "require('forebay.jwt').verify(token, { held_secret = 'other' })";
+    assert_eq!(eval(&format!("local token = '{token}' log(select(2, {held}).code)")), ["CAPABILITY_DENIED"]);
+}
+
 #[test]
 fn claims_are_checked_against_the_clock_and_the_options() {
     // It is 1.5 s after 1970.

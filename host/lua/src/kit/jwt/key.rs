@@ -42,7 +42,7 @@ impl Family {
     }
 }
 
-struct Key {
+pub struct Key {
     family: Family,
     id: Option<String>,
     /// The one algorithm that its owner gave it.
@@ -50,7 +50,12 @@ struct Key {
     key: DecodingKey,
 }
 
-pub struct Keys(Vec<Key>);
+/// What a token is verified with.
+pub enum Keys {
+    Here(Vec<Key>),
+    /// A secret that the host keeps, by its name.
+    Held(String),
+}
 
 impl Keys {
     pub fn secret(secret: &[u8]) -> Result<Keys, String> {
@@ -60,8 +65,12 @@ impl Keys {
         Ok(Keys::one(Family::Secret, DecodingKey::from_secret(secret)))
     }
 
+    pub fn held(name: &str) -> Keys {
+        Keys::Held(name.to_owned())
+    }
+
     fn one(family: Family, key: DecodingKey) -> Keys {
-        Keys(vec![Key { family, id: None, algorithm: None, key }])
+        Keys::Here(vec![Key { family, id: None, algorithm: None, key }])
     }
 
     pub fn pem(text: &[u8]) -> Result<Keys, String> {
@@ -111,31 +120,7 @@ impl Keys {
         if keys.is_empty() {
             return Err("jwks has no key that verifies (RSA, P-256, P-384, Ed25519 or oct)".to_owned());
         }
-        Ok(Keys(keys))
-    }
-
-    /// The key for a token's algorithm: that of its `kid`, or the only one that fits.
-    pub fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Result<&DecodingKey, String> {
-        let family = Family::of(algorithm);
-        let name = format!("{algorithm:?}");
-        let fits = |key: &&Key| key.family == family && key.algorithm.as_ref().is_none_or(|own| *own == name);
-        let named = |key: &&Key| id.is_none() || key.id.is_none() || key.id.as_deref() == id;
-        let mut fitting = self.0.iter().filter(fits).filter(named);
-        match (fitting.next(), fitting.next()) {
-            (Some(key), None) => Ok(&key.key),
-            // One that has the very name wins over those that have none.
-            (Some(_), Some(_)) => {
-                let exact = self.0.iter().filter(fits).find(|key| id.is_some() && key.id.as_deref() == id);
-                exact
-                    .map(|key| &key.key)
-                    .ok_or_else(|| format!("several keys fit {name}, and the token names none by `kid`"))
-            }
-            (None, _) => {
-                let have: Vec<_> = self.0.iter().map(|key| key.family.name()).collect();
-                let wanted = id.map(|id| format!(" named \"{id}\"")).unwrap_or_default();
-                Err(format!("{name} takes {}{wanted}; there is {}", family.name(), have.join(", ")))
-            }
-        }
+        Ok(Keys::Here(keys))
     }
 }
 
@@ -157,6 +142,30 @@ impl Key {
         }
         let algorithm = jwk.common.key_algorithm.map(|algorithm| algorithm.to_string());
         Some(Key { family, id: jwk.common.key_id.clone(), algorithm, key: DecodingKey::from_jwk(jwk).ok()? })
+    }
+}
+
+/// The key for a token's algorithm: that of its `kid`, or the only one that fits.
+pub fn find<'a>(keys: &'a [Key], algorithm: Algorithm, id: Option<&str>) -> Result<&'a DecodingKey, String> {
+    let family = Family::of(algorithm);
+    let name = format!("{algorithm:?}");
+    let fits = |key: &&Key| key.family == family && key.algorithm.as_ref().is_none_or(|own| *own == name);
+    let named = |key: &&Key| id.is_none() || key.id.is_none() || key.id.as_deref() == id;
+    let mut fitting = keys.iter().filter(fits).filter(named);
+    match (fitting.next(), fitting.next()) {
+        (Some(key), None) => Ok(&key.key),
+        // One that has the very name wins over those that have none.
+        (Some(_), Some(_)) => {
+            let exact = keys.iter().filter(fits).find(|key| id.is_some() && key.id.as_deref() == id);
+            exact
+                .map(|key| &key.key)
+                .ok_or_else(|| format!("several keys fit {name}, and the token names none by `kid`"))
+        }
+        (None, _) => {
+            let have: Vec<_> = keys.iter().map(|key| key.family.name()).collect();
+            let wanted = id.map(|id| format!(" named \"{id}\"")).unwrap_or_default();
+            Err(format!("{name} takes {}{wanted}; there is {}", family.name(), have.join(", ")))
+        }
     }
 }
 
