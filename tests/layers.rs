@@ -21,7 +21,8 @@ const OURS: &[(&str, &[&str])] = &[
     ("host/forebay", &["abi", "edge", "aggregator", "config"]),
     // Tests drive processes: of the code they only see the words that are spoken with it.
     ("tests", &["abi", "wire", "config"]),
-    ("benches", &["harness"]),
+    // One of them puts engines of its own into the chain.
+    ("benches", &["abi", "lua", "edge", "config"]),
 ];
 
 /// A crate of others that only these may import outside of their tests, with the reason.

@@ -50,6 +50,20 @@ pub fn load(path: &Path) -> Result<Arc<dyn Plugin>, LoadError> {
     plugin::load(path, None)
 }
 
+/// For `benches/engine`: begins and ends as many runs as it is told, in which nothing happens. What a
+/// script's every entry pays for being watched.
+#[doc(hidden)]
+pub fn idle_runs() -> impl FnMut(u32) {
+    let source = source::Source::default();
+    let vm = vm::Vm::new(Arc::new(source), 1 << 20).expect("a VM is made");
+    let limit = std::time::Duration::from_secs(1);
+    move |times| {
+        for _ in 0..times {
+            std::hint::black_box(vm.metered(limit, false, || std::hint::black_box(())));
+        }
+    }
+}
+
 /// Whether this build has FFI: only such a one runs trusted plugins.
 pub const FFI: bool = cfg!(feature = "ffi");
 

@@ -28,6 +28,7 @@ const SDK: [(&str, &str); 2] = [
 /// Chunk name and text of a module; the error is for the script.
 type Found<'a> = Result<(String, Cow<'a, [u8]>), String>;
 
+#[derive(Default)]
 pub struct Source {
     /// The name that messages carry: the file's own, without its folder.
     pub name: String,
