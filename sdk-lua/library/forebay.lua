@@ -256,6 +256,18 @@ function forebay.response.set_body(bytes) end
 ---@return ForebayError why
 function forebay.respond(status, headers, body) end
 
+---@class ForebayEvent
+---@field event? string
+---@field data? string
+---@field id? string
+---@field retry? integer milliseconds
+
+---Replaces the server-sent event that is told now; nil drops it.
+---@param event ForebayEvent?
+---@return true? ok
+---@return ForebayError? why
+function forebay.response.set_event(event) end
+
 ---Ends the callback as if it had returned: its side goes on. Does not return, unless it is refused.
 ---@return nil
 ---@return ForebayError why
@@ -667,5 +679,8 @@ function forebay.abi.has(name) end
 ---@field on_response_headers? fun(end_of_stream: boolean)
 ---@field on_response_body? fun(size: integer, end_of_stream: boolean)
 ---@field on_response_trailers? fun()
+---@field on_response_event? fun(event: ForebayEvent)
+---@field on_done? fun()
+---@field on_drain? fun(seconds: number)
 ---@field on_log? fun()
 ---@field on_tick? fun()

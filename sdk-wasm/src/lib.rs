@@ -1,6 +1,7 @@
 //! What a plugin of Forebay in Rust needs beyond the `proxy-wasm` crate.
 //!
 //! - [`callout`]: several HTTP requests at once, and such as are sent again;
+//! - [`event`]: the server-sent events of a response;
 //! - [`config`]: the configuration as a type of your own;
 //! - [`limits`]: what is left of them;
 //! - [`kv`]: key-value stores of the region;
@@ -20,6 +21,7 @@
 
 pub mod callout;
 pub mod config;
+pub mod event;
 pub mod limits;
 pub mod kv;
 pub mod log;

@@ -160,6 +160,10 @@ impl Results {
         })
     }
 
+    pub(crate) fn of(bytes: Vec<u8>) -> Results {
+        Results { bytes, at: 0 }
+    }
+
     /// The status that answers and replies begin with; refused, the text follows.
     fn checked(bytes: Vec<u8>) -> Result<Results, Refusal> {
         let mut results = Results { bytes, at: 0 };

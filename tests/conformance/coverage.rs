@@ -17,6 +17,7 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("response.chunk", "body.rs", "forebay.response.chunk("),
     ("response.body_chunks", "body.rs", "forebay.response.body_chunks("),
     ("response.set_body", "body.rs", "forebay.response.set_body("),
+    ("response.set_event", "event.rs", "forebay.response.set_event("),
     ("respond", "exchange.rs", "forebay.respond("),
     ("continue", "exchange.rs", "forebay.continue("),
     ("close", "exchange.rs", "forebay.close("),

@@ -2,7 +2,7 @@
 //! test) and as a case of the Wasm guest (guest/), and one body tests both through a real edge.
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
-//! - [`headers`], [`body`], [`exchange`], [`ending`], [`callout`], [`context`], [`dict`], [`kv`], [`queue`],
+//! - [`headers`], [`body`], [`exchange`], [`ending`], [`event`], [`callout`], [`context`], [`dict`], [`kv`], [`queue`],
 //!   [`limit`], [`metric`], [`origin`], [`scale`], [`log`], [`secret`], [`limits`], [`trace`], [`time`],
 //!   [`meta`]: what each hostcall does
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
@@ -18,6 +18,7 @@ mod context;
 mod coverage;
 mod dict;
 mod ending;
+mod event;
 mod exchange;
 mod faults;
 mod headers;

@@ -30,6 +30,7 @@ local others = {
   ["response.body"] = function() return forebay.response.body() end,
   ["response.chunk"] = function() return forebay.response.chunk() end,
   ["response.body_chunks"] = function() return forebay.response.body_chunks() end,
+  ["response.set_event"] = function() return forebay.response.set_event(nil) end,
   ["response.set_body"] = function() return forebay.response.set_body("") end,
   ["origin.set_pool"] = function() return forebay.origin.set_pool("shop") end,
   ["origin.set_host"] = function() return forebay.origin.set_host("127.0.0.1:1") end,

@@ -84,6 +84,9 @@ pub enum Event<'a> {
         end_of_stream: bool,
     },
     ResponseTrailers,
+    /// One whole server-sent event of a `text/event-stream` response, in place of its bytes as
+    /// body events. [`crate::Host::set_event`] replaces it.
+    ResponseEvent(&'a ServerEvent),
     /// The next bytes of a body, asked for with [`Action::Chunk`]; `size` as in `RequestBody`. With
     /// the end of the stream there may be none.
     Chunk {
@@ -157,6 +160,7 @@ impl Event<'_> {
             Event::Done => "on_done",
             Event::Log => "on_log",
             Event::Drain { .. } => "on_drain",
+            Event::ResponseEvent(_) => "on_response_event",
         }
     }
 }
@@ -198,6 +202,7 @@ bitflags::bitflags! {
         const DONE = 1 << 9;
         const DRAIN = 1 << 10;
         const QUEUE_READY = 1 << 11;
+        const RESPONSE_EVENT = 1 << 12;
     }
 }
 
@@ -231,6 +236,19 @@ pub struct CalloutResponse {
     pub headers: Vec<(Bytes, Bytes)>,
     pub body: Bytes,
     pub trailers: Vec<(Bytes, Bytes)>,
+}
+
+/// One server-sent event, as the HTML standard reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerEvent {
+    /// Its type; `message` to a reader if it has none.
+    pub event: Option<Bytes>,
+    /// The lines of its data, with an LF between them.
+    pub data: Bytes,
+    /// What this event says of it; a reader keeps that of an earlier one if it says nothing.
+    pub id: Option<Bytes>,
+    /// Milliseconds.
+    pub retry: Option<u64>,
 }
 
 /// Why a callout brought no response.

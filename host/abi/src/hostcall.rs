@@ -335,6 +335,7 @@ table! {
     ResponseChunk "response.chunk" "proxy_get_buffer_bytes" RESPONSE, Need::Plain(Plain::BodyRead);
     ResponseBodyChunks "response.body_chunks" "proxy_get_buffer_bytes" RESPONSE, Need::Plain(Plain::BodyRead);
     ResponseSetBody "response.set_body" "proxy_set_buffer_bytes" RESPONSE, Need::Plain(Plain::BodyWrite);
+    ResponseSetEvent "response.set_event" "forebay_response_set_event" RESPONSE, Need::Plain(Plain::BodyWrite);
     Respond "respond" "proxy_send_local_response" EXCHANGE, Need::Plain(Plain::HttpRespond);
     Continue "continue" "proxy_continue_stream" WAITING, Need::Nothing;
     Close "close" "proxy_close_stream" EXCHANGE, Need::Plain(Plain::HttpRespond);

@@ -42,7 +42,7 @@ use bytes::Bytes;
 pub use dict::{DictIncr, DictWrite};
 pub use event::{
     Action, Algorithm, Callbacks, Callout, CalloutError, CalloutRequest, CalloutResponse, ContextId, Event, Field,
-    LocalAnswer, LogLevel, Map, MetricId, MetricKind, Side, SpanId, Token, Value,
+    LocalAnswer, LogLevel, Map, MetricId, MetricKind, ServerEvent, Side, SpanId, Token, Value,
 };
 pub use fault::{Fault, LoadError, Verdict};
 pub use hostcall::{Call, Capabilities, Phase};
@@ -136,6 +136,10 @@ pub trait Host {
     fn body(&self, side: Side) -> Answer<Bytes>;
     /// Replaces a range of those bytes (clamped to their length, as proxy-wasm does).
     fn set_body(&self, side: Side, range: Range<usize>, bytes: &[u8]) -> Answer<()>;
+
+    /// Replaces the server-sent event that is told now, or drops it; within [`Event::ResponseEvent`] and
+    /// the waits of its callback.
+    fn set_event(&self, event: Option<&ServerEvent>) -> Answer<()>;
 
     /// Answers the client from here. Takes effect when the callback has returned.
     fn respond(&self, answer: LocalAnswer) -> Answer<()>;

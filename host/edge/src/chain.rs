@@ -37,6 +37,7 @@ use crate::worker::Worker;
 pub mod answer;
 pub mod body;
 pub mod ending;
+pub mod events;
 pub mod frame;
 pub mod lane;
 mod select;
@@ -209,8 +210,10 @@ impl Chain {
         response: Response<Body>,
         below: usize,
     ) -> Result<(http::response::Parts, ChainBody), Stop> {
-        const SIDE: Callbacks =
-            Callbacks::RESPONSE_HEADERS.union(Callbacks::RESPONSE_BODY).union(Callbacks::RESPONSE_TRAILERS);
+        const SIDE: Callbacks = Callbacks::RESPONSE_HEADERS
+            .union(Callbacks::RESPONSE_BODY)
+            .union(Callbacks::RESPONSE_EVENT)
+            .union(Callbacks::RESPONSE_TRAILERS);
         let (mut parts, body) = response.into_parts();
         let extensions = std::mem::take(&mut parts.extensions);
         if parts.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -230,6 +233,7 @@ impl Chain {
             self.reach(&slot, Side::Response);
             lane.add(&slot);
             self.headers(&slot, Side::Response, end_of_stream).await?;
+            events::begin(self, &slot);
         }
         let body = match self.outcome(Side::Response).await? {
             Body::Chain(body) => *Pin::into_inner(body),
@@ -377,8 +381,11 @@ impl Chain {
 
     /// The headers to send; a copy stays where any plugin may still read them.
     fn response_parts(&self) -> http::response::Parts {
-        const LATER: Callbacks =
-            Callbacks::LOG.union(Callbacks::DONE).union(Callbacks::RESPONSE_BODY).union(Callbacks::RESPONSE_TRAILERS);
+        const LATER: Callbacks = Callbacks::LOG
+            .union(Callbacks::DONE)
+            .union(Callbacks::RESPONSE_BODY)
+            .union(Callbacks::RESPONSE_EVENT)
+            .union(Callbacks::RESPONSE_TRAILERS);
         let reads = |slot: &Rc<Slot>| slot.has(LATER) || slot.waits() || slot.stage(Side::Response).chunks.get();
         let read = self.slots.borrow().iter().flatten().any(reads);
         let mut response = self.exchange.response.borrow_mut();

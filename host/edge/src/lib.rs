@@ -15,7 +15,7 @@
 //! - [`telemetry`]: one outcome per exchange
 //!
 //! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`clock`], [`plugins`] (loaded code), [`body`],
-//! [`callout`], [`state`] (what plugins of all workers share: [`dict`],
+//! [`callout`], [`event_stream`], [`state`] (what plugins of all workers share: [`dict`],
 //! [`queue`], [`limit`]), [`tokens`], [`secret`], [`kv`], [`membership`] and `report` (the
 //! aggregator), `admin`, [`stage`] (plugins tried in memory).
 
@@ -34,6 +34,7 @@ pub mod chain;
 pub mod clock;
 pub mod control;
 pub mod dict;
+pub mod event_stream;
 pub mod exchange;
 pub mod instances;
 pub mod kv;

@@ -9,6 +9,7 @@ mod body;
 mod callout;
 mod context;
 mod dict;
+mod event;
 mod exchange;
 mod headers;
 mod kv;
@@ -29,6 +30,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use abi::{Refusal, Status, Verdict};
 
 pub use callout::push_result;
+pub use event::push_event;
 
 use crate::kit;
 use crate::state::Kind;
@@ -109,6 +111,7 @@ pub fn register(state: State) {
         headers::FUNCTIONS,
         body::FUNCTIONS,
         exchange::FUNCTIONS,
+        event::FUNCTIONS,
         callout::FUNCTIONS,
         context::FUNCTIONS,
         dict::FUNCTIONS,

@@ -16,7 +16,7 @@ use crate::value;
 use crate::vm::{Asking, Coroutine, Stage, Stop, Vm, Wait};
 
 /// The callbacks that a plugin's table may have, by the stage that they run in.
-pub const CALLBACKS: [(&str, Stage); 14] = [
+pub const CALLBACKS: [(&str, Stage); 15] = [
     ("on_vm_start", Stage::Start),
     ("on_configure", Stage::Start),
     ("on_request_headers", Stage::RequestHeaders),
@@ -31,12 +31,14 @@ pub const CALLBACKS: [(&str, Stage); 14] = [
     ("on_done", Stage::Done),
     ("on_drain", Stage::Drain),
     ("on_queue_ready", Stage::QueueReady),
+    ("on_response_event", Stage::ResponseEvent),
 ];
 const ON_VM_START: usize = 0;
 const ON_CONFIGURE: usize = 1;
 const ON_QUEUE_READY: usize = 13;
 const ON_DONE: usize = 11;
 const ON_DRAIN: usize = 12;
+const ON_RESPONSE_EVENT: usize = 14;
 
 pub struct LuaInstance {
     vm: ManuallyDrop<Box<Vm>>,
@@ -502,6 +504,9 @@ impl Instance for LuaInstance {
             Event::ResponseBody { size, end_of_stream } => self.body(context, Side::Response, size, end_of_stream),
             Event::ResponseTrailers => self.begin(context, 7, true, |_| 0),
             Event::Chunk { side, size, end_of_stream } => self.chunk(context, side, size, end_of_stream),
+            Event::ResponseEvent(event) => {
+                self.begin(context, ON_RESPONSE_EVENT, true, |state| api::push_event(state, event))
+            }
             Event::BodyReady(side) => self.body_ready(context, side),
             // A token that nobody waits for (its callback has failed or answered) changes nothing.
             Event::Callout { token, result } => self

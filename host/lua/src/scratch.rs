@@ -8,7 +8,7 @@ use std::time::Duration;
 use abi::{
     Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, KvAsk, LeaseId,
     Limit, Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint,
-    Settings, Side, SpanId, Taken, Token, Value,
+    ServerEvent, Settings, Side, SpanId, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -63,6 +63,9 @@ impl Host for Scratch {
     }
     fn set_body(&self, _: Side, _: Range<usize>, _: &[u8]) -> Answer<()> {
         self.refuse(Call::RequestSetBody)
+    }
+    fn set_event(&self, _: Option<&ServerEvent>) -> Answer<()> {
+        self.refuse(Call::ResponseSetEvent)
     }
     fn respond(&self, _: LocalAnswer) -> Answer<()> {
         self.refuse(Call::Respond)

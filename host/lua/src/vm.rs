@@ -38,6 +38,7 @@ pub enum Stage {
     ResponseHeaders,
     ResponseBody,
     ResponseTrailers,
+    ResponseEvent,
     Done,
     Log,
     Tick,
@@ -51,7 +52,9 @@ impl Stage {
         match self {
             Stage::Start => Phase::Start,
             Stage::RequestHeaders | Stage::RequestBody | Stage::RequestTrailers => Phase::Request,
-            Stage::ResponseHeaders | Stage::ResponseBody | Stage::ResponseTrailers => Phase::Response,
+            Stage::ResponseHeaders | Stage::ResponseBody | Stage::ResponseTrailers | Stage::ResponseEvent => {
+                Phase::Response
+            }
             Stage::Origin => Phase::Origin,
             Stage::Done | Stage::Log => Phase::Log,
             Stage::Tick | Stage::QueueReady | Stage::Drain => Phase::Background,

@@ -7,6 +7,7 @@
 pub mod body;
 pub mod callout;
 pub mod dict;
+pub mod event;
 pub mod exchange;
 pub mod headers;
 mod kv;

@@ -39,6 +39,7 @@ pub const CALLBACKS: &[(&str, &[usize], usize)] = &[
     ("forebay_on_reply", &[3], 0),
     ("forebay_on_origin_select", &[3], 0),
     ("forebay_on_drain", &[2], 0),
+    ("forebay_on_response_event", &[2], 1),
 ];
 
 /// The callbacks of the exchange in [`abi`]'s words.
@@ -57,6 +58,7 @@ pub fn callbacks(module: &Module) -> Callbacks {
         ("forebay_on_origin_select", Callbacks::ORIGIN_SELECT),
         ("proxy_on_done", Callbacks::DONE),
         ("forebay_on_drain", Callbacks::DRAIN),
+        ("forebay_on_response_event", Callbacks::RESPONSE_EVENT),
     ];
     all.into_iter().filter(|(name, _)| has(name)).map(|(_, callback)| callback).collect()
 }
@@ -133,6 +135,7 @@ pub struct Exports {
     pub reply: Call<(u32, u32, u32), ()>,
     pub origin_select: Call<(u32, u32, u32), ()>,
     pub drain: Call<(u32, u32), ()>,
+    pub response_event: Call<(u32, u32)>,
 }
 
 impl Exports {
@@ -160,6 +163,7 @@ impl Exports {
             reply: instance.get_typed_func(&mut *store, "forebay_on_reply").ok(),
             origin_select: instance.get_typed_func(&mut *store, "forebay_on_origin_select").ok(),
             drain: instance.get_typed_func(&mut *store, "forebay_on_drain").ok(),
+            response_event: instance.get_typed_func(&mut *store, "forebay_on_response_event").ok(),
         }
     }
 }

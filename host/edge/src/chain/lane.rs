@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 
 use super::Chain;
+use super::events;
 use super::slot::{Slot, Stage};
 use crate::body::{Body, BodyError};
 use crate::exchange::Stop;
@@ -96,6 +97,7 @@ fn is_active(slot: &Slot, side: Side) -> bool {
     let stage = slot.stage(side);
     slot.has(callbacks(side))
         || stage.chunks.get()
+        || stage.framer.borrow().is_some()
         || stage.drained.get()
         || !stage.queue.borrow().is_empty()
         || !stage.replay.borrow().is_empty()
@@ -252,10 +254,17 @@ impl Through {
             if let Some(item) = stage.queue.borrow_mut().pop_front() {
                 return Ok(item);
             }
+            match events::next(&self.chain, slot, self.side).await? {
+                events::Next::Item(item) => return Ok(item),
+                events::Next::Told => continue,
+                events::Next::Nothing => {}
+            }
             if stage.drained.get() {
                 return if self.has_trailers() { self.trailers().await } else { Ok(Item::End) };
             }
             match self.input().await? {
+                Item::Data { bytes, end } if events::takes(stage, &bytes, end) => stage.drained.set(end),
+                Item::Trailers | Item::End if events::takes(stage, b"", true) => stage.drained.set(true),
                 Item::Data { bytes, end } => {
                     if !self.sees() {
                         stage.drained.set(end);

@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use super::lane::{Item, Pulling};
 use super::takeover::Undo;
 use crate::clock;
+use crate::event_stream::Framer;
 use crate::exchange::seat::{Home, Seat};
 use crate::exchange::window::Window;
 use crate::exchange::{Exchange, Stop};
@@ -72,6 +73,8 @@ pub struct Stage {
     pub trailers_passed: Cell<bool>,
     /// Input that the version after this one had read before it failed: it comes first.
     pub replay: RefCell<VecDeque<Item>>,
+    /// Of an event stream whose events are told: what has come of the next one.
+    pub framer: RefCell<Option<Framer>>,
     /// Input being pulled: kept across an interruption, so that nothing is lost.
     pub pulling: RefCell<Option<Pulling>>,
 }
@@ -293,8 +296,12 @@ impl Slot {
 
     /// More bytes than the plugin's limit are buffered for it.
     pub fn overflows(&self, side: Side) -> Result<(), Stop> {
+        self.holds(side, self.window(side).size())
+    }
+
+    /// So many bytes are buffered for the plugin.
+    pub fn holds(&self, side: Side, held: usize) -> Result<(), Stop> {
         let most = self.bound().settings.limits.buffer;
-        let held = self.window(side).size();
         if self.is_off() || self.seat.may(Limit::Buffer, held as u64, most as u64) {
             return Ok(());
         }
@@ -322,6 +329,7 @@ impl Stage {
             replay,
             pulling,
             chunks,
+            framer,
             waited: _,
         } = self;
         [resumed, drained, trailers_told, trailers_passed, chunks].iter().for_each(|said| said.set(false));
@@ -329,6 +337,7 @@ impl Stage {
         queue.borrow_mut().clear();
         replay.borrow_mut().clear();
         pulling.take();
+        framer.take();
     }
 
     pub fn queue(&self, item: Item) {

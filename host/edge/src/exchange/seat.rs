@@ -15,7 +15,7 @@ use abi::hostcall::HeaderOp;
 use abi::{
     Algorithm, Answer, Call, Callbacks, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, KvAsk,
     LeaseId, Limit, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint,
-    Settings, Side, SpanId, Status, Taken, Token, Value,
+    ServerEvent, Settings, Side, SpanId, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -224,6 +224,15 @@ impl Host for Seat {
         }
         window.splice(range, bytes);
         Ok(())
+    }
+
+    fn set_event(&self, event: Option<&ServerEvent>) -> Answer<()> {
+        self.check(Call::ResponseSetEvent)?;
+        if !self.window(Side::Response).event.get() {
+            return Err(Refusal::new(Status::NotFound, "response.set_event: no event is looked at now"));
+        }
+        let bytes = event.map(crate::event_stream::write).transpose()?.unwrap_or_default();
+        self.set_body(Side::Response, 0..usize::MAX, &bytes)
     }
 
     fn respond(&self, answer: LocalAnswer) -> Answer<()> {

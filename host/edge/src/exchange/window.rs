@@ -12,6 +12,8 @@ pub struct Window {
     pub bytes: RefCell<Bytes>,
     /// A body event is being told, or the whole body was read for it.
     pub open: Cell<bool>,
+    /// What is looked at is one server-sent event.
+    pub event: Cell<bool>,
     /// The plugin has written: its fault can no longer be passed over.
     pub changed: Cell<bool>,
 }
@@ -43,6 +45,7 @@ impl Window {
 
     pub fn take(&self) -> Bytes {
         self.open.set(false);
+        self.event.set(false);
         std::mem::take(&mut *self.bytes.borrow_mut())
     }
 

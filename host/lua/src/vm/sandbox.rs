@@ -39,6 +39,7 @@ const PRELUDE: &[(&str, &str)] = &[
     ("=[forebay kit]", include_str!("../prelude/kit.lua")),
     ("=[forebay state]", include_str!("../prelude/state.lua")),
     ("=[forebay callout]", include_str!("../prelude/callout.lua")),
+    ("=[forebay event]", include_str!("../prelude/event.lua")),
     ("=[forebay kv]", include_str!("../prelude/kv.lua")),
     ("=[forebay globals]", include_str!("../prelude/globals.lua")),
 ];

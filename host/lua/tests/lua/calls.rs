@@ -478,7 +478,12 @@ fn every_row_is_refused_outside_of_its_phases() {
                 Call::MetricCounter | Call::MetricGauge | Call::MetricHistogram => "'name'",
                 Call::Secret => "'key'",
                 Call::ScaleHint => "'name', 'hold', 1, 60",
-                Call::RequestBody | Call::ResponseBody | Call::Close | Call::Now | Call::AbiVersion => "",
+                Call::RequestBody
+                | Call::ResponseBody
+                | Call::ResponseSetEvent
+                | Call::Close
+                | Call::Now
+                | Call::AbiVersion => "",
                 _ => "'name', 'value'",
             };
             let call = match row.call {

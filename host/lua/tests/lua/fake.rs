@@ -71,6 +71,8 @@ pub struct Fake {
     pub maps: RefCell<[Pairs; 4]>,
     pub bodies: RefCell<[Bytes; 2]>,
     pub answers: RefCell<Vec<LocalAnswer>>,
+    /// What events were replaced with; dropped ones are `None`.
+    pub events: RefCell<Vec<Option<ServerEvent>>>,
     pub aborted: Cell<bool>,
     pub callouts: RefCell<Vec<(String, CalloutRequest, Token)>>,
     pub several: RefCell<Vec<(Vec<Callout>, Token)>>,
@@ -138,6 +140,7 @@ impl Fake {
             maps: RefCell::new(maps),
             bodies: RefCell::new([Bytes::from_static(b"request body"), Bytes::from_static(b"response body")]),
             answers: RefCell::default(),
+            events: RefCell::default(),
             aborted: Cell::new(false),
             callouts: RefCell::default(),
             several: RefCell::default(),
@@ -231,6 +234,11 @@ impl Host for Fake {
         let body = &mut self.bodies.borrow_mut()[side_index(side)];
         let (start, end) = (range.start.min(body.len()), range.end.min(body.len()));
         *body = [&body[..start], bytes, &body[end..]].concat().into();
+        Ok(())
+    }
+    fn set_event(&self, event: Option<&ServerEvent>) -> Answer<()> {
+        self.check(Call::ResponseSetEvent)?;
+        self.events.borrow_mut().push(event.cloned());
         Ok(())
     }
     fn respond(&self, answer: LocalAnswer) -> Answer<()> {
@@ -511,7 +519,10 @@ impl Run {
             Event::RequestHeaders { .. } | Event::RequestBody { .. } | Event::RequestTrailers => {
                 self.host.phase.set(Phase::Request);
             }
-            Event::ResponseHeaders { .. } | Event::ResponseBody { .. } | Event::ResponseTrailers => {
+            Event::ResponseHeaders { .. }
+            | Event::ResponseBody { .. }
+            | Event::ResponseEvent(_)
+            | Event::ResponseTrailers => {
                 self.host.phase.set(Phase::Response);
             }
             Event::Done | Event::Log => self.host.phase.set(Phase::Log),

@@ -44,6 +44,7 @@ pub const CALLS: &[(&str, Call)] = &[
     ("forebay_http_call_all", super::callout::call_all),
     ("forebay_queue_push", queue::push),
     ("forebay_queue_pop", queue::pop),
+    ("forebay_response_set_event", super::event::set),
     ("forebay_limit_take", limit::take),
     ("forebay_tokens_reserve", limit::reserve),
     ("forebay_lease_commit", limit::commit),
@@ -230,6 +231,19 @@ impl Writer {
                 items.iter().fold(self, Writer::value)
             }
         }
+    }
+
+    /// Bytes that may be missing.
+    pub fn maybe_bytes(&mut self, bytes: Option<&[u8]>) -> &mut Writer {
+        match bytes {
+            None => self.u8(0),
+            Some(bytes) => self.u8(1).bytes(bytes),
+        }
+    }
+
+    /// What was written, for who keeps it.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// What was written, for who gives it on.

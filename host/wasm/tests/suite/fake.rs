@@ -14,7 +14,7 @@ use abi::hostcall::{Call, Capabilities, HeaderOp};
 use abi::{
     Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, KvAsk,
     LeaseId, Limit, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked,
-    Plugin, Refusal, ScaleHint, Settings, Side, SpanId, Status, Taken, Token, Value,
+    Plugin, Refusal, ScaleHint, ServerEvent, Settings, Side, SpanId, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -29,6 +29,8 @@ pub struct Fake {
     pub maps: RefCell<[Pairs; 4]>,
     pub bodies: RefCell<[Vec<u8>; 2]>,
     pub answers: RefCell<Vec<LocalAnswer>>,
+    /// What events were replaced with; dropped ones are `None`.
+    pub events: RefCell<Vec<Option<ServerEvent>>>,
     pub resumed: RefCell<Vec<Side>>,
     pub aborted: Cell<bool>,
     pub callouts: RefCell<Vec<(String, CalloutRequest)>>,
@@ -80,6 +82,7 @@ impl Fake {
             maps: RefCell::default(),
             bodies: RefCell::default(),
             answers: RefCell::default(),
+            events: RefCell::default(),
             resumed: RefCell::default(),
             aborted: Cell::new(false),
             callouts: RefCell::default(),
@@ -193,6 +196,12 @@ impl Host for Fake {
         let start = range.start.min(body.len());
         let end = range.end.clamp(start, body.len());
         body.splice(start..end, bytes.iter().copied());
+        Ok(())
+    }
+
+    fn set_event(&self, event: Option<&ServerEvent>) -> Answer<()> {
+        self.check(Call::ResponseSetEvent)?;
+        self.events.borrow_mut().push(event.cloned());
         Ok(())
     }
 

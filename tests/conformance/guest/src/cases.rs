@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use forebay_sdk::callout::{self, Callout};
+use forebay_sdk::event::{self, Event};
 use forebay_sdk::packed::Refusal;
 use forebay_sdk::time;
 use proxy_wasm::hostcalls;
@@ -20,6 +21,28 @@ pub struct Case {
 /// What a tick leaves behind.
 pub fn tick() {
     let _ = hostcalls::log(LogLevel::Info, "case timer_every: tick");
+}
+
+/// Every server-sent event that names one of these: replaced, dropped, held for a while.
+pub fn event(event: Event) -> Action {
+    match event.event.as_deref() {
+        Some(b"upper") => {
+            let data = event.data.to_ascii_uppercase();
+            let _ = event::set(&Event { event: Some(b"uppered".to_vec()), data, ..event });
+        }
+        Some(b"drop") => drop(event::discard()),
+        Some(b"sleep") => {
+            let then = move || {
+                let _ = event::set(&Event { data: b"slept".to_vec(), ..Event::default() });
+                let _ = hostcalls::resume_http_response();
+            };
+            if time::sleep(Duration::from_millis(20), then).is_ok() {
+                return Action::Pause;
+            }
+        }
+        _ => {}
+    }
+    Action::Continue
 }
 
 /// What a drain leaves behind; the drain waits for the second line.

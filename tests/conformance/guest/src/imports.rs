@@ -70,6 +70,7 @@ extern "C" {
     pub fn forebay_metric_define(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
     pub fn forebay_secret_hmac(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
     pub fn forebay_secret_mark(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
+    pub fn forebay_response_set_event(at: *const u8, len: usize, at_out: *mut *mut u8, len_out: *mut usize) -> i32;
     pub fn forebay_http_call_all(at: *const u8, size: usize, out: *mut *mut u8, size_out: *mut usize) -> i32;
 }
 

@@ -117,3 +117,5 @@ impl RootContext for Root {
 extern "C" fn forebay_on_drain(_context: u32, left: u32) {
     cases::drain(left);
 }
+
+forebay_sdk::on_response_event!(cases::event);

@@ -30,6 +30,7 @@ const OTHERS: &[&str] = &[
     "response.chunk",
     "response.body_chunks",
     "response.set_body",
+    "response.set_event",
     "continue",
     "http.call",
     "origin.set_pool",
@@ -118,6 +119,7 @@ fn other(call: &str) -> i32 {
             "request.body" | "request.chunk" | "request.body_chunks" => proxy_get_buffer_bytes(0, 0, 64, &mut data, &mut size),
             "response.body" | "response.chunk" | "response.body_chunks" => proxy_get_buffer_bytes(1, 0, 64, &mut data, &mut size),
             "request.set_body" => proxy_set_buffer_bytes(0, 0, 0, data, 0),
+            "response.set_event" => forebay_response_set_event([0u8].as_ptr(), 1, &mut data, &mut size),
             "response.set_body" => proxy_set_buffer_bytes(1, 0, 0, data, 0),
             "respond" => {
                 let headers = pairs(&[]);
