@@ -74,6 +74,10 @@ impl Instance for RustInstance {
         abi::Memory::default()
     }
 
+    fn work(&self) -> abi::Work {
+        abi::Work::default()
+    }
+
     fn healthy(&self) -> bool {
         true
     }
@@ -168,6 +172,10 @@ impl Instance for MluaInstance {
 
     fn memory(&self) -> abi::Memory {
         abi::Memory::default()
+    }
+
+    fn work(&self) -> abi::Work {
+        abi::Work::default()
     }
 
     fn healthy(&self) -> bool {

@@ -1,4 +1,5 @@
-//! Builds LuaJIT with the checked hook and the mended out-of-memory path.
+//! Builds LuaJIT with the checked hook and the mended out-of-memory path, and with two functions that
+//! tell what the metrics want to know.
 //!
 //! `luajit-src` cannot pass flags on (it overwrites XCFLAGS), so it is only used to unpack its
 //! source: its own run of `make` is stopped at the first compiler call. The source is then
@@ -17,6 +18,15 @@ const NO_FFI: &str = "-DLUAJIT_DISABLE_FFI";
 /// below `L->base`: pushing the error message then overwrites a frame, and the process dies.
 const UNMENDED: &str = "\n  setstrV(L, L->top++, lj_err_str(L, LJ_ERR_ERRMEM));\n  lj_err_throw(L, LUA_ERRMEM);";
 const MENDED: &str = "\n  else if (L->top < L->base)\n    L->top = L->base;\n  setstrV(L, L->top++, lj_err_str(L, LJ_ERR_ERRMEM));\n  lj_err_throw(L, LUA_ERRMEM);";
+
+/// What LuaJIT knows and does not tell: how many cycles its collector has finished, and how much
+/// machine code a VM has mapped. The count is a field of its own at the end of the collector's
+/// state, so nothing that was there moves.
+const CYCLE: &str = "g->gc.state = GCSpause;  /* End of GC cycle. */";
+const STATE_END: &str = "} GCState;";
+const TELL_CYCLES: &str = "\nLUA_API uint64_t forebay_collections(lua_State *L) { return G(L)->gc.cycles; }\n";
+const TELL_CODE: &str = "\n#if LJ_HASJIT\nLUA_API size_t forebay_machine_code(lua_State *L) { return L2J(L)->szallmcarea; }\n\
+                         #else\nLUA_API size_t forebay_machine_code(lua_State *L) { (void)L; return 0; }\n#endif\n";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -45,10 +55,21 @@ fn unpack(out: &Path) -> PathBuf {
 }
 
 fn mend(source: &Path) {
-    let file = source.join("lj_err.c");
-    let text = fs::read_to_string(&file).expect("lj_err.c is text");
-    assert_eq!(text.matches(UNMENDED).count(), 1, "lj_err_mem has changed: look at the patch in build.rs again");
-    fs::write(&file, text.replace(UNMENDED, MENDED)).expect("OUT_DIR can be written");
+    patch(source, "lj_err.c", UNMENDED, 1, MENDED, "");
+    patch(source, "lj_obj.h", STATE_END, 1, &format!("  uint64_t cycles;\n{STATE_END}"), "");
+    patch(source, "lj_gc.c", CYCLE, 2, &format!("{CYCLE} g->gc.cycles++;"), TELL_CYCLES);
+    let file = source.join("lj_mcode.c");
+    let text = fs::read_to_string(&file).expect("lj_mcode.c is text");
+    assert!(text.contains("szallmcarea"), "lj_mcode.c has changed: look at the patch in build.rs again");
+    fs::write(&file, text + TELL_CODE).expect("OUT_DIR can be written");
+}
+
+/// Puts `new` in the place of each `old`, which there must be `times` of, and `behind` at the end.
+fn patch(source: &Path, name: &str, old: &str, times: usize, new: &str, behind: &str) {
+    let file = source.join(name);
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(text.matches(old).count(), times, "{name} has changed: look at the patch in build.rs again");
+    fs::write(&file, text.replace(old, new) + behind).expect("OUT_DIR can be written");
 }
 
 fn make(source: &Path) {

@@ -78,3 +78,25 @@ fn a_request_without_a_route_is_counted_and_logged_too() {
         (edge.metrics().sum("forebay_rejects_total", &[]) == 1.0).then_some(())
     });
 }
+
+#[test]
+fn what_a_plugin_works_and_holds_is_told_by_worker() {
+    const EXCHANGES: usize = 60;
+    // Some milliseconds of CPU each, compiled code and garbage.
+    let busy = "return { on_request_headers = function()\n\
+                local begin, kept = os.clock(), {}\n\
+                while os.clock() - begin < 0.004 do for i = 1, 100 do kept[i] = { i, tostring(i) } end end\nend }\n";
+    let text = "plugins:\n  - {name: busy, lua: busy.lua, limits: {cpu: 100ms}}\n  - {name: idle, lua: idle.lua}\n\
+                routes:\n  - {name: all, plugins: [busy, idle], respond: {}}\n";
+    let edge = Setup::new(text).file("busy.lua", busy).file("idle.lua", "return { on_log = function() end }\n").start();
+    (0..EXCHANGES).for_each(|_| assert_eq!(edge.get("/").status, 200));
+    let of = |plugin: &str, name: &str| edge.metrics().sum(name, &[&format!("plugin=\"{plugin}\"")]);
+    wait_until("the CPU time to be told", PATIENCE, || {
+        (of("busy", "forebay_plugin_cpu_seconds_total") > EXCHANGES as f64 * 0.002).then_some(())
+    });
+    assert!(of("busy", "forebay_lua_gc_cycles_total") >= 1.0);
+    assert!(of("busy", "forebay_lua_jit_bytes") >= 4096.0, "its loop was compiled");
+    // Sampled, so a beat may fall on it; not sixty.
+    assert!(of("idle", "forebay_plugin_cpu_seconds_total") < of("busy", "forebay_plugin_cpu_seconds_total") / 4.0);
+    assert!(of("idle", "forebay_lua_heap_bytes") > 10_000.0);
+}

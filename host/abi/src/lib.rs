@@ -99,6 +99,21 @@ pub trait Instance {
 
     /// What it uses of memory, and has used.
     fn memory(&self) -> Memory;
+
+    /// What it has done so far.
+    fn work(&self) -> Work;
+}
+
+/// What one instance has done since its start, and what its code takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// CPU time of its entries: of those that the watch has struck it is read from the clock, and
+    /// these stand for the others (see [`Spent`]).
+    pub cpu: Duration,
+    /// Cycles that its garbage collector has finished; zero where the host has none to see.
+    pub collections: u64,
+    /// Bytes of machine code that were made for it alone, now.
+    pub machine_code: usize,
 }
 
 /// The memory of one instance.

@@ -19,6 +19,13 @@ pub struct Spent {
     pub estimated: Duration,
 }
 
+impl Spent {
+    /// Both: the best that can be said of a sum over many entries.
+    pub fn whole(self) -> Duration {
+        self.known + self.estimated
+    }
+}
+
 /// What entries have used together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meter {

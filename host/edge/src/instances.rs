@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use abi::hostcall::Named;
-use abi::{Action, Callbacks, ContextId, Event, Fault, Host, Instance, Phase, Verdict};
+use abi::{Action, Callbacks, ContextId, Event, Fault, Host, Instance, Phase, Verdict, Work};
 
 use crate::clock;
 use crate::exchange::Surroundings;
@@ -19,6 +19,7 @@ use crate::exchange::window::LogBudget;
 use crate::plugins::Bound;
 use crate::queue::Telling;
 use crate::snapshot::Snapshot;
+use crate::telemetry::Held;
 use crate::worker::Worker;
 
 /// Instances kept for reuse, of one plugin. More are made when more exchanges are in flight,
@@ -62,6 +63,8 @@ pub struct Running {
     broken: Cell<bool>,
     /// It stands in the telemetry of its worker.
     counted: Cell<bool>,
+    /// What its worker has counted of it.
+    reported: Cell<Work>,
     /// Queues that it was told of, while that has not ended.
     told: RefCell<Vec<Telling>>,
     pub log: Rc<LogBudget>,
@@ -134,13 +137,16 @@ impl Instances {
         }
     }
 
-    /// Says how much memory the instances of each plugin hold.
+    /// Says what the instances of each plugin hold, and what they have done since it was last said.
     fn measure(&self, worker: &Worker) {
-        let mut held: HashMap<Arc<str>, u64> = HashMap::new();
+        let mut held: HashMap<Arc<str>, Held> = HashMap::new();
         for set in self.sets.borrow().values() {
-            let bytes =
-                set.all.borrow().iter().filter_map(Weak::upgrade).map(|running| running.memory()).sum::<usize>();
-            *held.entry(set.bound.settings.plugin.clone()).or_default() += bytes as u64;
+            let of = held.entry(set.bound.settings.plugin.clone()).or_default();
+            for running in set.all.borrow().iter().filter_map(Weak::upgrade) {
+                running.report_work();
+                of.memory += running.memory() as u64;
+                of.machine_code += running.reported.get().machine_code as u64;
+            }
         }
         worker.telemetry.plugins_hold(&held);
     }
@@ -244,6 +250,7 @@ impl Drop for Lease {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.report_work();
         if let Some(worker) = self.seat.surroundings.worker().filter(|_| self.counted.get()) {
             worker.telemetry.instance_dropped(&self.bound.settings.plugin);
         }
@@ -272,6 +279,7 @@ impl Running {
             ticking: Cell::new(false),
             broken: Cell::new(false),
             counted: Cell::new(false),
+            reported: Cell::default(),
             told: RefCell::default(),
             log,
         });
@@ -344,6 +352,17 @@ impl Running {
 
     pub fn trace(&self, context: ContextId) -> Option<String> {
         self.instance.try_borrow().ok()?.trace(context)
+    }
+
+    /// Adds what it has done since the last report to what its worker has counted.
+    fn report_work(&self) {
+        let Ok(work) = self.instance.try_borrow().map(|instance| instance.work()) else { return };
+        let before = self.reported.replace(work);
+        if let Some(worker) = self.seat.surroundings.worker() {
+            let cpu = work.cpu.saturating_sub(before.cpu);
+            let collections = work.collections.saturating_sub(before.collections);
+            worker.telemetry.plugin_worked(&self.bound.settings.plugin, cpu, collections);
+        }
     }
 
     /// Bytes; none while it runs, which is not now.

@@ -23,7 +23,7 @@ use abi::Verdict;
 use metrics::{Counter, Histogram, counter, histogram};
 
 pub use exchange::PoolExchange;
-pub use ledger::Ledger;
+pub use ledger::{Held, Ledger, PluginWork};
 
 use crate::membership::PoolMembers;
 use ledger::PluginTally;
@@ -125,8 +125,13 @@ impl Telemetry {
         self.plugin(plugin, |local| local.tally.instance_dropped());
     }
 
-    /// Bytes that the instances of each plugin hold on this worker now.
-    pub fn plugins_hold(&self, held: &HashMap<Arc<str>, u64>) {
+    /// What instances of a plugin have done on this worker since it was last told.
+    pub fn plugin_worked(&self, plugin: &Arc<str>, cpu: Duration, collections: u64) {
+        self.plugin(plugin, |local| local.tally.worked(cpu, collections));
+    }
+
+    /// What the instances of each plugin hold on this worker now.
+    pub fn plugins_hold(&self, held: &HashMap<Arc<str>, Held>) {
         for plugin in held.keys() {
             self.plugin(plugin, |_| ());
         }

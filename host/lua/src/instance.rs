@@ -6,6 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi::{Action, ContextId, Event, Fault, Host, Instance, Limit, Limits, Meter, Mode, Side, Spent, Verdict};
 
@@ -50,6 +51,8 @@ pub struct LuaInstance {
     backstop: Limits,
     /// CPU time of the start so far.
     start: Meter,
+    /// CPU time of all entries.
+    cpu: Duration,
     healthy: bool,
 }
 
@@ -150,6 +153,7 @@ impl LuaInstance {
             limits,
             backstop,
             start: Meter::default(),
+            cpu: Duration::ZERO,
             healthy: true,
         };
         instance.vm.heap.note_past(instance.limits.memory);
@@ -218,6 +222,7 @@ impl LuaInstance {
         let (resumed, spent) = self.vm.metered(left, true, || self.vm.resume(asking, coroutine, arguments));
         let before = self.start.known();
         self.start.add(spent);
+        self.cpu += spent.whole();
         let (used, limit) = (self.start.known(), self.limits.start_cpu);
         if self.limits.mode == Mode::Shadow && before < limit && used >= limit {
             asking
@@ -339,6 +344,7 @@ impl LuaInstance {
         let exact = callback.is_near(most.cpu) || counted && exchange.is_near(most.exchange_cpu);
         let (resumed, spent) = vm.metered(left, exact, || vm.resume(&known.asking, coroutine, values));
         if spent != Spent::default() {
+            self.cpu += spent.whole();
             callback.add(spent);
             known.account(spent, counted);
         }
@@ -560,6 +566,11 @@ impl Instance for LuaInstance {
 
     fn memory(&self) -> abi::Memory {
         self.vm.heap.memory()
+    }
+
+    fn work(&self) -> abi::Work {
+        let vm = self.vm.main();
+        abi::Work { cpu: self.cpu, collections: vm.collections(), machine_code: vm.machine_code() }
     }
 }
 

@@ -28,6 +28,9 @@ unsafe extern "C-unwind" {
     ) -> c_int;
     fn luaL_traceback(l: *mut Raw, of: *mut Raw, message: *const c_char, level: c_int);
     fn lua_isyieldable(l: *mut Raw) -> c_int;
+    // Of our build (see `luajit-sys/build.rs`).
+    fn forebay_collections(l: *mut Raw) -> u64;
+    fn forebay_machine_code(l: *mut Raw) -> usize;
 }
 
 /// A value kept alive in the registry.
@@ -384,6 +387,18 @@ impl State {
         // SAFETY: a literal with a NUL.
         unsafe { ffi::lua_pushstring_(self.0, name.as_ptr()) };
         self.call_protected(1, 0)
+    }
+
+    /// Cycles that the collector has finished.
+    pub fn collections(self) -> u64 {
+        // SAFETY: the state is live.
+        unsafe { forebay_collections(self.0) }
+    }
+
+    /// Bytes of machine code that the VM has mapped.
+    pub fn machine_code(self) -> usize {
+        // SAFETY: the state is live.
+        unsafe { forebay_machine_code(self.0) }
     }
 
     pub fn collect(self) {

@@ -325,6 +325,11 @@ impl abi::Instance for Running {
     fn memory(&self) -> abi::Memory {
         abi::Memory { bytes: self.store.data().bounds.in_use, ..abi::Memory::default() }
     }
+
+    /// Its machine code is that of the module, which all instances share.
+    fn work(&self) -> abi::Work {
+        abi::Work { cpu: self.store.data().cpu, ..abi::Work::default() }
+    }
 }
 
 impl Drop for Running {

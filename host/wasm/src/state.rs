@@ -52,6 +52,8 @@ pub struct State {
     limits: Limits,
     /// What really ends the guest: in shadow mode more than the limits.
     pub backstop: Limits,
+    /// CPU time of all entries.
+    pub cpu: Duration,
     /// The end of a callout, while the guest is told of it.
     pub answer: Option<Result<CalloutResponse, CalloutError>>,
     /// What another wait has brought, packed, or the pool that an origin is selected for, while the
@@ -117,6 +119,7 @@ impl State {
             denied: Cell::new(false),
             limits: Limits::default(),
             backstop: Limits::default(),
+            cpu: Duration::ZERO,
             answer: None,
             reply: None,
             printed: Printed::default(),
@@ -172,6 +175,7 @@ impl State {
     /// mode is told.
     pub fn end(&mut self, context: u32) {
         let spent = self.budget.spent();
+        self.cpu += spent.whole();
         let Some(open) = self.hosts.get_mut(&context) else { return };
         if spent != Spent::default() {
             open.callback.add(spent);

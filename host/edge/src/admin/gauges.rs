@@ -7,28 +7,67 @@ use config::PluginCode;
 
 use crate::life::STATES;
 use crate::snapshot::Snapshot;
+use crate::telemetry::PluginWork;
 use crate::worker::Shared;
 
 /// To be put behind what the recorder renders.
 pub fn render(shared: &Shared, snapshot: &Snapshot) -> String {
     let mut text = String::new();
     states(snapshot, &mut text);
-    memory(shared, snapshot, &mut text);
+    work(shared, snapshot, &mut text);
     text
 }
 
-/// What the instances of each plugin hold, on each worker.
-fn memory(shared: &Shared, snapshot: &Snapshot, text: &mut String) {
-    for (name, about, of) in [
-        ("forebay_lua_heap_bytes", "Heaps of a Lua plugin's VMs, by worker; machine code is not in it", false),
-        ("forebay_wasm_memory_bytes", "Memories and tables of a Wasm plugin's instances, by worker", true),
-    ] {
-        head(text, name, "gauge", about);
+/// A series of each plugin on each worker: name, kind, what it says, of which engine (`None`: both).
+type Series = (&'static str, &'static str, &'static str, Option<bool>, fn(&PluginWork) -> f64);
+
+const WORK: [Series; 5] = [
+    (
+        "forebay_lua_heap_bytes",
+        "gauge",
+        "Heaps of a Lua plugin's VMs, by worker; machine code is not in it",
+        Some(false),
+        |work| work.held.memory as f64,
+    ),
+    (
+        "forebay_lua_jit_bytes",
+        "gauge",
+        "Machine code that a Lua plugin's VMs have mapped, by worker",
+        Some(false),
+        |work| work.held.machine_code as f64,
+    ),
+    (
+        "forebay_lua_gc_cycles_total",
+        "counter",
+        "Cycles that the collectors of a Lua plugin's VMs have finished, by worker",
+        Some(false),
+        |work| work.collections as f64,
+    ),
+    (
+        "forebay_wasm_memory_bytes",
+        "gauge",
+        "Memories and tables of a Wasm plugin's instances, by worker",
+        Some(true),
+        |work| work.held.memory as f64,
+    ),
+    (
+        "forebay_plugin_cpu_seconds_total",
+        "counter",
+        "CPU time of a plugin by worker, sampled: entries that the watch strikes stand for the others",
+        None,
+        |work| work.cpu.as_secs_f64(),
+    ),
+];
+
+/// What the instances of each plugin hold and have done, on each worker.
+fn work(shared: &Shared, snapshot: &Snapshot, text: &mut String) {
+    for (name, kind, about, of, value) in WORK {
+        head(text, name, kind, about);
         let plugins = snapshot.region.plugins.values();
-        for plugin in plugins.filter(|plugin| matches!(plugin.code, PluginCode::Wasm(_)) == of) {
-            for (worker, bytes) in shared.ledger.memory(&plugin.name) {
-                let plugin = escaped(&plugin.name);
-                line(text, format_args!("{name}{{plugin=\"{plugin}\",worker=\"{worker}\"}} {bytes}"));
+        for plugin in plugins.filter(|p| of.is_none_or(|of| of == matches!(p.code, PluginCode::Wasm(_)))) {
+            for work in shared.ledger.work(&plugin.name) {
+                let (plugin, worker, value) = (escaped(&plugin.name), work.worker, value(&work));
+                line(text, format_args!("{name}{{plugin=\"{plugin}\",worker=\"{worker}\"}} {value}"));
             }
         }
     }

@@ -36,7 +36,7 @@ pub fn plugins(shared: &Shared, snapshot: &Snapshot) -> Value {
             "calls": calls(&count),
             "faults": { "total": count.total_faults(), "by_verdict": count.faults },
             "instances": count.instances,
-            "memory_bytes": shared.ledger.memory(&plugin.name).iter().map(|(_, bytes)| bytes).sum::<u64>(),
+            "memory_bytes": shared.ledger.work(&plugin.name).iter().map(|work| work.held.memory).sum::<u64>(),
         })
     });
     json!({ "plugins": plugins.collect::<Vec<Value>>() })

@@ -170,4 +170,8 @@ impl Instance for Watched {
     fn memory(&self) -> Memory {
         self.instance.memory()
     }
+
+    fn work(&self) -> abi::Work {
+        self.instance.work()
+    }
 }

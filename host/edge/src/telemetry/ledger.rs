@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use abi::Verdict;
 use metrics::{counter, gauge};
@@ -37,13 +38,39 @@ pub struct PluginTally {
     faults: [Tally; Verdict::ALL.len()],
     instances: Tally,
     memory: Tally,
+    machine_code: Tally,
+    cpu_nanos: Tally,
+    collections: Tally,
     worker: usize,
 }
 
+/// What instances hold now, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held {
+    pub memory: u64,
+    pub machine_code: u64,
+}
+
+/// What one worker has counted of the instances of one plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct PluginWork {
+    pub worker: usize,
+    pub held: Held,
+    pub cpu: Duration,
+    pub collections: u64,
+}
+
 impl PluginTally {
-    pub fn holds(&self, bytes: u64) {
-        self.memory.sub(self.memory.get());
-        self.memory.add(bytes);
+    pub fn holds(&self, held: Held) {
+        for (tally, bytes) in [(&self.memory, held.memory), (&self.machine_code, held.machine_code)] {
+            tally.sub(tally.get());
+            tally.add(bytes);
+        }
+    }
+
+    pub fn worked(&self, cpu: Duration, collections: u64) {
+        self.cpu_nanos.add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
+        self.collections.add(collections);
     }
 
     pub fn call(&self, callback: &'static str) -> Arc<Tally> {
@@ -127,11 +154,15 @@ impl Ledger {
         lock(&self.plugins).iter().map(|(name, tallies)| (name.clone(), count(tallies))).collect()
     }
 
-    /// The memory that the instances of a plugin hold, in bytes, by worker. Looked at four times a
-    /// second.
-    pub fn memory(&self, plugin: &str) -> Vec<(usize, u64)> {
-        let plugins = lock(&self.plugins);
-        plugins.get(plugin).into_iter().flatten().map(|tally| (tally.worker, tally.memory.get())).collect()
+    /// What the instances of a plugin hold and have done, by worker. Looked at four times a second.
+    pub fn work(&self, plugin: &str) -> Vec<PluginWork> {
+        let work = |tally: &Arc<PluginTally>| PluginWork {
+            worker: tally.worker,
+            held: Held { memory: tally.memory.get(), machine_code: tally.machine_code.get() },
+            cpu: Duration::from_nanos(tally.cpu_nanos.get()),
+            collections: tally.collections.get(),
+        };
+        lock(&self.plugins).get(plugin).into_iter().flatten().map(work).collect()
     }
 
     /// Brings what is only counted here into the metrics: call it before rendering them.
