@@ -172,13 +172,14 @@ local function labels_of(labels)
 end
 
 local function metric(define, methods)
-  methods.__index, methods.__metatable = methods, false
+  -- Apart: a table that is its own __index is reached through any of its objects.
+  local class = { __index = methods, __metatable = false }
   return function(name, labels)
     local id, why = define(name, labels_of(labels))
     if not id then
       return nil, why
     end
-    return setmetatable({ id = id }, methods)
+    return setmetatable({ id = id }, class)
   end
 end
 

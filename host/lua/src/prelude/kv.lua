@@ -38,8 +38,7 @@ local function texts(list, index, argument)
 end
 
 -- What all exchanges share is hidden, as for `dict`.
-local Kv = { __metatable = false }
-Kv.__index = Kv
+local Kv = {}
 function Kv:get(key)
   return get(self.name, key)
 end
@@ -56,9 +55,10 @@ function Kv:eval(script, keys, args)
   return eval(self.name, script, texts(keys, 2, "keys"), texts(args, 3, "arguments"))
 end
 
+local class = { __index = Kv, __metatable = false }
 host.forebay.kv = function(name)
   if type(name) ~= "string" then
     wrong("kv", 1, "name", name, "a string")
   end
-  return setmetatable({ name = name }, Kv)
+  return setmetatable({ name = name }, class)
 end

@@ -18,8 +18,7 @@ end
 
 -- What all exchanges share is hidden: one that could write it would change what the next one calls.
 local function class(methods)
-  methods.__index, methods.__metatable = methods, false
-  return methods
+  return { __index = methods, __metatable = false }
 end
 
 local dict_get, dict_set, dict_add = host["dict.get"], host["dict.set"], host["dict.add"]

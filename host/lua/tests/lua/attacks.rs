@@ -414,3 +414,28 @@ fn odd_arguments_are_refused_and_nothing_more() {
         assert_eq!(run.host.texts().last().unwrap(), "end");
     });
 }
+
+/// One that could reach the methods that all objects share would change what the next exchange calls.
+#[test]
+fn no_object_leads_to_the_methods_that_others_share() {
+    let objects = [
+        "forebay.dict('cache')",
+        "forebay.kv('sessions')",
+        "forebay.queue('jobs')",
+        "forebay.metric.counter('c')",
+        "forebay.metric.gauge('g')",
+        "forebay.metric.histogram('h')",
+        "forebay.secret('key')",
+        "forebay.trace.span('s')",
+        "require('forebay.json').array()",
+        "select(2, forebay.http.call('nobody'))",
+    ];
+    for object in objects {
+        let lines = eval(&format!(
+            "local object = {object} log(type(object))
+            log(tostring(object.__index) .. tostring(object.__metatable) .. tostring(getmetatable(object)))
+            log(tostring(pcall(setmetatable, object, {{}})))"
+        ));
+        assert_eq!(lines, ["table", "nilnilfalse", "false"], "{object}");
+    }
+}
