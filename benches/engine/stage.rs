@@ -165,11 +165,13 @@ fn headers() -> HeaderMap {
 }
 
 fn region(plugin: bool) -> Arc<config::Region> {
-    let plugins = if plugin { "[filter]" } else { "[]" };
+    let (section, plugins) = match plugin {
+        true => (format!("plugins: [{{ name: filter, lua: {FILTER} }}]\n"), "[filter]"),
+        false => (String::new(), "[]"),
+    };
     let text = format!(
         "edge: {{ name: bench, workers: 1, listeners: [{{ address: \"127.0.0.1:0\" }}] }}\n\
-         plugins: [{{ name: filter, lua: {FILTER} }}]\n\
-         routes:\n  - name: all\n    plugins: {plugins}\n    \
+         {section}routes:\n  - name: all\n    plugins: {plugins}\n    \
          respond: {{ headers: {{ server: origin, content-type: text/plain }}, body: ok }}\n"
     );
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
