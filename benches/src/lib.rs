@@ -1,2 +1,2 @@
-//! Benchmarks, one for each question. `load/run` drives whole edges beside their peers; its
-//! figures stand in README.md.
+//! Benchmarks, one for each question: `load/run` drives whole edges beside their peers, `engine` puts
+//! one plugin into the chain in three engines. Their figures stand in README.md.

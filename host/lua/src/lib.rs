@@ -19,8 +19,10 @@
 //!    throw, and inside a hostcall nothing can: the allocator does not fail there
 //!    ([`vm::heap`]), and errors are raised by the outermost frame ([`api::enter`]).
 //! 2. A panic never meets a Lua frame: [`api::enter`] catches it and turns it into a fault.
-//! 3. No other thread touches a state. Only the watchdog's signal handler comes in between, on the
-//!    state's own thread, with the one call that LuaJIT allows there (`lua_sethook`).
+//! 3. No other thread touches a state that is in use. Only the watchdog's signal handler comes in
+//!    between, on the state's own thread, with the one call that LuaJIT allows there
+//!    (`lua_sethook`). A large VM that nobody will enter again is closed elsewhere
+//!    ([`vm::ending`]), after what belongs to its thread was taken out of it.
 
 mod api;
 mod instance;

@@ -23,7 +23,7 @@ pub const FUNCTIONS: &[(&str, Function)] = functions! {
 const MAX_RANDOM: f64 = 4096.0;
 
 /// What `hmac` takes, by name.
-pub const ALGORITHMS: [(&str, hmac::Algorithm); 4] = [
+const ALGORITHMS: [(&str, hmac::Algorithm); 4] = [
     ("sha1", hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
     ("sha256", hmac::HMAC_SHA256),
     ("sha384", hmac::HMAC_SHA384),
