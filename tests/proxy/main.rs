@@ -4,7 +4,7 @@
 //! - [`limits`], [`keepalive`], [`retry`], [`pools`]: many, and origins that fail
 //! - [`kv`]: stores that plugins ask, and what becomes of exchanges when those are lost
 //! - [`routes`], [`tls`], [`http2`]: ways in; [`targets`]: callouts out
-//! - [`reload`], [`reloads`], [`drain`], [`observe`]: what an operator does
+//! - [`reload`], [`reloads`], [`self_test`], [`drain`], [`observe`]: what an operator does
 
 mod drain;
 mod forwarding;
@@ -20,6 +20,7 @@ mod reload;
 mod reloads;
 mod retry;
 mod routes;
+mod self_test;
 mod streaming;
 mod targets;
 mod tls;

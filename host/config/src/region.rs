@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -189,6 +189,26 @@ pub struct Plugin {
 pub enum PluginCode {
     Lua(PathBuf),
     Wasm(PathBuf),
+}
+
+impl PluginCode {
+    pub fn path(&self) -> &Path {
+        match self {
+            PluginCode::Lua(path) | PluginCode::Wasm(path) => path,
+        }
+    }
+
+    /// The plugin's own folder, where `plugin.yaml` and `spec.yaml` stand if it has them: that of
+    /// the code, or DIR of `DIR/target/forebay/NAME.wasm`. Lua that is not a `main.lua` has none: a
+    /// folder may hold many such files.
+    pub fn folder(&self) -> Option<&Path> {
+        let folder = self.path().parent()?;
+        match self {
+            PluginCode::Lua(path) => path.ends_with("main.lua").then_some(folder),
+            PluginCode::Wasm(_) if folder.ends_with("target/forebay") => folder.ancestors().nth(2),
+            PluginCode::Wasm(_) => Some(folder),
+        }
+    }
 }
 
 /// The same fields and defaults as `abi::Limits`, which this crate may not import; the edge
@@ -515,4 +535,19 @@ impl ProcessActuator {
     pub const READY_PATH: &str = "/";
     pub const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
     pub const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_has_a_folder_where_its_code_tells_which_it_is() {
+        let folder = |code: PluginCode| code.folder().map(|folder| folder.display().to_string());
+        assert_eq!(folder(PluginCode::Lua("/p/stamp/main.lua".into())).as_deref(), Some("/p/stamp"));
+        assert_eq!(folder(PluginCode::Lua("/p/stamp.lua".into())), None);
+        assert_eq!(folder(PluginCode::Lua("/p/domain.lua".into())), None, "not a main.lua");
+        assert_eq!(folder(PluginCode::Wasm("/p/stamp/target/forebay/stamp.wasm".into())).as_deref(), Some("/p/stamp"));
+        assert_eq!(folder(PluginCode::Wasm("/p/stamp/stamp.wasm".into())).as_deref(), Some("/p/stamp"));
+    }
 }

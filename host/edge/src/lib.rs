@@ -17,7 +17,7 @@
 //! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`clock`], [`plugins`] (loaded code), [`body`],
 //! [`callout`], [`event_stream`], [`state`] (what plugins of all workers share: [`dict`],
 //! [`queue`], [`limit`]), [`tokens`], [`secret`], [`kv`], [`membership`] and `report` (the
-//! aggregator), `admin`, [`stage`] (plugins tried in memory).
+//! aggregator), `admin`, [`stage`] (plugins tried in memory), [`self_test`] (before a plugin serves).
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
@@ -52,6 +52,7 @@ pub mod report;
 pub mod route;
 pub mod scale;
 pub mod secret;
+pub mod self_test;
 pub mod serve;
 pub mod snapshot;
 pub mod stage;
@@ -72,6 +73,7 @@ pub struct Edge {
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
     control: Control,
+    self_test: bool,
     /// One reload at a time.
     reloading: Mutex<()>,
 }
@@ -80,6 +82,8 @@ pub struct Edge {
 pub struct Options {
     /// Renders `/metrics`; the binary has installed the recorder.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// Whether a reload plays the `spec.yaml` of plugins that are new or have changed.
+    pub self_test: bool,
 }
 
 /// Everything that kept the edge from starting, or a reload from being taken; exit code 64.
@@ -109,12 +113,15 @@ impl Edge {
             let started = thread.spawn(move || worker::run(id, shared, listeners, stop));
             workers.push(started.map_err(|error| StartError::one(&format!("worker {id}: {error}")))?);
         }
-        Ok(Edge { shared, addresses, stop, workers, control, reloading: Mutex::new(()) })
+        Ok(Edge { shared, addresses, stop, workers, control, self_test: options.self_test, reloading: Mutex::new(()) })
     }
 
-    /// Checks the plugins of a region without binding anything (for `forebay check`).
+    /// Checks the plugins of a region without binding anything, their self-tests included: for
+    /// `forebay check`, and before `start`.
     pub fn check(region: &config::Region) -> Result<(), StartError> {
-        plugins::load(region, None).map(drop).map_err(StartError::from)
+        let plugins = plugins::load(region, None)?;
+        let errors = self_test::errors(region, &plugins, None);
+        if errors.is_empty() { Ok(()) } else { Err(StartError { errors }) }
     }
 
     /// Where it listens, in the order of the file, with the ports that the system gave.
@@ -126,8 +133,8 @@ impl Edge {
         self.control.admin_address()
     }
 
-    /// Checked off to the side (plugins loaded), then swapped whole, or refused while the old
-    /// one serves on. Listener, admin and worker changes are refused with the reason.
+    /// Checked off to the side (plugins loaded, and tested if they are new), then swapped whole, or
+    /// refused while the old one serves on. Listener, admin and worker changes are refused with the reason.
     pub fn reload(&self, region: Arc<config::Region>) -> Result<(), StartError> {
         let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.shared.snapshot.load_full();
@@ -136,6 +143,12 @@ impl Edge {
             return Err(StartError { errors });
         }
         let plugins = plugins::load(&region, Some(&before.plugins))?;
+        if self.self_test {
+            let errors = self_test::errors(&region, &plugins, Some(&before.plugins));
+            if !errors.is_empty() {
+                return Err(StartError { errors });
+            }
+        }
         let read = snapshot::read(&region)?;
         // Nothing can fail from here on.
         plugins.settle(&region);

@@ -117,6 +117,19 @@ impl Plugins {
         self.lives().flat_map(|life| std::iter::once(&life.bound).chain(&life.good))
     }
 
+    /// The code of each plugin that `previous` does not have, by the plugin's name.
+    pub fn fresh<'a>(
+        &'a self,
+        previous: Option<&'a Plugins>,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<dyn abi::Plugin>)> {
+        let known = move |name: &str, code: &Arc<dyn abi::Plugin>| {
+            let known = previous.and_then(|previous| previous.loaded.get(name));
+            known.is_some_and(|known| Arc::ptr_eq(&known.plugin, code))
+        };
+        let all = self.loaded.iter().map(|(name, loaded)| (name.as_str(), &loaded.plugin));
+        all.filter(move |(name, code)| !known(name, code))
+    }
+
     /// Brings what may change under a life that goes on in line with `region`: these plugins are
     /// its now.
     pub fn settle(&self, region: &config::Region) {
@@ -143,9 +156,7 @@ fn code(spec: &config::Plugin) -> Result<Arc<dyn abi::Plugin>, LoadError> {
 }
 
 fn load_one(spec: &config::Plugin, previous: Option<&Loaded>, loader: &Loader<'_>) -> Result<Loaded, String> {
-    let path = match &spec.code {
-        PluginCode::Lua(path) | PluginCode::Wasm(path) => path,
-    };
+    let path = spec.code.path();
     let failed = |error: LoadError| {
         let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
         format!("plugin {:?}: {}{line}: {}", spec.name, path.display(), error.message)
@@ -222,7 +233,9 @@ fn bind(
         acting: Acting::default(),
         background: Record::default(),
     });
-    Running::start(&bound, surroundings).map_err(|fault| {
+    // What is only tried counts nothing: it may be refused, and a worker will say it again.
+    let tried = metrics::with_local_recorder(&metrics::NoopRecorder, || Running::start(&bound, surroundings).map(drop));
+    tried.map_err(|fault| {
         // What loads it shows the error; this is for whoever looks at faults, such as a stage.
         tracing::debug!(
             target: "forebay::fault", plugin = &*bound.settings.plugin, version = &*bound.settings.version,

@@ -1,6 +1,7 @@
 //! A plugin on a stage: the worker, chain, seats and instances of production, with everything
 //! around them played in memory. No port is opened, no time passes but the stage's own
-//! ([`crate::clock`]), and the same case gives the same result each time.
+//! ([`crate::clock`]), and the same case gives the same result each time. Nothing of it reaches what
+//! the process counts and logs: the thread has a recorder and a subscriber of its own.
 //!
 //! - this file: [`Stage`], which plays the cases of a `spec.yaml`
 //! - [`region`]: what a region file would say; [`scene`]: one case: its thread, its client
@@ -10,11 +11,12 @@
 //! - [`measure`]: what each callback costs
 //! - [`verdict`]: what was expected, held against what happened
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use abi::Plugin;
 use config::spec::Case;
 use config::{PluginCode, Region};
-use metrics_exporter_prometheus::PrometheusHandle;
 
 pub mod cast;
 pub mod measure;
@@ -41,8 +43,18 @@ pub struct Role {
 /// Plays cases, one after another. Loaded code is kept between them.
 pub struct Stage {
     role: Role,
-    metrics: PrometheusHandle,
+    /// In place of what the role's file holds.
+    code: Option<Arc<dyn Plugin>>,
+    /// When a case that still plays is given up.
+    end: Option<End>,
     loaded: Option<Plugins>,
+}
+
+/// The end of a stage, in the system's time.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    pub limit: Duration,
+    pub at: Instant,
 }
 
 /// What became of a case.
@@ -84,9 +96,24 @@ impl Finding {
 }
 
 impl Stage {
-    /// `metrics` renders the recorder that this process has installed.
-    pub fn new(role: Role, metrics: PrometheusHandle) -> Stage {
-        Stage { role, metrics, loaded: None }
+    pub fn new(role: Role) -> Stage {
+        Stage { role, code: None, end: None, loaded: None }
+    }
+
+    /// Plays this code, whatever the role's file holds by now.
+    pub fn with_code(self, code: Arc<dyn Plugin>) -> Stage {
+        Stage { code: Some(code), ..self }
+    }
+
+    /// Gives all cases together this much of the system's time from now on: that of a stage is its
+    /// own, so a case may never end.
+    pub fn within(self, limit: Duration) -> Stage {
+        Stage { end: Some(End { limit, at: Instant::now() + limit }), ..self }
+    }
+
+    /// Whether the time that it was given is over.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end.at)
     }
 
     /// Plays a case on a thread of its own.
@@ -95,8 +122,9 @@ impl Stage {
             Ok(region) => region,
             Err(errors) => return unfit(&errors),
         };
-        let (role, metrics, previous) = (&self.role, &self.metrics, self.loaded.take());
-        let scene = || scene::play(role, case, &region, metrics, previous);
+        let previous = self.loaded.take();
+        let terms = scene::Terms { role: &self.role, code: self.code.as_ref(), end: self.end };
+        let scene = || scene::play(&terms, case, &region, previous);
         let played = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("stage".into()).stack_size(crate::worker::STACK);
             thread.spawn_scoped(scope, scene).map(|thread| thread.join())
@@ -131,6 +159,13 @@ impl Stage {
     pub fn region(&self, case: &Case) -> Result<Region, Vec<String>> {
         region::of(&self.role, case).map(|region| Region::clone(&region))
     }
+}
+
+/// The time that the stage was given is over.
+fn given_up(end: Option<End>, seen: &record::Seen) -> Played {
+    let limit = end.map(|end| end.limit).unwrap_or_default();
+    let finding = Finding::new("the case", format!("an end within {limit:?}, as of all cases"), "none");
+    Played { findings: vec![finding], logs: seen.shown(), ..Played::default() }
 }
 
 fn unfit(errors: &[String]) -> Played {

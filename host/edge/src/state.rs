@@ -1,5 +1,5 @@
-//! What plugins of all workers share and an exchange does not end: dictionaries, queues and
-//! token buckets.
+//! What plugins of all workers share and an exchange does not end: dictionaries, queues, token
+//! buckets and the metrics that they defined.
 
 pub mod named;
 
@@ -11,6 +11,7 @@ use config::Region;
 
 use crate::clock;
 use crate::dict::Dict;
+use crate::exchange::metric;
 use crate::limit::Bucket;
 use crate::queue::Queues;
 use named::Named;
@@ -20,12 +21,14 @@ pub struct State {
     pub dicts: Named<Dict>,
     pub buckets: Named<Bucket>,
     pub queues: Queues,
+    pub metrics: metric::All,
     began: Instant,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { dicts: Named::default(), buckets: Named::default(), queues: Queues::default(), began: clock::now() }
+        let (dicts, buckets, queues, metrics) = Default::default();
+        State { dicts, buckets, queues, metrics, began: clock::now() }
     }
 }
 

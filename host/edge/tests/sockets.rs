@@ -39,7 +39,8 @@ fn text(edge: &str, pool: &str, origins: &[SocketAddr]) -> String {
 }
 
 fn start(edge: &str, pool: &str, origins: &[SocketAddr]) -> (Edge, SocketAddr) {
-    let edge = Edge::start(region(&text(edge, pool, origins)), Options { metrics: metrics() }).unwrap();
+    let edge =
+        Edge::start(region(&text(edge, pool, origins)), Options { metrics: metrics(), self_test: true }).unwrap();
     let address = edge.addresses()[0];
     (edge, address)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use abi::Capabilities;
 use abi::hostcall::Plain;
-use config::{PluginCode, Region, manifest};
+use config::{Region, manifest};
 
 use crate::region::{self, Unfit};
 
@@ -24,14 +24,8 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
 fn wishes(region: &Region) -> Result<Vec<String>, Unfit> {
     let mut wishes = Vec::new();
     for plugin in region.plugins.values() {
-        let folder = match &plugin.code {
-            PluginCode::Lua(path) => path.parent(),
-            // DIR/target/forebay/NAME.wasm
-            PluginCode::Wasm(path) => path.ancestors().nth(3),
-        };
-        let Some(file) = folder.map(|folder| folder.join(manifest::FILE)).filter(|file| file.is_file()) else {
-            continue;
-        };
+        let file = plugin.code.folder().map(|folder| folder.join(manifest::FILE));
+        let Some(file) = file.filter(|file| file.is_file()) else { continue };
         let manifest = manifest::load(&file)
             .map_err(|errors| Unfit { errors: errors.iter().map(ToString::to_string).collect() })?;
         let granted = Capabilities::parse(plugin.capabilities.iter().map(String::as_str)).unwrap_or_default();

@@ -51,7 +51,8 @@ pub enum Command {
     Lint(lint::Options),
     /// Serve a plugin while it is written, reloading it when a file is saved
     ///
-    /// The reload is that of production: a version that does not start is refused. What is wrong is
+    /// The reload is that of production, but for the cases of spec.yaml, which need not hold yet: a
+    /// version that does not start is refused. What is wrong is
     /// shown on the request that met it, with the traceback and the lines of the source; what the
     /// plugin logs is printed here.
     Run(run::Options),

@@ -32,13 +32,22 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
 }
 
 impl Running {
-    /// The aggregator first: an edge that starts beside it finds it there with its first report.
     pub fn start(region: &Arc<Region>, metrics: &PrometheusHandle) -> Result<Running, Unfit> {
+        Running::begin(region, metrics, true)
+    }
+
+    /// Without the self-tests of plugins, now and at a reload: for one that is being written.
+    pub fn start_untested(region: &Arc<Region>, metrics: &PrometheusHandle) -> Result<Running, Unfit> {
+        Running::begin(region, metrics, false)
+    }
+
+    /// The aggregator first: an edge that starts beside it finds it there with its first report.
+    fn begin(region: &Arc<Region>, metrics: &PrometheusHandle, self_test: bool) -> Result<Running, Unfit> {
         if region.edge.is_none() && region.aggregator.is_none() {
             return Err(Unfit::one("the file has neither `edge` nor `aggregator`: nothing to run"));
         }
         // Before the aggregator starts origins for it.
-        if region.edge.is_some() {
+        if region.edge.is_some() && self_test {
             edge::Edge::check(region).map_err(Unfit::from)?;
         }
         let aggregator = match region.aggregator {
@@ -50,7 +59,7 @@ impl Running {
             }
             None => None,
         };
-        let options = edge::Options { metrics: metrics.clone() };
+        let options = edge::Options { metrics: metrics.clone(), self_test };
         let edge = match region.edge {
             Some(_) => edge::Edge::start(region.clone(), options).map(Some),
             None => Ok(None),

@@ -53,7 +53,7 @@ impl Seat {
             Home::Exchange { slot, .. } => slot.upgrade().map(|slot| slot.stage(self.side()).waited.get()),
             Home::Plugin { .. } => None,
         };
-        let (lines, series) = (self.log.lines(abi::Host::now(self)), self.surroundings.metrics.series(settings));
+        let (lines, series) = (self.log.lines(abi::Host::now(self)), self.surroundings.state.metrics.series(settings));
         let mut left = vec![
             (Limit::LogLines, count(limits.log_lines, lines)),
             (Limit::Metrics, count(limits.metrics, u32::try_from(series).unwrap_or(u32::MAX))),

@@ -1,5 +1,5 @@
 //! Metrics that plugins define: one cell per plugin, name and set of labels for the whole
-//! process, so that every worker and both engines count into the same one. They are exported as
+//! edge, so that every worker and both engines count into the same one. They are exported as
 //! `forebay_plugin_<name>` with the label `plugin` before their own. Each set of labels is a series,
 //! and the limit `metrics` counts series: a label that takes any value cannot fill the memory.
 
@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use abi::{Answer, MetricId, MetricKind, Refusal, Settings, Status};
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
@@ -47,7 +47,10 @@ struct Key {
 }
 
 type Labels = Vec<(String, String)>;
-type All = HashMap<Key, Arc<Metric>>;
+
+/// Every metric that plugins of one edge defined.
+#[derive(Default)]
+pub struct All(Mutex<HashMap<Key, Arc<Metric>>>);
 
 const LONGEST_NAME: usize = 200;
 /// Bounds of labels: how many, and bytes of name and value.
@@ -57,11 +60,10 @@ const LONGEST_VALUE: usize = 128;
 /// Which plugin it was, and what the exported form adds.
 const RESERVED: [&str; 3] = ["plugin", "le", "quantile"];
 
-static ALL: LazyLock<Mutex<All>> = LazyLock::new(Mutex::default);
-
 impl PluginMetrics {
     pub fn define(
         &self,
+        all: &All,
         settings: &Settings,
         kind: MetricKind,
         name: &str,
@@ -76,7 +78,7 @@ impl PluginMetrics {
         }
         check_name(name)?;
         check_labels(name, &key.labels)?;
-        let metric = find_or_add(settings, kind, &key, may)?;
+        let metric = all.find_or_add(settings, kind, &key, may)?;
         let mut known = self.known.borrow_mut();
         let id = MetricId(known.len() as u32);
         known.push(Rc::new(Defined { plugin: settings.plugin.clone(), metric }));
@@ -124,12 +126,6 @@ impl PluginMetrics {
         Ok(self.find(settings, id)?.metric.value.load(Ordering::Relaxed))
     }
 
-    /// How many series a plugin has.
-    pub fn series(&self, settings: &Settings) -> usize {
-        let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        all.keys().filter(|key| key.plugin == settings.plugin).count()
-    }
-
     /// A plugin reaches its own metrics only.
     fn find(&self, settings: &Settings, id: MetricId) -> Answer<Rc<Defined>> {
         let known = self.known.borrow();
@@ -138,45 +134,62 @@ impl PluginMetrics {
     }
 }
 
-/// `may` says whether the plugin may have that many series.
-fn find_or_add(settings: &Settings, kind: MetricKind, key: &Key, may: &dyn Fn(u64) -> bool) -> Answer<Arc<Metric>> {
-    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-    let name = &key.name;
-    if let Some(metric) = all.get(key) {
-        if metric.kind != kind {
-            return Err(bad(format!("metric {name:?} is a {:?} already, not a {kind:?}", metric.kind)));
-        }
-        return Ok(metric.clone());
+impl All {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Metric>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let mine = all.iter().filter(|(known, _)| known.plugin == key.plugin);
-    if let Some((known, metric)) = mine.clone().find(|(known, _)| known.name == *name) {
-        // Series of one metric are compared and added up: they must be of one kind, and say the same.
-        if metric.kind != kind {
-            return Err(bad(format!("metric {name:?} is a {:?} already, not a {kind:?}", metric.kind)));
-        }
-        if !label_names(&known.labels).eq(label_names(&key.labels)) {
-            let list = |labels: &Labels| format!("({})", label_names(labels).collect::<Vec<_>>().join(", "));
-            let (ours, theirs) = (list(&key.labels), list(&known.labels));
-            return Err(bad(format!("metric {name:?}: labels {ours}; it has the labels {theirs} already")));
-        }
+
+    /// How many series a plugin has.
+    pub fn series(&self, settings: &Settings) -> usize {
+        self.lock().keys().filter(|key| key.plugin == settings.plugin).count()
     }
-    if !may(mine.count() as u64 + 1) {
-        let most = settings.limits.metrics;
-        counter!("forebay_plugin_metric_overflow_total", "plugin" => settings.plugin.to_string()).increment(1);
-        let text = format!("metric {name:?}: this plugin has its {most} series already (limit metrics)");
-        return Err(Refusal::new(Status::LimitExceeded, text));
+
+    /// `may` says whether the plugin may have that many series.
+    fn find_or_add(
+        &self,
+        settings: &Settings,
+        kind: MetricKind,
+        key: &Key,
+        may: &dyn Fn(u64) -> bool,
+    ) -> Answer<Arc<Metric>> {
+        let mut all = self.lock();
+        let name = &key.name;
+        if let Some(metric) = all.get(key) {
+            if metric.kind != kind {
+                return Err(bad(format!("metric {name:?} is a {:?} already, not a {kind:?}", metric.kind)));
+            }
+            return Ok(metric.clone());
+        }
+        let mine = all.iter().filter(|(known, _)| known.plugin == key.plugin);
+        if let Some((known, metric)) = mine.clone().find(|(known, _)| known.name == *name) {
+            // Series of one metric are compared and added up: they must be of one kind, and say the same.
+            if metric.kind != kind {
+                return Err(bad(format!("metric {name:?} is a {:?} already, not a {kind:?}", metric.kind)));
+            }
+            if !label_names(&known.labels).eq(label_names(&key.labels)) {
+                let list = |labels: &Labels| format!("({})", label_names(labels).collect::<Vec<_>>().join(", "));
+                let (ours, theirs) = (list(&key.labels), list(&known.labels));
+                return Err(bad(format!("metric {name:?}: labels {ours}; it has the labels {theirs} already")));
+            }
+        }
+        if !may(mine.count() as u64 + 1) {
+            let most = settings.limits.metrics;
+            counter!("forebay_plugin_metric_overflow_total", "plugin" => settings.plugin.to_string()).increment(1);
+            let text = format!("metric {name:?}: this plugin has its {most} series already (limit metrics)");
+            return Err(Refusal::new(Status::LimitExceeded, text));
+        }
+        let exported_name = exported_name(name);
+        let mut labels = vec![Label::new("plugin", settings.plugin.to_string())];
+        labels.extend(key.labels.iter().map(|(name, value)| Label::new(name.clone(), value.clone())));
+        let exported = match kind {
+            MetricKind::Counter => Exported::Counter(counter!(exported_name, labels)),
+            MetricKind::Gauge => Exported::Gauge(gauge!(exported_name, labels)),
+            MetricKind::Histogram => Exported::Histogram(histogram!(exported_name, labels)),
+        };
+        let metric = Arc::new(Metric { kind, value: AtomicU64::new(0), exported });
+        all.insert(key.clone(), metric.clone());
+        Ok(metric)
     }
-    let exported_name = exported_name(name);
-    let mut labels = vec![Label::new("plugin", settings.plugin.to_string())];
-    labels.extend(key.labels.iter().map(|(name, value)| Label::new(name.clone(), value.clone())));
-    let exported = match kind {
-        MetricKind::Counter => Exported::Counter(counter!(exported_name, labels)),
-        MetricKind::Gauge => Exported::Gauge(gauge!(exported_name, labels)),
-        MetricKind::Histogram => Exported::Histogram(histogram!(exported_name, labels)),
-    };
-    let metric = Arc::new(Metric { kind, value: AtomicU64::new(0), exported });
-    all.insert(key.clone(), metric.clone());
-    Ok(metric)
 }
 
 fn sorted(labels: &[(&str, &str)]) -> Labels {

@@ -447,7 +447,8 @@ impl Host for Seat {
         })?;
         let most = self.bound.settings.limits.metrics.into();
         let may = |series| self.may(Limit::Metrics, series, most);
-        self.surroundings.metrics.define(&self.bound.settings, kind, name, labels, &may)
+        let all = &self.surroundings.state.metrics;
+        self.surroundings.metrics.define(all, &self.bound.settings, kind, name, labels, &may)
     }
 
     fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()> {

@@ -15,7 +15,13 @@ pub struct Record(Arc<Mutex<Seen>>);
 pub struct Seen {
     pub lines: Vec<Line>,
     pub faults: Vec<Fault>,
+    /// Bytes of both.
+    size: usize,
 }
+
+/// What is kept of what is said between two looks: a stage's time may pass much faster than ours,
+/// and the plugin's limit of lines goes by the stage's.
+const MOST: usize = 16 << 20;
 
 /// A line that the plugin logged.
 #[derive(Clone, Debug)]
@@ -31,6 +37,19 @@ pub struct Fault {
     pub callback: String,
     pub message: String,
     pub trace: String,
+}
+
+impl Seen {
+    /// Its lines, for people.
+    pub fn shown(&self) -> Vec<String> {
+        self.lines.iter().map(|line| format!("{:?} {}", line.level, line.text)).collect()
+    }
+
+    /// Whether there is room for so many bytes more.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        self.size += bytes + size_of::<Fault>();
+        self.size <= MOST
+    }
 }
 
 impl Record {
@@ -86,12 +105,10 @@ impl tracing::Subscriber for Record {
         let mut seen = self.seen();
         if event.metadata().target() == "forebay::fault" {
             let mut take = |name| fields.take(name).unwrap_or_default();
-            seen.faults.push(Fault {
-                verdict: take("verdict"),
-                callback: take("callback"),
-                trace: take("trace"),
-                message,
-            });
+            let (verdict, callback, trace) = (take("verdict"), take("callback"), take("trace"));
+            if seen.has_room(message.len() + trace.len()) {
+                seen.faults.push(Fault { verdict, callback, trace, message });
+            }
             return;
         }
         let critical = fields.take("critical").is_some();
@@ -99,7 +116,9 @@ impl tracing::Subscriber for Record {
         let known = ["plugin", "request_id"];
         let extra = fields.0.iter().filter(|(name, _)| !known.contains(name));
         let text = extra.fold(message, |text, (name, value)| format!("{text} {name}={value}"));
-        seen.lines.push(Line { level, text });
+        if seen.has_room(text.len()) {
+            seen.lines.push(Line { level, text });
+        }
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -120,10 +120,6 @@ fn undeclared<'a>(
 
 /// Of the plugin: what relative paths in a case's sections are relative to.
 fn folder(role: &Role) -> PathBuf {
-    let up = match &role.code {
-        PluginCode::Lua(path) => path.parent(),
-        // DIR/target/forebay/NAME.wasm
-        PluginCode::Wasm(path) => path.ancestors().nth(3),
-    };
-    up.unwrap_or(Path::new(".")).to_owned()
+    let folder = role.code.folder().or(role.code.path().parent());
+    folder.unwrap_or(Path::new(".")).to_owned()
 }

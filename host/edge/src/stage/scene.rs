@@ -5,25 +5,25 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Wake, Waker};
-use std::time::{Duration, UNIX_EPOCH};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use abi::KvAsk;
+use abi::{KvAsk, Plugin};
 use config::Region;
 use config::spec::{self, Case, Step};
 use http::{HeaderValue, Request, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use metrics_exporter_prometheus::PrometheusHandle;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::cast::{Cast, PIPE, announce};
 use super::measure::{Measured, Probe};
 use super::pieces::{self, Pieces};
-use super::record::{Record, Seen};
+use super::record::Record;
 use super::series::Series;
 use super::verdict::{self, Got};
-use super::{Acted, Finding, Played, Role};
+use super::{Acted, End, Finding, Played, Role};
 use crate::clock::{self, Simulated};
 use crate::kv::Store;
 use crate::kv::memory::Memory;
@@ -51,21 +51,35 @@ fn furnish(worker: &Worker, region: &Region, case: &Case) {
     }
 }
 
+/// What all cases of a stage have in common.
+pub struct Terms<'a> {
+    pub role: &'a Role,
+    pub code: Option<&'a Arc<dyn Plugin>>,
+    pub end: Option<End>,
+}
+
 /// Plays a case; runs on a thread of its own, which is the worker's.
 pub fn play(
-    role: &Role,
+    terms: &Terms<'_>,
     case: &Case,
     region: &Arc<Region>,
-    metrics: &PrometheusHandle,
     previous: Option<Plugins>,
 ) -> (Played, Option<Plugins>) {
+    let role = terms.role;
     let clock = Simulated::new(UNIX_EPOCH + case.time);
     let _installed = clock.install();
     fastrand::seed(1);
     let record = Record::default();
     let _recording = tracing::subscriber::set_default(record.clone());
+    let counting = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&counting);
+    let metrics = counting.handle();
     let before = Series::of(&role.name, &metrics.render());
-    let plugins = match plugins::load(region, previous.as_ref()) {
+    let load = |previous: Option<&Plugins>| match terms.code {
+        Some(code) => plugins::load_by(region, previous, &|_| Ok(code.clone())),
+        None => plugins::load(region, previous),
+    };
+    let plugins = match load(previous.as_ref()) {
         Ok(plugins) => plugins,
         Err(errors) => return (not_started(case, &record, &errors), previous),
     };
@@ -73,14 +87,16 @@ pub fn play(
         Ok(shared) => Arc::new(shared),
         Err(errors) => return (super::unfit(&errors), previous),
     };
-    let scene = Scene { role, metrics, record: &record, several: case.steps.len() > 1 };
-    let mut played = match run(scene.perform(case, region, &shared, before)) {
-        Ok(played) => played,
+    let scene = Scene { role, metrics: &metrics, record: &record, several: case.steps.len() > 1 };
+    let mut played = match run(scene.perform(case, region, &shared, before), terms.end.map(|end| end.at)) {
+        Ok(Some(played)) => played,
+        // What it loaded is let go with it.
+        Ok(None) => return (super::given_up(terms.end, &record.take()), None),
         Err(error) => super::unfit(&[format!("no runtime for the stage: {error}")]),
     };
     played.took = clock::now().saturating_duration_since(clock.start());
     // The snapshot goes with the worker; what it loaded serves the next case.
-    let plugins = plugins::load(region, Some(&shared.snapshot.load().plugins)).ok();
+    let plugins = load(Some(&shared.snapshot.load().plugins)).ok();
     (played, plugins)
 }
 
@@ -91,6 +107,8 @@ pub fn bench(case: &Case, region: &Arc<Region>, warmup: u32, times: u32) -> Resu
     fastrand::seed(1);
     let record = Record::default();
     let _recording = tracing::subscriber::set_default(record.clone());
+    let counting = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&counting);
     let probe = Probe::default();
     let code = plugins::load(region, None)?.wrapped(|code| probe.around(code));
     let plugins = plugins::load(region, Some(&code))?;
@@ -119,23 +137,19 @@ pub fn bench(case: &Case, region: &Arc<Region>, warmup: u32, times: u32) -> Resu
         }
         worker.origins.clear();
     };
-    run(work).map_err(|error| vec![format!("no runtime for the stage: {error}")])?;
+    run(work, None).map_err(|error| vec![format!("no runtime for the stage: {error}")])?;
     Ok(probe.measured())
 }
 
 /// The plugin was refused, which may be what the case is about.
 fn not_started(case: &Case, record: &Record, errors: &[String]) -> Played {
     let seen = record.take();
-    let logs = shown(&seen);
+    let logs = seen.shown();
     if seen.faults.is_empty() {
         return Played { logs, ..super::unfit(errors) };
     }
     let expect = case.steps.first().map(|step| step.expect.clone()).unwrap_or_default();
     Played { findings: verdict::seen(&expect, &seen), logs, ..Played::default() }
-}
-
-fn shown(seen: &Seen) -> Vec<String> {
-    seen.lines.iter().map(|line| format!("{:?} {}", line.level, line.text)).collect()
 }
 
 struct Scene<'a> {
@@ -204,7 +218,7 @@ impl Scene<'_> {
         let mut findings = verdict::exchange(expect, &cast.received.borrow(), got.as_ref());
         findings.extend(cast.findings());
         let seen = self.record.take();
-        logs.extend(shown(&seen));
+        logs.extend(seen.shown());
         findings.extend(verdict::seen(expect, &seen));
         let after = Series::of(&self.role.name, &self.metrics.render());
         findings.extend(verdict::metrics(expect, before, &after));
@@ -294,8 +308,9 @@ impl Wake for Root {
     }
 }
 
-/// Runs `work` and what it spawns; whenever nothing can be done, the stage's time moves.
-fn run<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+/// Runs `work` and what it spawns; whenever nothing can be done, the stage's time moves. `None` if
+/// it has not ended `until` then, in the system's time.
+fn run<T>(work: impl Future<Output = T>, until: Option<Instant>) -> std::io::Result<Option<T>> {
     let root = Arc::new(Root { woken: AtomicBool::new(true), runtime: Mutex::default() });
     let resting = root.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -309,11 +324,21 @@ fn run<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
     let local = LocalSet::new();
     let value = {
         let mut work = std::pin::pin!(local.run_until(work));
+        let mut late = std::pin::pin!(async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        });
         let waker = Waker::from(root.clone());
         runtime.block_on(std::future::poll_fn(|cx| {
+            // The sleep wakes a thread at rest; one that never rests may not get to it.
+            if until.is_some_and(|until| Instant::now() >= until) || late.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
             *root.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
             root.woken.store(false, Ordering::Release);
-            work.as_mut().poll(&mut Context::from_waker(&waker))
+            work.as_mut().poll(&mut Context::from_waker(&waker)).map(Some)
         }))
     };
     // Whatever still runs is dropped here, on its own thread.

@@ -167,7 +167,7 @@ fn line(wanted: &WantedLine) -> String {
 }
 
 fn lines(seen: &Seen) -> String {
-    let lines: Vec<_> = seen.lines.iter().map(|line| format!("{:?} {}", line.level, line.text)).collect();
+    let lines = seen.shown();
     if lines.is_empty() { "no line".to_owned() } else { lines.join("\n") }
 }
 

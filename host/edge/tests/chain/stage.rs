@@ -62,7 +62,7 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("forebay-chain-{}-{}", std::process::id(), fastrand::u64(..)));
         std::fs::create_dir_all(&folder).unwrap();
         let region = region(&folder, plugins, to, origin);
-        let edge = Edge::start(region, Options { metrics: metrics() }).unwrap();
+        let edge = Edge::start(region, Options { metrics: metrics(), self_test: true }).unwrap();
         let address = edge.addresses()[0];
         Stage { edge, address, folder }
     }

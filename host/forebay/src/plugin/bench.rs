@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::folder::{self, Folder};
 use crate::region::Unfit;
-use crate::running;
 
 #[derive(Args)]
 pub struct Options {
@@ -34,11 +33,10 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<bool> {
-    let metrics = running::install_metrics()?;
     let folder = Folder::read(&options.dir)?;
     let cases = spec::load(&folder.given.join(spec::FILE)).map_err(|errors| folder::unfit(&errors))?;
     let case = choose(&cases, options)?;
-    let mut stage = Stage::new(folder.role()?, metrics);
+    let mut stage = Stage::new(folder.role()?);
     let played = stage.play(case);
     if let Some(finding) = played.findings.first() {
         let text =

@@ -11,13 +11,11 @@ use std::path::PathBuf;
 use clap::Args;
 use config::manifest::{self, Engine};
 use edge::stage::{Role, Stage};
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 
 use super::folder::Folder;
 use super::scratch::lua_files;
 use super::test::unit;
-use crate::running;
 
 mod lua;
 mod reach;
@@ -48,12 +46,11 @@ pub struct Finding {
 
 /// False if there are findings.
 pub fn run(options: &Options) -> anyhow::Result<bool> {
-    let metrics = running::install_metrics()?;
     let mut all = Vec::new();
     let mut count = 0;
     for dir in &options.dirs {
         let folder = Folder::read(dir)?;
-        let findings = folder_findings(&folder, &metrics)?;
+        let findings = folder_findings(&folder)?;
         count += findings.len();
         if options.json {
             all.push(json!({ "plugin": folder.manifest.name, "folder": dir, "findings": findings.iter().map(|f| {
@@ -75,14 +72,14 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     Ok(count == 0)
 }
 
-fn folder_findings(folder: &Folder, metrics: &PrometheusHandle) -> anyhow::Result<Vec<Finding>> {
+fn folder_findings(folder: &Folder) -> anyhow::Result<Vec<Finding>> {
     let mut findings = match folder.manifest.engine {
-        Engine::Lua => lua::findings(folder, metrics)?,
+        Engine::Lua => lua::findings(folder)?,
         Engine::Wasm => wasm::findings(folder)?,
     };
     // What reading finds says where it stands; what loading finds may be the same again.
     if findings.is_empty() {
-        findings.extend(loads(folder, metrics)?);
+        findings.extend(loads(folder)?);
     }
     findings.sort();
     findings.dedup();
@@ -90,10 +87,10 @@ fn folder_findings(folder: &Folder, metrics: &PrometheusHandle) -> anyhow::Resul
 }
 
 /// Whether the host takes it at all. A configuration that it needs is the region file's business.
-fn loads(folder: &Folder, metrics: &PrometheusHandle) -> anyhow::Result<Option<Finding>> {
+fn loads(folder: &Folder) -> anyhow::Result<Option<Finding>> {
     // What it is granted names sections of a region file, which there is none of here.
     let role = Role { capabilities: Vec::new(), ..folder.role()? };
-    let mut stage = Stage::new(role, metrics.clone());
+    let mut stage = Stage::new(role);
     let played = stage.play(&unit::question("/"));
     let refused = played.findings.iter().find(|finding| finding.what == "the case");
     let Some(refused) = refused else { return Ok(None) };

@@ -8,7 +8,6 @@ use clap::Args;
 use config::manifest::Engine;
 use config::spec;
 use edge::stage::{Finding, Stage};
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
 pub mod unit;
@@ -17,7 +16,6 @@ use super::diff;
 use super::folder::{self, Folder};
 use super::scratch::lua_files;
 use crate::region::Unfit;
-use crate::running;
 
 #[derive(Args)]
 pub struct Options {
@@ -53,11 +51,10 @@ struct Report {
 
 /// False if a case fails.
 pub fn run(options: &Options) -> anyhow::Result<bool> {
-    let metrics = running::install_metrics()?;
     let mut reports = Vec::new();
     for dir in &options.dirs {
         let folder = Folder::read(dir)?;
-        let report = test(folder, options, &metrics)?;
+        let report = test(folder, options)?;
         if !options.json {
             report.print();
         }
@@ -82,7 +79,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     Ok(failed == 0)
 }
 
-fn test(folder: Folder, options: &Options, metrics: &PrometheusHandle) -> anyhow::Result<Report> {
+fn test(folder: Folder, options: &Options) -> anyhow::Result<Report> {
     let file = folder.given.join(spec::FILE);
     let units = lua_files(&folder.path).iter().any(|(name, _)| name.ends_with(unit::SUFFIX));
     let cases = match file.exists() {
@@ -95,7 +92,7 @@ fn test(folder: Folder, options: &Options, metrics: &PrometheusHandle) -> anyhow
     };
     let chosen = |name: &str| options.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     let mut left_out = cases.iter().filter(|case| !chosen(&case.name)).count();
-    let mut stage = Stage::new(folder.role()?, metrics.clone());
+    let mut stage = Stage::new(folder.role()?);
     let mut tested = Vec::new();
     for case in cases.iter().filter(|case| chosen(&case.name)) {
         let played = stage.play(case);
@@ -108,7 +105,7 @@ fn test(folder: Folder, options: &Options, metrics: &PrometheusHandle) -> anyhow
         });
     }
     if units && folder.manifest.engine == Engine::Lua {
-        let (more, others) = unit::run(&folder, metrics, &chosen)?;
+        let (more, others) = unit::run(&folder, &chosen)?;
         tested.extend(more);
         left_out += others;
     }

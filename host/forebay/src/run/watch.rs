@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use config::{PluginCode, Region};
+use config::{PluginCode, Region, manifest, spec};
 
 /// How often the files are looked at; a change must have stood this long before it counts, since
 /// one save may write more than once.
@@ -52,6 +52,9 @@ impl Watch {
             let (PluginCode::Lua(path) | PluginCode::Wasm(path)) = &plugin.code;
             self.lua.extend(plugin.lua_path.iter().cloned());
             self.files.insert(path.clone());
+            // A plugin that its self-test refused may be mended there.
+            let beside = plugin.code.folder().map(|folder| [manifest::FILE, spec::FILE].map(|name| folder.join(name)));
+            self.files.extend(beside.into_iter().flatten());
             if path.file_name().is_some_and(|name| name == "main.lua") {
                 self.lua.extend(path.parent().map(Path::to_owned));
             }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use full_moon::LuaVersion;
-use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::Finding;
 use super::reach;
@@ -23,7 +22,7 @@ const DEPTH: usize = 200;
 
 const ALLOW: &str = "lint: allow";
 
-pub fn findings(folder: &Folder, metrics: &PrometheusHandle) -> anyhow::Result<Vec<Finding>> {
+pub fn findings(folder: &Folder) -> anyhow::Result<Vec<Finding>> {
     let mut texts = BTreeMap::new();
     for (name, path) in lua_files(&folder.path) {
         if name.ends_with(unit::SUFFIX) {
@@ -33,7 +32,7 @@ pub fn findings(folder: &Folder, metrics: &PrometheusHandle) -> anyhow::Result<V
             texts.insert(name, text);
         }
     }
-    let (surface, manifest) = (surface::ask(metrics, texts.values())?, folder.manifest.clone());
+    let (surface, manifest) = (surface::ask(texts.values())?, folder.manifest.clone());
     let thread = std::thread::Builder::new().name("lint".into()).stack_size(STACK);
     let walked = thread.spawn(move || walk(&texts, surface, &manifest))?.join();
     walked.map_err(|_| anyhow::anyhow!("the linter panicked: this is our bug"))

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use edge::stage::Stage;
-use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::plugin::scratch::Scratch;
 use crate::plugin::test::unit;
@@ -78,7 +77,7 @@ pub struct Surface {
 }
 
 /// Runs scripts in the sandbox to see which words of `texts` are there.
-pub fn ask<'a>(metrics: &PrometheusHandle, texts: impl Iterator<Item = &'a String>) -> anyhow::Result<Surface> {
+pub fn ask<'a>(texts: impl Iterator<Item = &'a String>) -> anyhow::Result<Surface> {
     let inside = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut words: BTreeSet<&str> = USUAL.into();
     words.extend(texts.flat_map(|text| text.split(move |c| !inside(c))).filter(|word| !word.is_empty()));
@@ -94,7 +93,7 @@ pub fn ask<'a>(metrics: &PrometheusHandle, texts: impl Iterator<Item = &'a Strin
     let mut paths = BTreeSet::new();
     for script in scripts {
         let scratch = Scratch::new(&LIST.replace("WORDS", &script), None)?;
-        let mut stage = Stage::new(scratch.role("surface", Vec::new(), None), metrics.clone());
+        let mut stage = Stage::new(scratch.role("surface", Vec::new(), None));
         let played = stage.play(&unit::question("/"));
         let text = unit::answer(&played)
             .map_err(|findings| anyhow::anyhow!("the sandbox does not say what it offers: {findings:?}"))?;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use config::spec::{Case, Expect, Request, Response, Step};
 use edge::stage::{Acted, Finding, Played, Stage};
-use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::Tested;
 use crate::plugin::folder::Folder;
@@ -21,11 +20,7 @@ pub const SUFFIX: &str = "_spec.lua";
 const LIMITS: &str = r#"{ "cpu": "2s", "start_cpu": "2s", "wall": "1d", "buffer": "16MiB", "log_lines": 100000 }"#;
 
 /// Runs the tests of each file whose names `chosen` takes; and the number of those left out.
-pub fn run(
-    folder: &Folder,
-    metrics: &PrometheusHandle,
-    chosen: &dyn Fn(&str) -> bool,
-) -> anyhow::Result<(Vec<Tested>, usize)> {
+pub fn run(folder: &Folder, chosen: &dyn Fn(&str) -> bool) -> anyhow::Result<(Vec<Tested>, usize)> {
     let (mut tested, mut left_out) = (Vec::new(), 0);
     for (file, _) in lua_files(&folder.path).into_iter().filter(|(name, _)| name.ends_with(SUFFIX)) {
         let module = file.trim_end_matches(".lua").replace('/', ".");
@@ -33,7 +28,7 @@ pub fn run(
         let scratch = Scratch::new(&main, Some(&folder.path))?;
         let capabilities = granted(folder);
         let role = scratch.role(&folder.manifest.name, capabilities, Some(LIMITS.to_owned()));
-        let mut stage = Stage::new(role, metrics.clone());
+        let mut stage = Stage::new(role);
         let listed = stage.play(&case(vec![ask("/list".to_owned())]));
         let names = match answer(&listed) {
             Ok(names) => names,
