@@ -1,5 +1,8 @@
 //! `forebay plugin new`: what it makes passes its own tests at once, and nothing is written over.
 
+use std::path::{Path, PathBuf};
+
+use harness::binary::root;
 use harness::folder::Folder;
 
 use crate::{Said, tool};
@@ -8,6 +11,22 @@ fn make(name: &str, kind: &str, folder: &Folder) -> Said {
     let dir = format!("--dir={}", folder.path().join("made").display());
     // The folder is given by `--dir`: the last argument is the name.
     tool(&["new", kind, &dir], std::path::Path::new(name))
+}
+
+/// Of a folder and the folders in it, in order.
+fn lua_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(inner) = folders.pop() {
+        for entry in std::fs::read_dir(inner).expect("it is there").flatten() {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path => files.push(path.strip_prefix(folder).expect("below it").to_owned()),
+            }
+        }
+    }
+    files.sort();
+    files
 }
 
 #[test]
@@ -19,6 +38,15 @@ fn a_new_plugin_in_lua_passes_its_tests_and_has_nothing_to_lint() {
     for file in ["plugin.yaml", "main.lua", "spec.yaml", "README.md", ".luarc.json", ".forebay/forebay.lua"] {
         assert!(made.join(file).is_file(), "no {file}");
         assert!(file.starts_with(".forebay") || said.out.contains(file), "{}", said.out);
+    }
+    // As the SDK has them, and where `require("forebay.json")` leads an editor.
+    let (library, types) = (root().join("sdk-lua/library"), made.join(".forebay"));
+    let names = lua_files(&library);
+    assert!(names.iter().any(|name| name.ends_with("json.lua")), "{names:?}");
+    assert_eq!(lua_files(&types), names);
+    for name in names {
+        let read = |folder: &Path| std::fs::read_to_string(folder.join(&name)).expect("it is text");
+        assert_eq!(read(&types), read(&library), "{}", name.display());
     }
     let tested = tool(&["test"], &made);
     assert_eq!(tested.code, 0, "{}{}", tested.out, tested.errors);

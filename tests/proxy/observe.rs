@@ -26,6 +26,52 @@ fn the_admin_address_tells_how_the_edge_is() {
     assert!(plugins.contains("\"p\""), "{plugins}");
 }
 
+/// Every key of an answer, at whatever depth; not those that are names of things.
+fn keys(value: &serde_json::Value, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Array(all) => all.iter().for_each(|value| keys(value, found)),
+        serde_json::Value::Object(all) => {
+            for (key, value) in all {
+                found.push(key.clone());
+                if !key.starts_with("by_") {
+                    keys(value, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn what_the_admin_address_says_of_plugins_stands_in_its_page() {
+    let origin = Origin::saying("ok");
+    let budget = "crash_budget: {faults: 1, within: 1h, back_off: 1h, most: 1h}";
+    let mut edge = Setup::new(format!(
+        "plugins:\n  - {{name: p, lua: p.lua, {budget}}}\nroutes:\n  - {{name: all, plugins: [p], pool: shop}}\npools:\n  - {{name: shop, origins: {}}}\n",
+        list(&[origin.address])
+    ))
+    .file("p.lua", "return { on_request_headers = function() error('a sentence') end }\n")
+    .start();
+    edge.process.expect_error("a sentence");
+    assert_eq!(edge.get("/").status, 503);
+    let plugins = wait_until("the fault to be told", PATIENCE, || {
+        let plugins = json(&edge, "/plugins");
+        plugins["plugins"][0]["routes"][0]["last_fault"].is_object().then_some(plugins)
+    });
+    let page = std::fs::read_to_string(harness::binary::root().join("host/edge/README.md")).expect("the page is there");
+    let mut found = Vec::new();
+    keys(&plugins, &mut found);
+    assert!(found.len() > 40, "{found:?}");
+    for key in found {
+        assert!(page.contains(&format!("`{key}`")) || key == "plugins", "{key} is not in the page");
+    }
+    let other: serde_json::Value = serde_json::from_slice(&edge.admin("/nothing").body).expect("JSON");
+    for path in other["paths"].as_array().expect("it lists them") {
+        let path = path.as_str().expect("a path");
+        assert!(page.contains(&format!("`GET {path}`")), "{path} is not in the page");
+    }
+}
+
 #[test]
 fn requests_are_counted_by_route_pool_and_status() {
     let origin = Origin::serve(|exchange| {

@@ -35,6 +35,12 @@ const LUA: &[(&str, &str)] = &[
     (".luarc.json", include_str!("new/lua/luarc.json")),
     // Hidden, so that it is no module: the types of `forebay` for the editor.
     (".forebay/forebay.lua", include_str!("../../../../sdk-lua/library/forebay.lua")),
+    (".forebay/forebay/base64.lua", include_str!("../../../../sdk-lua/library/forebay/base64.lua")),
+    (".forebay/forebay/hash.lua", include_str!("../../../../sdk-lua/library/forebay/hash.lua")),
+    (".forebay/forebay/hex.lua", include_str!("../../../../sdk-lua/library/forebay/hex.lua")),
+    (".forebay/forebay/json.lua", include_str!("../../../../sdk-lua/library/forebay/json.lua")),
+    (".forebay/forebay/jwt.lua", include_str!("../../../../sdk-lua/library/forebay/jwt.lua")),
+    (".forebay/forebay/time.lua", include_str!("../../../../sdk-lua/library/forebay/time.lua")),
 ];
 
 const WASM: &[(&str, &str)] = &[
