@@ -1,6 +1,7 @@
 //! What was not granted is refused: by the same rule for each row of the table, in both engines.
 
-use abi::hostcall::{Need, Phase, Plain, TABLE};
+use abi::capability::Plain;
+use abi::hostcall::{Need, Phase, TABLE};
 use harness::Origin;
 
 use crate::pair::{Engine, on_both_engines, setup};

@@ -7,6 +7,7 @@
 //! - [`dict`]: what is written to a dictionary;
 //! - [`event`]: what an instance is told, and what it answers;
 //! - [`hostcall`]: one table with a row per hostcall: names, phases, capability;
+//! - [`capability`]: what a plugin is granted;
 //! - [`limit`]: what a token bucket answers;
 //! - [`origin`]: what a plugin is told of origins; [`scale`]: what it says of what is coming;
 //! - [`kv`]: what may be asked of a key-value store;
@@ -20,6 +21,7 @@
 //! plugin, and the host never re-enters a guest: an event that arrives while an instance runs
 //! waits until it has returned.
 
+pub mod capability;
 pub mod dict;
 pub mod event;
 pub mod fault;
@@ -39,13 +41,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use capability::Capabilities;
 pub use dict::{DictIncr, DictWrite};
 pub use event::{
     Action, Algorithm, Callbacks, Callout, CalloutError, CalloutRequest, CalloutResponse, ContextId, Event, Field,
     LocalAnswer, LogLevel, Map, MetricId, MetricKind, ServerEvent, Side, SpanId, Token, Value,
 };
 pub use fault::{Fault, LoadError, Verdict};
-pub use hostcall::{Call, Capabilities, Phase};
+pub use hostcall::{Call, Phase};
 pub use kv::KvAsk;
 pub use limit::{LeaseId, Taken};
 pub use meter::{Meter, Spent};

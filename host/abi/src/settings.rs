@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::hostcall::Capabilities;
+use crate::capability::Capabilities;
 
 /// One plugin as one route uses it.
 #[derive(Clone, Debug)]

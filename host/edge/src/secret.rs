@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use abi::hostcall::Named;
+use abi::capability::Named;
 use abi::{Algorithm, Answer, Capabilities, Refusal, Status};
 use http::header::HeaderValue;
 use ring::hmac;

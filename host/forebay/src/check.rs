@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use abi::Capabilities;
-use abi::hostcall::Plain;
+use abi::capability::Plain;
 use config::{Region, manifest};
 
 use crate::region::{self, Unfit};

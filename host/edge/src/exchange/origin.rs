@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use abi::hostcall::Named;
+use abi::capability::Named;
 use abi::{Answer, Call, OriginStats, Picked, Refusal, Status};
 
 use super::Exchange;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use abi::hostcall::{Call, Capabilities, HeaderOp};
+use abi::Capabilities;
+use abi::hostcall::{Call, HeaderOp};
 use abi::{
     Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, KvAsk,
     LeaseId, Limit, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked,
