@@ -57,6 +57,7 @@ pub mod serve;
 pub mod snapshot;
 pub mod stage;
 pub mod state;
+pub mod stream;
 pub mod telemetry;
 pub mod tokens;
 pub mod wheel;

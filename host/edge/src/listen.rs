@@ -18,8 +18,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::serve::guard::Stream;
 use crate::serve::{self, Connection, TlsFacts};
+use crate::stream::Stream;
 use crate::wheel::Timer;
 use crate::worker::Worker;
 

@@ -36,11 +36,12 @@ use crate::body::{Body, ClientBody};
 use crate::reject::Reject;
 use crate::route::Route;
 use crate::snapshot::Snapshot;
+use crate::stream::Stream;
 use crate::wheel::Timer;
 use crate::worker::{LocalExecutor, Worker};
 use crate::{chain, origin};
 use exit::{Exit, Finish};
-use guard::{Guard, Limits, Stream};
+use guard::{Guard, Limits};
 use interim::InterimSink;
 use tap::Tap;
 

@@ -22,11 +22,11 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 
 use crate::body::{Body, BodyError, Hold};
-use crate::origin::dial::Stream;
 use crate::origin::pool::Home;
 use crate::origin::wire::{Interim, OriginIo, Wire};
 use crate::reject::Reject;
 use crate::serve::interim::InterimSink;
+use crate::stream::Stream;
 use crate::telemetry::PoolExchange;
 use crate::wheel::Timer;
 

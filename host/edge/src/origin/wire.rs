@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::Body;
-use crate::origin::dial::Stream;
+use crate::stream::Stream;
 
 /// An interim head longer than this is not passed on.
 const LONGEST_INTERIM: usize = 16 << 10;

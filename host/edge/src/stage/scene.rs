@@ -29,8 +29,8 @@ use crate::kv::Store;
 use crate::kv::memory::Memory;
 use crate::origin::dial::Dial;
 use crate::plugins::{self, Plugins};
-use crate::serve::guard::Stream;
 use crate::serve::{self, Connection};
+use crate::stream::Stream;
 use crate::worker::{Shared, Worker};
 
 /// An exchange that has not ended by then never will: far past every limit that can be set.
