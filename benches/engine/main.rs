@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 use abi::{Action, Event};
 use stage::Stage;
 
+/// That of the product: every engine allocates by it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Rounds of all cases, and exchanges of one round: about a millisecond, which is seldom interrupted.
 const ROUNDS: usize = 400;
 const EXCHANGES: u32 = 500;
@@ -60,6 +64,12 @@ fn measure() {
         case("callback that waits once", |n| waiting.once(n)),
         case("watch: begin and end of a run", idle),
     ];
+    // One case alone, for a profile: `--bench engine -- 'chain: Lua'`.
+    if let Some(name) = std::env::args().skip(1).find(|word| !word.starts_with('-')) {
+        let case = cases.iter_mut().find(|case| case.name == name).expect("a case of this name");
+        (0..20 * ROUNDS).for_each(|_| (case.run)(EXCHANGES));
+        return;
+    }
     for _ in 0..ROUNDS {
         for case in &mut cases {
             let begin = Instant::now();

@@ -25,6 +25,7 @@ mod kv;
 pub mod limits;
 pub mod line;
 pub mod metric;
+mod name;
 pub mod origin;
 pub mod property;
 mod scale;

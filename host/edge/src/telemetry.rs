@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use abi::Verdict;
 use metrics::{Counter, Histogram, counter, histogram};
+use rustc_hash::FxBuildHasher;
 
 pub use exchange::PoolExchange;
 pub use ledger::{Held, Ledger, PluginWork};
@@ -35,7 +36,8 @@ pub struct Telemetry {
     ledger: Arc<Ledger>,
     /// By route name; the empty name stands for requests that no route matched.
     routes: RefCell<HashMap<Arc<str>, RouteMetrics>>,
-    plugins: RefCell<HashMap<Arc<str>, PluginLocal>>,
+    /// Looked at for each callback; the names are the configuration's, no flood to guard against.
+    plugins: RefCell<HashMap<Arc<str>, PluginLocal, FxBuildHasher>>,
     unrouted: Arc<str>,
     local: PhantomData<Rc<()>>,
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Chain;
 use super::lane::{Item, wait};
 use super::slot::{Slot, Stage};
-use crate::event_stream::{self, Framer, Piece};
+use crate::event_stream::{self, Piece};
 use crate::exchange::Stop;
 
 pub enum Next {
@@ -27,7 +27,7 @@ pub fn begin(chain: &Chain, slot: &Slot) {
     let response = chain.exchange.response.borrow();
     let streams = response.as_ref().is_some_and(|response| event_stream::is_event_stream(&response.headers));
     if streams && slot.has(Callbacks::RESPONSE_EVENT) && !stage.chunks.get() && !stage.drained.get() {
-        stage.framer.replace(Some(Framer::default()));
+        stage.framer.replace(Some(Box::default()));
     }
 }
 

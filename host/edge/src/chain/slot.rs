@@ -36,7 +36,7 @@ pub struct Slot {
     /// It has been told of the request or the response.
     told: Cell<bool>,
     /// What the version before it needs to take the exchange over, as long as it can.
-    pub undo: RefCell<Option<Undo>>,
+    pub undo: RefCell<Option<Box<Undo>>>,
     pub stages: [Stage; 2],
     /// Callouts and timers that end with the exchange; those that its end started with the context.
     tasks: RefCell<Vec<AbortHandle>>,
@@ -74,7 +74,7 @@ pub struct Stage {
     /// Input that the version after this one had read before it failed: it comes first.
     pub replay: RefCell<VecDeque<Item>>,
     /// Of an event stream whose events are told: what has come of the next one.
-    pub framer: RefCell<Option<Framer>>,
+    pub framer: RefCell<Option<Box<Framer>>>,
     /// Input being pulled: kept across an interruption, so that nothing is lost.
     pub pulling: RefCell<Option<Pulling>>,
 }

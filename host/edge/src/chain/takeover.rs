@@ -86,7 +86,7 @@ impl Chain {
             return;
         }
         let end_of_stream = self.lane(side).is_empty(side);
-        *slot.undo.borrow_mut() = Some(Undo::take(&self.exchange, side, end_of_stream));
+        *slot.undo.borrow_mut() = Some(Box::new(Undo::take(&self.exchange, side, end_of_stream)));
     }
 
     pub(super) fn forget_undo(&self) {

@@ -10,7 +10,7 @@ use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING}
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
-use super::Exchange;
+use super::{Exchange, name};
 
 /// Most pairs of one map, as other proxy-wasm hosts bound them.
 const MOST_PAIRS: usize = 1024;
@@ -18,16 +18,17 @@ const MOST_PAIRS: usize = 1024;
 impl Exchange {
     /// Calls `each` with every value, in order.
     pub fn get(&self, map: Map, name: &[u8], each: &mut dyn FnMut(&[u8])) -> Answer<()> {
-        let Ok(name) = std::str::from_utf8(name) else { return Err(Refusal::not_found()) };
         let mut found = false;
         let mut give = |value: &[u8]| {
             found = true;
             each(value);
         };
-        if name.starts_with(':') || (map == Map::RequestHeaders && name.eq_ignore_ascii_case("host")) {
-            self.pseudo(map, name, &mut give);
+        if is_pseudo(map, name) {
+            self.pseudo(map, std::str::from_utf8(name).unwrap_or(":"), &mut give);
         } else {
-            self.with(map, |headers| headers.get_all(name).iter().for_each(|value| give(value.as_bytes())));
+            name::with(name, |name| {
+                self.with(map, |headers| headers.get_all(name).iter().for_each(|value| give(value.as_bytes())));
+            });
         }
         if found { Ok(()) } else { Err(Refusal::not_found()) }
     }
@@ -52,43 +53,46 @@ impl Exchange {
         if is_pseudo(map, name) {
             return self.set_pseudo(map, name, value);
         }
-        let (name, value) = (header_name(name)?, header_value(value)?);
-        self.with_mut(map, |headers| headers.insert(name, value)).map(|_| ())
+        let value = header_value(value)?;
+        with_name(name, |name| self.with_mut(map, |headers| headers.insert(name, value)))?.map(drop)
     }
 
     pub fn add(&self, map: Map, name: &[u8], value: &[u8]) -> Answer<()> {
         if is_pseudo(map, name) {
             return self.set_pseudo(map, name, value);
         }
-        let (name, value) = (header_name(name)?, header_value(value)?);
-        self.with_mut(map, |headers| {
-            if headers.len() >= MOST_PAIRS {
-                return Err(Refusal::new(Status::LimitExceeded, format!("more than {MOST_PAIRS} headers")));
-            }
-            headers.append(name, value);
-            Ok(())
-        })?
+        let value = header_value(value)?;
+        let append = |name: &HeaderName| {
+            self.with_mut(map, |headers| {
+                if headers.len() >= MOST_PAIRS {
+                    return Err(Refusal::new(Status::LimitExceeded, format!("more than {MOST_PAIRS} headers")));
+                }
+                headers.append(name, value);
+                Ok(())
+            })
+        };
+        with_name(name, append)??
     }
 
     pub fn remove(&self, map: Map, name: &[u8]) -> Answer<()> {
         if is_pseudo(map, name) {
             return Err(bad(format!("{} cannot be removed", show(name))));
         }
-        let name = header_name(name)?;
         // `HeaderMap::remove` moves the last entry into the gap: what is left must keep its order.
-        self.with_mut(map, |headers| {
-            if headers.contains_key(&name) {
+        let remove = |name: &HeaderName, headers: &mut HeaderMap| {
+            if headers.contains_key(name) {
                 let kept = std::mem::take(headers);
                 headers.reserve(kept.len());
                 let mut last = None;
                 for (next, value) in kept {
                     last = next.or(last);
-                    if let Some(at) = last.as_ref().filter(|at| **at != name) {
+                    if let Some(at) = last.as_ref().filter(|at| *at != name) {
                         headers.append(at.clone(), value);
                     }
                 }
             }
-        })
+        };
+        with_name(name, |name| self.with_mut(map, |headers| remove(name, headers)))?
     }
 
     pub fn replace(&self, map: Map, pairs: &[(&[u8], &[u8])]) -> Answer<()> {
@@ -104,7 +108,8 @@ impl Exchange {
         };
         let own = pairs.iter().filter(|(name, value)| !is_pseudo(map, name) && !written_back(name, value));
         for (name, value) in own {
-            fresh.append(header_name(name)?, header_value(value)?);
+            let value = header_value(value)?;
+            with_name(name, |name| fresh.append(name, value))?;
         }
         if map == Map::RequestHeaders
             && let Some(host) = self.request.borrow().headers.get(HOST)
@@ -256,12 +261,15 @@ fn unknown_pseudo(name: &[u8]) -> bool {
     name.starts_with(b":") && name != b":authority"
 }
 
-fn header_name(name: &[u8]) -> Answer<HeaderName> {
-    let name = HeaderName::from_bytes(name).map_err(|_| bad(format!("{} is no header name", show(name))))?;
-    if name == TRANSFER_ENCODING || name == CONNECTION {
-        return Err(bad(format!("{name}: framing belongs to the edge")));
-    }
-    Ok(name)
+/// With a name that plugins may write.
+fn with_name<T>(name: &[u8], with: impl FnOnce(&HeaderName) -> T) -> Answer<T> {
+    let known = name::with(name, |name| {
+        if *name == TRANSFER_ENCODING || *name == CONNECTION {
+            return Err(bad(format!("{name}: framing belongs to the edge")));
+        }
+        Ok(with(name))
+    });
+    known.ok_or_else(|| bad(format!("{} is no header name", show(name))))?
 }
 
 fn header_value(value: &[u8]) -> Answer<HeaderValue> {
