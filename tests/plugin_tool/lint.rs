@@ -113,6 +113,16 @@ fn a_global_that_is_written_after_the_start_is_found_and_one_before_is_not() {
 }
 
 #[test]
+fn a_plugin_that_never_runs_is_found() {
+    // As one writes it elsewhere.
+    let main = "local Handler = { VERSION = '1' }\nfunction Handler:access(conf) end\nreturn Handler\n";
+    finds(&lint("[]", main), &["main.lua:1:1: the table that the file returns has no callback; there are: on_"]);
+    // The engine passes over a byte order mark, and so does the linter.
+    let said = lint("[]", "\u{feff}return { on_log = function() end }\n");
+    assert_eq!(said.code, 0, "{}", said.out);
+}
+
+#[test]
 fn a_callback_that_is_never_called_is_found() {
     let main =
         "local plugin = {}\nlocal function on_log() end\nfunction plugin.on_request_headers() end\nreturn plugin\n";

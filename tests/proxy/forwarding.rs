@@ -1,6 +1,6 @@
 //! What the edge adds to a request, and what it must not pass on.
 
-use harness::{Edge, Origin};
+use harness::{Edge, Origin, Setup, list};
 
 #[test]
 fn the_origin_learns_who_asked_and_how() {
@@ -87,4 +87,58 @@ fn repeated_headers_stay_apart_and_in_order() {
     client.request("GET", "/", &[("X-Many", "one"), ("X-Other", "x"), ("X-Many", "two")], b"");
     assert_eq!(client.response().headers.all("set-cookie"), ["a=1", "b=2"]);
     assert_eq!(origin.last().headers.all("x-many"), ["one", "two"]);
+}
+
+/// A region with one plugin before one pool.
+fn with_plugin(origin: &Origin, code: &str) -> Edge {
+    let region = format!(
+        "plugins:\n  - {{name: p, lua: p.lua}}\nroutes:\n  - {{name: all, plugins: [p], pool: shop}}\npools:\n  - {{name: shop, origins: {}}}\n",
+        list(&[origin.address])
+    );
+    Setup::new(region).file("p.lua", code).start()
+}
+
+#[test]
+fn a_plugin_cannot_write_what_is_said_to_the_next_hop_alone() {
+    let origin = Origin::saying("ok");
+    let names = ["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection", "http2-settings"];
+    let code = "return { on_request_headers = function()
+        local told = {}
+        for _, name in ipairs { 'connection', 'Transfer-Encoding', 'upgrade', 'keep-alive', 'Proxy-Connection',
+            'http2-settings' } do
+          local ok, why = forebay.request.headers.set(name, 'x')
+          told[#told + 1] = ok and 'written' or why.code
+        end
+        local ok, why = forebay.request.headers.set(':method', 'CONNECT')
+        told[#told + 1] = ok and 'written' or why.code
+        assert(forebay.request.headers.set('te', 'trailers'))
+        forebay.request.headers.set('x-told', table.concat(told, ' '))
+      end }";
+    let edge = with_plugin(&origin, code);
+    let mut client = edge.connect();
+    client.request("GET", "/", &[("HTTP2-Settings", "AAMAAABk")], b"");
+    assert_eq!(client.response().status, 200);
+    let seen = origin.last();
+    assert_eq!(seen.headers.get("x-told"), Some(vec!["BAD_ARGUMENT"; 7].join(" ").as_str()));
+    assert!(names.iter().all(|name| seen.headers.get(name).is_none()), "{:?}", seen.headers);
+    assert_eq!(seen.headers.get("te"), Some("trailers"));
+}
+
+#[test]
+fn an_answer_that_cannot_be_given_does_not_let_the_request_through() {
+    let origin = Origin::saying("let through");
+    for answer in [
+        "4030",
+        "403.5",
+        "101",
+        "403, { ['x-a'] = 'b\\r\\nc: d' }",
+        "403, { connection = 'x' }",
+        "403, { ['a b'] = 'x' }",
+    ] {
+        let code = format!("return {{ on_request_headers = function() forebay.respond({answer}) end }}");
+        let edge = with_plugin(&origin, &code);
+        assert_eq!(edge.get("/").status, 503, "{answer}");
+        edge.process.wait_for_log(&["forebay::fault", "TRAP", "respond: "]);
+    }
+    assert_eq!(origin.requests(), 0);
 }

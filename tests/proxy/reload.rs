@@ -62,6 +62,37 @@ fn a_plugin_that_does_not_load_refuses_the_reload() {
     wait_until("the new code to be taken", PATIENCE, || (edge.get("/").header("x-p") == Some("2")).then_some(()));
 }
 
+/// What an uploaded archive may hold: a device, a pipe, a link to somebody else's file.
+#[test]
+fn special_files_beside_a_plugin_do_not_hold_a_reload() {
+    let origin = Origin::saying("ok");
+    let region = |plugin: &str| {
+        format!(
+            "plugins:\n  - {{name: p, lua: {plugin}}}\nroutes:\n  - {{name: all, plugins: [p], pool: shop}}\npools:\n  - {{name: shop, origins: {}}}\n",
+            list(&[origin.address])
+        )
+    };
+    let code = |n: u32| {
+        format!("return {{ on_response_headers = function() forebay.response.headers.set('x-p', '{n}') end }}")
+    };
+    let mut edge = Setup::new(region("main.lua")).file("main.lua", code(1)).start();
+    assert_eq!(edge.get("/").header("x-p"), Some("1"));
+    let folder = edge.folder().path().to_owned();
+    std::os::unix::fs::symlink("/dev/zero", folder.join("zero.lua")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", folder.join("out.lua")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(folder.join("pipe.lua")).status().unwrap().success());
+    edge.folder().write("main.lua", code(2));
+    edge.reload(&region("main.lua"));
+    wait_until("the changed code to be taken", PATIENCE, || (edge.get("/").header("x-p") == Some("2")).then_some(()));
+    for (file, why) in [("pipe.lua", "is no file"), ("out.lua", "is a link to a file outside")] {
+        edge.process.expect_error(file);
+        edge.process.expect_error("reload");
+        edge.reload(&region(file));
+        edge.process.wait_for_log(&[file, why]);
+        assert_eq!(edge.get("/").header("x-p"), Some("2"), "the old code serves on");
+    }
+}
+
 #[test]
 fn not_one_request_fails_while_files_are_swapped_under_load() {
     let (first, second) = (Origin::saying("first"), Origin::saying("second"));

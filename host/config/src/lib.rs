@@ -55,8 +55,14 @@ fn read_text(path: &Path) -> Result<String, Errors> {
     })
 }
 
-/// Reads and checks a file beside a plugin, which stands alone.
+/// Reads and checks a file beside a plugin, which stands alone. Its author may be a stranger: a pipe or a
+/// device would hold whoever reads it.
 fn load_beside<R: Value, T>(path: &Path, check: impl FnOnce(&R, &mut Errors) -> Option<T>) -> Result<T, Errors> {
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let mut errors = Errors::new(path);
+        errors.add(&Place::root(), Problem::found("no file, but a folder, a pipe or a device".to_owned()));
+        return Err(errors);
+    }
     let text = read_text(path)?;
     let mut errors = Errors::new(path);
     let meant = match Node::parse(&text) {

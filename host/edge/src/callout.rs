@@ -173,6 +173,9 @@ impl Message {
         let path = if callout.path.is_empty() { "/" } else { &callout.path };
         let method =
             Method::from_bytes(method.as_bytes()).map_err(|_| bad(format!("http.call: no method {method:?}")))?;
+        if method == Method::CONNECT {
+            return Err(bad("http.call: a callout is no tunnel: CONNECT is not allowed".to_owned()));
+        }
         let uri = Uri::try_from(path).ok().filter(|_| path.starts_with('/'));
         let uri = uri.ok_or_else(|| bad(format!("http.call: no path {path:?} (it begins with /)")))?;
         let mut headers = headers(target, &callout.headers, secrets)?;

@@ -170,37 +170,58 @@ fn load_one(spec: &config::Plugin, previous: Option<&Loaded>, loader: &Loader<'_
     Ok(Loaded { code: spec.code.clone(), trusted: spec.trusted, version, plugin })
 }
 
+/// Bytes of a file that is hashed whole: a library of a trusted plugin may be large.
+const LARGEST_MODULE: u64 = 4 << 20;
+
 /// Names the code: its bytes, and for Lua those of the modules that it may require.
 fn digest(spec: &config::Plugin) -> std::io::Result<Arc<str>> {
     let mut hasher = DefaultHasher::new();
     match &spec.code {
-        PluginCode::Wasm(path) => std::fs::read(path)?.hash(&mut hasher),
+        PluginCode::Wasm(path) => read(path)?.hash(&mut hasher),
         PluginCode::Lua(path) => {
-            std::fs::read(path)?.hash(&mut hasher);
+            read(path)?.hash(&mut hasher);
             if let Some(folder) = path.parent() {
-                hash_modules(folder, &mut hasher, 8)?;
+                hash_modules(&folder.canonicalize()?, folder, &mut hasher, 8)?;
             }
             for folder in &spec.lua_path {
                 folder.hash(&mut hasher);
-                hash_modules(folder, &mut hasher, 8)?;
+                hash_modules(&folder.canonicalize()?, folder, &mut hasher, 8)?;
             }
         }
     }
     Ok(format!("{:016x}", hasher.finish()).into())
 }
 
-fn hash_modules(folder: &Path, hasher: &mut DefaultHasher, depth: usize) -> std::io::Result<()> {
+/// A pipe or a device would hold the reload.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    if std::fs::metadata(path)?.is_file() {
+        return std::fs::read(path);
+    }
+    Err(std::io::Error::other("is no file; a plugin is made of files"))
+}
+
+/// What the engine reads as modules, and no more of it: see `lua::is_inside`.
+fn hash_modules(root: &Path, folder: &Path, hasher: &mut DefaultHasher, depth: usize) -> std::io::Result<()> {
     let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(|entry| entry.file_name());
     for entry in entries {
         let path = entry.path();
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             if depth > 0 {
-                hash_modules(&path, hasher, depth - 1)?;
+                hash_modules(root, &path, hasher, depth - 1)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == "lua") {
+        } else if path.extension().is_some_and(|extension| extension == "lua")
+            && (kind.is_file() || kind.is_symlink() && lua::is_inside(root, &path))
+        {
             entry.file_name().hash(hasher);
-            std::fs::read(&path)?.hash(hasher);
+            let found = std::fs::metadata(&path)?;
+            if found.len() <= LARGEST_MODULE {
+                read(&path)?.hash(hasher);
+            } else {
+                // No module, but it is seen that it is another one.
+                (found.len(), found.modified().ok()).hash(hasher);
+            }
         }
     }
     Ok(())

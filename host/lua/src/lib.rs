@@ -40,6 +40,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use abi::{LoadError, Plugin};
+pub use source::is_inside;
 // Nothing to call: this makes our build of LuaJIT part of every binary that has this crate.
 use luajit_sys as _;
 

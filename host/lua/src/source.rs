@@ -53,12 +53,16 @@ enum Text {
 impl Source {
     pub fn read(path: &Path, trusted: Option<&[PathBuf]>) -> Result<Source, LoadError> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let main = read(path).map_err(|why| LoadError::new(format!("{}: {why}", path.display())))?;
-        let mut modules = BTreeMap::new();
-        if let Some(folder) = path.parent() {
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            collect(folder, "", "", 0, &mut modules);
+        let main = read(path).map_err(LoadError::new)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let root = fs::canonicalize(folder).map_err(|error| LoadError::new(error.to_string()))?;
+        if trusted.is_none() && path.is_symlink() && !is_inside(&root, path) {
+            // Who may put links into the folder could have any file of the machine read.
+            let text = format!("is a link to a file outside of {}; allowed: one inside", folder.display());
+            return Err(LoadError::new(text));
         }
+        let mut modules = BTreeMap::new();
+        collect(&root, folder, "", "", 0, &mut modules);
         Ok(Source { name, main, modules, path: trusted.map(<[PathBuf]>::to_vec) })
     }
 
@@ -122,31 +126,47 @@ pub fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Optio
     scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, word)| word)
 }
 
+/// Reads what is a file: a pipe or a device would hold whoever reads it.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let size = fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?.len();
+    let found = fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
+    if !found.is_file() {
+        return Err(format!("is {}; a plugin is made of files", if found.is_dir() { "a folder" } else { "no file" }));
+    }
+    let size = found.len();
     if size > MAX_FILE as u64 {
         return Err(format!("has {size} bytes, a Lua file may have {MAX_FILE}"));
     }
     let text = fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
+    match text[..] {
+        [0x1b, ..] => return Err("is compiled Lua; a plugin is source text".to_owned()),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err("is text in UTF-16; a plugin is text in UTF-8".to_owned()),
+        _ => {}
+    }
     if text.len() > MAX_FILE {
         return Err(format!("has {} bytes, a Lua file may have {MAX_FILE}", text.len()));
     }
     Ok(text)
 }
 
-/// Reads the Lua files under `folder` whose names can be required. Links are not followed: a
-/// module lies beside its plugin.
-fn collect(folder: &Path, module: &str, file: &str, depth: usize, modules: &mut BTreeMap<String, Module>) {
+/// Whether the file that a link leads to lies under `root`, as the files of a mounted volume do (in a
+/// Kubernetes volume each is a link into a folder beside it). What a link elsewhere shows is not the plugin's.
+pub fn is_inside(root: &Path, link: &Path) -> bool {
+    fs::canonicalize(link).is_ok_and(|file| file.starts_with(root) && file.is_file())
+}
+
+/// Reads the Lua files under `folder` whose names can be required: a module lies beside its plugin.
+fn collect(root: &Path, folder: &Path, module: &str, file: &str, depth: usize, modules: &mut BTreeMap<String, Module>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let Ok(kind) = entry.file_type() else { continue };
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
         if kind.is_dir() && depth < MAX_DEPTH && is_segment(&name) {
             let (module, file) = (format!("{module}{name}."), format!("{file}{name}/"));
-            collect(&entry.path(), &module, &file, depth + 1, modules);
+            collect(root, &entry.path(), &module, &file, depth + 1, modules);
         }
         let Some(stem) = name.strip_suffix(".lua").filter(|stem| is_segment(stem)) else { continue };
-        if !kind.is_file() || modules.len() >= MAX_MODULES {
+        let is_file = kind.is_file() || kind.is_symlink() && is_inside(root, &entry.path());
+        if !is_file || modules.len() >= MAX_MODULES {
             continue;
         }
         let text = read(&entry.path()).map_or_else(Text::Unread, Text::Read);

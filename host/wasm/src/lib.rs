@@ -45,7 +45,12 @@ pub use imports::names as import_names;
 const MAX_MODULE: u64 = 64 << 20;
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let size = std::fs::metadata(path).map_err(|e| LoadError::new(e.to_string()))?.len();
+    let found = std::fs::metadata(path).map_err(|e| LoadError::new(e.to_string()))?;
+    if !found.is_file() {
+        // A pipe would hold whoever reads it.
+        return Err(LoadError::new("is no file; a plugin is made of files"));
+    }
+    let size = found.len();
     if size > MAX_MODULE {
         return Err(LoadError::new(format!("has {size} bytes, a module may have {MAX_MODULE}")));
     }

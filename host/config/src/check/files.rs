@@ -39,6 +39,12 @@ impl Folder {
                 }
             }
         }
+        // Whoever wrote the code may be a stranger, and a pipe would hold whoever reads it.
+        if std::fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            let problem = Problem::found(format!("{} is no file", path.display())).allowed("a plugin is made of files");
+            errors.add(&written.place, problem);
+            return None;
+        }
         self.read(written, &path, errors)?;
         Some(path)
     }

@@ -45,7 +45,8 @@ pub fn local_response(answer: LocalAnswer, exchange: &Exchange) -> Response<Body
     response
 }
 
-/// What cannot stand in a header is left out: a plugin's answer is not lost for one bad value.
+/// What cannot stand in a header is left out; both who writes the configuration and who answers from a
+/// plugin have been told before.
 fn append(headers: &mut HeaderMap, name: &[u8], value: &[u8]) {
     if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
         headers.append(name, value);

@@ -2,11 +2,11 @@
 //!
 //! `:authority` is the request's target host wherever HTTP put it (`Host` in HTTP/1, the
 //! pseudo header in HTTP/2), and `host` names the same thing; `pairs` lists it once, as
-//! `:authority`. Framing belongs to the edge: `transfer-encoding` and `connection` cannot be
-//! written.
+//! `:authority`. Framing belongs to the edge: `transfer-encoding`, `connection` and what else is said to
+//! the next hop alone cannot be written.
 
 use abi::{Answer, Map, Refusal, Status};
-use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
@@ -101,10 +101,13 @@ impl Exchange {
         }
         let mut fresh = HeaderMap::with_capacity(pairs.len());
         // The edge's own framing (of an upgrade) stays; that it is written back is no attempt on it.
-        let mut framing = None;
-        self.with(map, |headers| framing = headers.get(CONNECTION).cloned());
+        let mut framing = Vec::new();
+        self.with(map, |headers| {
+            let own = headers.iter().filter(|(name, _)| is_framing(name));
+            framing.extend(own.map(|(name, value)| (name.clone(), value.clone())));
+        });
         let written_back = |name: &[u8], value: &[u8]| {
-            name.eq_ignore_ascii_case(b"connection") && framing.as_ref().is_some_and(|framing| framing == value)
+            framing.iter().any(|(own, kept)| name.eq_ignore_ascii_case(own.as_str().as_bytes()) && kept == value)
         };
         let own = pairs.iter().filter(|(name, value)| !is_pseudo(map, name) && !written_back(name, value));
         for (name, value) in own {
@@ -116,7 +119,7 @@ impl Exchange {
         {
             fresh.insert(HOST, host.clone());
         }
-        fresh.extend(framing.map(|framing| (CONNECTION, framing)));
+        fresh.extend(framing);
         self.with_mut(map, |headers| *headers = fresh)?;
         pairs.iter().filter(|(name, _)| is_pseudo(map, name)).try_for_each(|(n, v)| self.set_pseudo(map, n, v))
     }
@@ -165,8 +168,13 @@ impl Exchange {
                 Ok(())
             }
             (Map::RequestHeaders, b":method") => {
-                self.request.borrow_mut().method =
+                let method =
                     Method::from_bytes(value).map_err(|_| bad(format!(":method: {} is no method", show(value))))?;
+                let mut request = self.request.borrow_mut();
+                if method == Method::CONNECT && request.method != method {
+                    return Err(bad(":method: a request is no tunnel: it cannot become CONNECT".into()));
+                }
+                request.method = method;
                 Ok(())
             }
             (Map::RequestHeaders, b":path") => {
@@ -261,10 +269,23 @@ fn unknown_pseudo(name: &[u8]) -> bool {
     name.starts_with(b":") && name != b":authority"
 }
 
+/// What is said from one hop to the next about the connection itself (RFC 9110, 7.6.1). `te` and `trailer`
+/// are about the message too, and plugins may write them.
+fn is_framing(name: &HeaderName) -> bool {
+    [TRANSFER_ENCODING, CONNECTION, UPGRADE].contains(name)
+        || ["keep-alive", "proxy-connection", "http2-settings"].contains(&name.as_str())
+}
+
+/// Whether a plugin may answer with this header.
+pub fn may_answer(name: &[u8], value: &[u8]) -> Answer<()> {
+    header_value(value)?;
+    with_name(name, |_| ())
+}
+
 /// With a name that plugins may write.
 fn with_name<T>(name: &[u8], with: impl FnOnce(&HeaderName) -> T) -> Answer<T> {
     let known = name::with(name, |name| {
-        if *name == TRANSFER_ENCODING || *name == CONNECTION {
+        if is_framing(name) {
             return Err(bad(format!("{name}: framing belongs to the edge")));
         }
         Ok(with(name))

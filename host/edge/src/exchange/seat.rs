@@ -242,6 +242,10 @@ impl Host for Seat {
             let text = format!("respond: status {} (allowed: 200 to 599)", answer.status);
             return Err(Refusal::new(Status::BadArgument, text));
         }
+        for (name, value) in &answer.headers {
+            super::headers::may_answer(name, value)
+                .map_err(|refusal| Refusal { message: format!("respond: {}", refusal.message).into(), ..refusal })?;
+        }
         if exchange.response_sent.get() {
             return Err(Refusal::new(Status::PhaseDenied, "respond: the response headers have been sent already"));
         }

@@ -12,14 +12,13 @@ pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "continue" go_on;
 };
 
-/// `respond(status, flat headers or nil, body or nil)`
+/// `respond(status, flat headers or nil, body or nil)`. An answer that cannot be given is an error of the
+/// script: if the call returned, the request that it was to refuse would go on to the origin.
 fn respond(asked: Asked) -> Reply {
     let status = asked.number(1, "respond", "status")?;
-    if !(100.0..1000.0).contains(&status) || status.fract() != 0.0 {
-        return asked.failure(
-            Status::BadArgument.name(),
-            &format!("respond: status {status} is no HTTP status; allowed: a whole number from 100 to 999"),
-        );
+    if !(200.0..600.0).contains(&status) || status.fract() != 0.0 {
+        let text = format!("respond: status {status} is none of an answer; allowed: a whole number from 200 to 599");
+        return Err(asked.error(&text));
     }
     let headers = headers(&asked, 2, "respond")?;
     let body = match asked.state.kind(3) {
@@ -29,6 +28,7 @@ fn respond(asked: Asked) -> Reply {
     let answer = LocalAnswer { status: status as u16, headers, body, detail: String::new(), grpc_status: None };
     match asked.vm.host().respond(answer) {
         Ok(()) => Err(asked.answered()),
+        Err(refusal) if refusal.status == Status::BadArgument => Err(asked.error(&refusal.message)),
         Err(refusal) => asked.refuse(&refusal),
     }
 }

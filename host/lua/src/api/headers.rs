@@ -5,7 +5,7 @@ use abi::hostcall::HeaderOp;
 use abi::{Map, Refusal, Status};
 
 use super::{Asked, Out, Raw, Reply, enter, functions};
-use crate::state::Function;
+use crate::state::{Function, Kind};
 
 pub const FUNCTIONS: &[(&str, Function)] = functions! {
     "request.headers.get" get::<0>;
@@ -108,7 +108,12 @@ fn remove<const MAP: usize>(asked: Asked) -> Reply {
 
 #[inline]
 fn argument<'a>(asked: &Asked, index: i32, name: &str, op: HeaderOp, map: Map) -> Result<&'a [u8], Out> {
-    asked.text(index, op.on(map).row().lua, name)
+    let function = op.on(map).row().lua;
+    asked.text(index, function, name).map_err(|out| match asked.state.kind(1) {
+        // Whoever comes from objects writes `headers:get(name)`, which gives the table first.
+        Kind::Table => asked.wrong(1, function, "name", "a string (call it with '.', not with ':')"),
+        _ => out,
+    })
 }
 
 /// That there is no such header is a value of its own (nil), not a refusal.

@@ -26,6 +26,11 @@ pub const FUNCTIONS: &[(&str, Function)] = functions! {
 
 /// A token is a header's value: no server takes a longer one.
 const MAX_TOKEN: usize = 64 << 10;
+/// Bytes of a key, or of a set of them: parsing it cannot be interrupted.
+const MAX_KEY: usize = 64 << 10;
+/// Texts of one option, and bytes of them in all.
+const MAX_TEXTS: usize = 64;
+const MAX_TEXT: usize = 16 << 10;
 /// Clocks of issuers and edges differ.
 const LEEWAY: f64 = 60.0;
 const LONGEST_LEEWAY: f64 = 86_400.0;
@@ -144,6 +149,10 @@ fn keys(asked: &Asked) -> Result<Checked<Keys>, Out> {
     let (Some((name, value)), None) = (some.next(), some.next()) else {
         return Err(asked.error("jwt.verify: the options have one of secret, public_key and jwks"));
     };
+    if value.len() > MAX_KEY {
+        let why = format!("{name} has {} bytes, it may have {MAX_KEY}", value.len());
+        return Ok(Err(Refused("KEY", why)));
+    }
     Ok(match name {
         "secret" => Keys::secret(value),
         "public_key" => Keys::pem(value),
@@ -161,26 +170,35 @@ fn leeway(asked: &Asked) -> Result<f64, Out> {
     Err(asked.error(&format!("jwt.verify: option 'leeway' is {seconds}; allowed: seconds from 0 to {LONGEST_LEEWAY}")))
 }
 
-/// An option that is a text or a list of texts.
+/// An option that is a text or a list of texts. One string may stand in the list many times, and is
+/// copied each time.
 fn texts(asked: &Asked, index: i32, function: &str, name: &str) -> Result<Option<Vec<String>>, Out> {
     let state = asked.state;
     state.reserve(6);
     state.raw_field(index, name);
-    let text = |index| String::from_utf8_lossy(state.bytes(index).unwrap_or_default()).into_owned();
+    let mut left = MAX_TEXT;
+    let mut text = |index| {
+        let bytes = state.bytes(index).unwrap_or_default();
+        let fits = left.checked_sub(bytes.len());
+        left = fits.ok_or_else(|| {
+            asked.error(&format!("{function}: option '{name}' has over {MAX_TEXT} bytes of text; allowed: up to that"))
+        })?;
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    };
     let found = match state.kind(-1) {
         Kind::Nil => None,
-        Kind::String => Some(vec![text(-1)]),
+        Kind::String => Some(vec![text(-1)?]),
         Kind::Table => {
             let mut all = Vec::new();
             for at in 1..=state.length(-1) {
                 state.raw_get_index(-1, at as i32);
-                if state.kind(-1) != Kind::String || at > 64 {
+                if state.kind(-1) != Kind::String || at > MAX_TEXTS {
                     return Err(asked.error(&format!(
-                        "{function}: option '{name}' has {} at {at}; allowed: up to 64 strings",
+                        "{function}: option '{name}' has {} at {at}; allowed: up to {MAX_TEXTS} strings",
                         state.kind(-1).name()
                     )));
                 }
-                all.push(text(-1));
+                all.push(text(-1)?);
                 state.pop(1);
             }
             Some(all)

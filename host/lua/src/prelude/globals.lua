@@ -24,7 +24,11 @@ globals.forebay = forebay
 globals.print = function(...)
   local parts = {}
   for i = 1, select("#", ...) do
-    parts[i] = tostring((select(i, ...)))
+    local text = tostring((select(i, ...)))
+    if type(text) ~= "string" then
+      fail("'tostring' must return a string to 'print'")
+    end
+    parts[i] = text
   end
   forebay.log.info(concat(parts, "\t"))
 end
@@ -63,6 +67,10 @@ globals.coroutine = {
   status = library.status,
   isyieldable = library.isyieldable,
 }
+
+-- Read-only once the plugin serves: see below.
+local protect
+local sub = string.sub
 
 -- require: modules beside the plugin and those of sdk-lua, by name.
 -- `loading` has the coroutine that loads a module: it may be ended, or wait, before it is done, and
@@ -105,6 +113,8 @@ function globals.require(name)
   end
   if result == nil then
     result = true
+  elseif sub(file, 1, 10) == "=[forebay." then
+    protect(result)
   end
   loaded[name] = result
   return result
@@ -132,7 +142,25 @@ local sealed = { [names] = true }
 local contents = { [names] = globals }
 local metatables = {}
 
-local function protect(list)
+local function refuse(_, name)
+  fail(format("'%s' cannot be set in a library after the start; allowed: a local of the file, or forebay.ctx",
+    tostring(name)))
+end
+
+local function seal(list, metatable)
+  local content = {}
+  for name, value in next, list do
+    content[name] = value
+  end
+  for name in next, content do
+    list[name] = nil
+  end
+  metatable.__index, metatable.__newindex = content, refuse
+  contents[list] = content
+end
+
+-- A library that is required after the start is sealed at once.
+function protect(list)
   local metatable = { __metatable = false }
   metatables[list], sealed[list] = metatable, true
   setmetatable(list, metatable)
@@ -140,6 +168,9 @@ local function protect(list)
     if type(value) == "table" then
       protect(value)
     end
+  end
+  if frozen() then
+    seal(list, metatable)
   end
 end
 
@@ -150,22 +181,9 @@ for _, module in next, host.kit do
   protect(module)
 end
 
-local function refuse(_, name)
-  fail(format("'%s' cannot be set in a library after the start; allowed: a local of the file, or forebay.ctx",
-    tostring(name)))
-end
-
 function host.seal()
   for list, metatable in next, metatables do
-    local content = {}
-    for name, value in next, list do
-      content[name] = value
-    end
-    for name in next, content do
-      list[name] = nil
-    end
-    metatable.__index, metatable.__newindex = content, refuse
-    contents[list] = content
+    seal(list, metatable)
   end
 end
 

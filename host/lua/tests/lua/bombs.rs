@@ -274,6 +274,8 @@ cpu_bombs! {
     a_context_value_of_megabytes "local s = string.rep('x', 4e6) while true do forebay.ctx.set('a', s) forebay.ctx.get(s) end";
     a_metric_name_of_megabytes "local s = string.rep('x', 4e6) while true do forebay.metric.counter(s) end";
     a_module_name_of_megabytes "local s = string.rep('x', 4e6) while true do pcall(require, s) end";
+    a_token_with_lists_of_megabytes "L = {} for i = 1, 64 do L[i] = ('x'):rep(4e6) end jwt = require('forebay.jwt') --- local t = 'eyJhbGciOiJIUzI1NiJ9.e30.AA' while true do pcall(jwt.verify, t, { secret = 'x', issuer = L, audience = L, required = L, algorithms = L }) end";
+    a_token_with_keys_of_megabytes "s = '{\"keys\":[' .. ('[],'):rep(1300000) .. '1]}' jwt = require('forebay.jwt') --- local t = 'eyJhbGciOiJIUzI1NiJ9.e30.AA' while true do for _, name in ipairs { 'jwks', 'secret', 'public_key' } do jwt.verify(t, { [name] = s }) end end";
     an_error_of_megabytes "local s = string.rep('x', 4e6) while true do pcall(error, s) end";
     answers_of_many_headers "local t = {} for i = 1, 1e5 do t[i] = 'x' end while true do pcall(forebay.respond, 200, { x = t }) end";
     answers_of_many_names "local t = {} for i = 1, 1e5 do t['x-' .. i] = 'x' end while true do pcall(forebay.respond, 200, t) end";

@@ -195,18 +195,22 @@ fn close_ends_the_exchange_and_the_callback() {
 }
 
 #[test]
-fn an_answer_that_is_refused_is_a_value() {
+fn an_answer_out_of_its_phase_is_refused_and_one_that_cannot_be_given_is_an_error() {
     on_worker(|| {
         let mut run = Run::new(
             "return { on_log = function() local ok, why = forebay.respond(200) forebay.log.info(tostring(ok) .. why.code)
                 ok, why = forebay.close() forebay.log.info(why.code) end,
-              on_request_headers = function() local ok, why = forebay.respond(99) forebay.log.info(why.message) end }",
+              on_request_headers = function() forebay.respond(4030) end }",
         );
         run.call(Event::Log).unwrap();
-        run.headers().unwrap();
-        let texts = run.host.texts();
-        assert_eq!(texts[..2], ["nilPHASE_DENIED", "PHASE_DENIED"]);
-        assert!(texts[2].contains("status 99 is no HTTP status"), "{}", texts[2]);
+        assert_eq!(run.host.texts(), ["nilPHASE_DENIED", "PHASE_DENIED"]);
+        for status in ["4030", "403.5", "99", "101", "600"] {
+            let mut run =
+                Run::new(&format!("return {{ on_request_headers = function() forebay.respond({status}) end }}"));
+            // Who is to be refused must not be let through.
+            let fault = run.headers().unwrap_err();
+            assert!(fault.message.contains(&format!("status {status} is none of an answer")), "{fault}");
+        }
     });
 }
 

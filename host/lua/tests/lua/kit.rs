@@ -405,8 +405,19 @@ fn claims_are_checked_against_the_clock_and_the_options() {
 
 #[test]
 fn the_native_modules_are_read_only_and_one_for_all() {
-    let fault = fault("require('forebay.json').decode = nil");
-    assert!(fault.message.contains("'decode' cannot be set in a library after the start"), "{fault}");
+    let writes = [
+        ("forebay.json", "decode"),
+        // So are those that are written in Lua, required at the start or later.
+        ("forebay.url", "encode"),
+        ("forebay.cookie", "parse"),
+    ];
+    for (module, function) in writes {
+        let fault = fault(&format!("require('{module}').{function} = nil"));
+        let text = format!("'{function}' cannot be set in a library after the start");
+        assert!(fault.message.contains(&text), "{fault}");
+    }
+    let lines = eval("for name in pairs(require 'forebay.url') do log(name) end");
+    assert!(lines.iter().any(|name| name == "encode"), "{lines:?}");
     let lines = eval(
         "log(tostring(require 'forebay.json' == require 'forebay.json')) log(tostring(pcall(require, 'forebay.jsn')))",
     );

@@ -29,7 +29,7 @@ fn an_error_at_the_top_level_has_its_line() {
 
 #[test]
 fn bytecode_is_no_plugin() {
-    assert!(refused("\u{1b}LJ\u{2}").message.contains("attempt to load chunk with wrong mode"));
+    assert_eq!(refused("\u{1b}LJ\u{2}").message, "is compiled Lua; a plugin is source text");
 }
 
 #[test]
@@ -54,7 +54,29 @@ fn a_file_over_64_kib_is_refused() {
     let error = refused(&format!("return {{}} --{}", "x".repeat(64 << 10)));
     assert!(error.message.contains("has 65548 bytes, a Lua file may have 65536"), "{error}");
     let error = forebay_lua::load(std::path::Path::new("none/such.lua")).map(|_| ()).unwrap_err();
-    assert!(error.message.contains("none/such.lua: cannot be read"), "{error}");
+    assert!(error.message.starts_with("cannot be read: "), "{error}");
+}
+
+#[test]
+fn a_plugin_is_made_of_files_in_its_folder() {
+    let outside = Folder::new().with("secret.lua", "return 'not mine'");
+    let folder = Folder::new().with("main.lua", "return { on_log = function() end }").with("..data/in.lua", "return 7");
+    let path = |name: &str| folder.path(name);
+    let link = |to: &std::path::Path, name: &str| std::os::unix::fs::symlink(to, path(name)).unwrap();
+    link(&outside.path("secret.lua"), "out.lua");
+    link(std::path::Path::new("..data/in.lua"), "mounted.lua");
+    link(std::path::Path::new("/dev/zero"), "zero.lua");
+    assert!(std::process::Command::new("mkfifo").arg(path("pipe.lua")).status().unwrap().success());
+    // None of them holds who loads; what is inside can be required.
+    folder.load().unwrap();
+    let message = |name: &str| forebay_lua::load(&path(name)).map(|_| ()).unwrap_err().message;
+    assert_eq!(message("pipe.lua"), "is no file; a plugin is made of files");
+    assert_eq!(message("zero.lua"), "is no file; a plugin is made of files");
+    assert_eq!(message("..data"), "is a folder; a plugin is made of files");
+    assert!(message("out.lua").starts_with("is a link to a file outside of "), "{}", message("out.lua"));
+    let text = "local ok, why = pcall(require, 'out') assert(not ok, why) assert(require('mounted') == 7) return {}";
+    std::fs::write(path("main.lua"), text).unwrap();
+    folder.load().unwrap();
 }
 
 #[test]

@@ -40,8 +40,10 @@ pub fn findings(folder: &Folder) -> anyhow::Result<Vec<Finding>> {
 
 /// What is no text, or too long, the engine refuses with its own words.
 fn read(path: &Path) -> Option<String> {
-    let short = std::fs::metadata(path).ok()?.len() <= MAX_FILE;
-    short.then(|| std::fs::read_to_string(path).ok()).flatten()
+    let found = std::fs::metadata(path).ok()?;
+    let text = (found.is_file() && found.len() <= MAX_FILE).then(|| std::fs::read_to_string(path).ok()).flatten()?;
+    // The engine passes over a byte order mark; the parser here does not.
+    Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn walk(texts: &BTreeMap<String, String>, surface: Surface, manifest: &config::manifest::Manifest) -> Vec<Finding> {

@@ -45,6 +45,7 @@ pub fn findings(world: &World, manifest: &Manifest) -> Vec<Finding> {
     let mut findings = Vec::new();
     let callbacks = exported(world);
     let reached = phases(world, &callbacks, &mut findings);
+    empty(world, &callbacks, &mut findings);
     capabilities(world, manifest, &mut findings);
     globals(world, &reached, &mut findings);
     unused(world, &callbacks, &mut findings);
@@ -149,6 +150,15 @@ fn globals(world: &World, reached: &BTreeMap<FunctionId, &'static str>, findings
             let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             findings.push(finding(&used.at, format!("undefined global {}{near}", used.name)));
         }
+    }
+}
+
+/// A table without any callback loads, and nothing of it ever runs.
+fn empty(world: &World, callbacks: &BTreeMap<&'static str, Vec<FunctionId>>, findings: &mut Vec<Finding>) {
+    if callbacks.is_empty() && matches!(world.modules.get("main.lua"), Some((_, Value::Table(_)))) {
+        let known: Vec<_> = CALLBACKS.iter().map(|(name, _)| *name).collect();
+        let message = format!("the table that the file returns has no callback; there are: {}", known.join(", "));
+        findings.push(Finding { file: "main.lua".to_owned(), line: 1, column: 1, message });
     }
 }
 
