@@ -22,7 +22,7 @@ const OURS: &[(&str, &[&str])] = &[
     // Tests drive processes: of the code they only see the words that are spoken with it.
     ("tests", &["abi", "wire", "config"]),
     // One of them puts engines of its own into the chain.
-    ("benches", &["abi", "lua", "edge", "config"]),
+    ("benches", &["abi", "lua", "wasm", "edge", "config"]),
 ];
 
 /// A crate of others that only these may import outside of their tests, with the reason.

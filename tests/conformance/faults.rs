@@ -141,9 +141,9 @@ on_both_engines! {
         good(&edge);
     }
 
-    fn neighbours_in_flight_do_not_notice(engine) {
+    fn neighbours_with_instances_of_their_own_do_not_notice(engine) {
         for (how, verdict) in [("loop", "CPU"), ("memory", "MEMORY"), ("trap", "TRAP")] {
-            neighbours(engine, how, verdict);
+            neighbours(engine, fault(how).keys("    isolation: exchange"), verdict);
         }
     }
 
@@ -153,6 +153,14 @@ on_both_engines! {
         let plugin = plugin("fault", lua).words("refuse_config");
         let setup = crate::pair::setup(&[(engine, plugin)], origin.address, None);
         refused_or_503(setup, "CONFIG");
+    }
+}
+
+/// A killed coroutine leaves its VM sound.
+#[test]
+fn neighbours_in_one_lua_instance_do_not_notice() {
+    for (how, verdict) in [("loop", "CPU"), ("memory", "MEMORY"), ("trap", "TRAP")] {
+        neighbours(Engine::Lua, fault(how), verdict);
     }
 }
 
@@ -178,7 +186,7 @@ fn refused_or_503(setup: Setup, verdict: &str) {
 }
 
 /// Exchanges that are under way, with the same plugin and without it, while it fails.
-fn neighbours(engine: Engine, how: &str, verdict: &str) {
+fn neighbours(engine: Engine, fault: Plugin, verdict: &str) {
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let origin = Origin::serve(move |exchange| {
@@ -190,7 +198,6 @@ fn neighbours(engine: Engine, how: &str, verdict: &str) {
         exchange.chunk(b"last")?;
         exchange.end(&[])
     });
-    let fault = fault(how);
     let region = format!(
         "plugins:\n{}routes:\n  - name: free\n    match: {{path: {{prefix: /slow-free}}}}\n    pool: shop\n  - name: all\n    \
          plugins: [fault]\n    pool: shop\npools:\n  - name: shop\n    origins: {}\n",
@@ -218,7 +225,8 @@ fn neighbours(engine: Engine, how: &str, verdict: &str) {
     }
     for client in &mut slow {
         let body = client.messages.body().expect("the neighbour's body is whole");
-        assert_eq!(body, b"first last", "{how}");
+        assert_eq!(body, b"first last", "{verdict}");
     }
     wait_until("three faults", PATIENCE, || (faults(&edge, verdict) == 3.0).then_some(()));
+    assert_eq!(edge.metrics().sum("forebay_plugin_collateral_total", &[]), 0.0);
 }

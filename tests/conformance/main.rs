@@ -8,6 +8,7 @@
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange; [`life`]: and what many faults cost it
+//! - [`isolation`]: what exchanges share of an instance, and whom its end reaches
 //! - [`reports`]: what is said of a fault
 //! - [`coverage`]: no row of the table is without a test
 
@@ -22,6 +23,7 @@ mod event;
 mod exchange;
 mod faults;
 mod headers;
+mod isolation;
 mod kv;
 mod life;
 mod limit;

@@ -20,6 +20,7 @@ pub struct Setup {
     edge_keys: String,
     aggregator: bool,
     access: bool,
+    address_space: Option<u64>,
     region: String,
 }
 
@@ -47,6 +48,7 @@ impl Setup {
             edge_keys: String::new(),
             aggregator: false,
             access: true,
+            address_space: None,
             region: region.into(),
         }
     }
@@ -94,6 +96,12 @@ impl Setup {
         self
     }
 
+    /// The process gets so many bytes of address space, as a container may bound it.
+    pub fn within(mut self, address_space: u64) -> Setup {
+        self.address_space = Some(address_space);
+        self
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -119,7 +127,11 @@ impl Setup {
         }
         let file = self.folder.write("region.yaml", format!("{head}{}", self.region));
         let file = file.to_str().expect("temporary folders are named in text");
-        let process = Process::start(&["run", "-c", file], self.folder.path());
+        let (args, folder) = (["run", "-c", file], self.folder.path());
+        let process = match self.address_space {
+            Some(bytes) => Process::start_within(bytes, &args, folder),
+            None => Process::start(&args, folder),
+        };
         let mut edge = Edge {
             process,
             address: listen.address,

@@ -48,7 +48,21 @@ impl Process {
     /// Starts `forebay ARGS` in `folder`.
     #[track_caller]
     pub fn start(args: &[&str], folder: &Path) -> Process {
-        let mut child = Command::new(binary::forebay())
+        Process::of(Command::new(binary::forebay()), args, folder)
+    }
+
+    /// The same with so much address space and no more.
+    #[track_caller]
+    pub fn start_within(address_space: u64, args: &[&str], folder: &Path) -> Process {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -v {} && exec \"$0\" \"$@\"", address_space >> 10)]);
+        shell.arg(binary::forebay());
+        Process::of(shell, args, folder)
+    }
+
+    #[track_caller]
+    fn of(mut command: Command, args: &[&str], folder: &Path) -> Process {
+        let mut child = command
             .args(args)
             .current_dir(folder)
             .env_remove("RUST_LOG")

@@ -5,7 +5,6 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use harness::binary::guest;
 use harness::{Client, Edge, Origin, PATIENCE, Setup, list, wait_until};
 
 /// Names its version in the request and in the response: an exchange that changed its version on
@@ -17,12 +16,37 @@ function plugin.on_response_headers() forebay.response.headers.set("x-lua", "VER
 return plugin
 "#;
 
-fn region(version: usize, origin: &Origin) -> String {
-    let module = guest("tests/conformance/guest", "conformance-guest.wasm");
+/// The same in proxy-wasm. 64 KiB of memory and a page of a table, all of which a leak would keep.
+const WASM: &str = r#"(module
+  (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (table 512 funcref)
+  (data (i32.const 16) "x-version") (data (i32.const 32) "x-answered") (data (i32.const 48) "VERSION")
+  (global $heap (mut i32) (i32.const 1024))
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32)
+    (global.set $heap (i32.add (global.get $heap) (local.get 0)))
+    (i32.sub (global.get $heap) (local.get 0)))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (call $replace (i32.const 0) (i32.const 16) (i32.const 9) (i32.const 48) (i32.const 2)))
+  (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+    (call $replace (i32.const 2) (i32.const 32) (i32.const 10) (i32.const 48) (i32.const 2))))"#;
+
+/// Modules that take turns: each is compiled once, and loaded anew each time.
+const MODULES: usize = 8;
+
+fn module(version: usize) -> Vec<u8> {
+    wat::parse_str(WASM.replace("VERSION", &wasm_version(version))).expect("the text is Wasm")
+}
+
+fn wasm_version(version: usize) -> String {
+    format!("w{}", version % MODULES)
+}
+
+fn region(origin: &Origin) -> String {
     format!(
-        "plugins:\n  - {{name: first, lua: first.lua}}\n  - {{name: second, wasm: {}, config: \"life v{version} none\"}}\n\
+        "plugins:\n  - {{name: first, lua: first.lua}}\n  - {{name: second, wasm: second.wasm}}\n\
          routes:\n  - name: all\n    plugins: [first, second]\n    pool: shop\npools:\n  - name: shop\n    origins: {}\n",
-        module.display(),
         list(&[origin.address])
     )
 }
@@ -37,17 +61,18 @@ fn mirror() -> Origin {
 }
 
 fn start(origin: &Origin) -> Edge {
-    let setup = Setup::new(region(0, origin)).file("first.lua", LUA.replace("VERSION", "v0")).workers(2);
-    setup.start()
+    let setup = Setup::new(region(origin)).file("first.lua", LUA.replace("VERSION", "v0"));
+    setup.file("second.wasm", module(0)).workers(2).start()
 }
 
 /// Both plugins in another version, and waits until they serve.
 #[track_caller]
 fn reload(edge: &Edge, client: &mut Client, version: usize, origin: &Origin) {
-    let name = format!("v{version}");
-    edge.folder().write("first.lua", LUA.replace("VERSION", &name));
-    edge.reload(&region(version, origin));
-    wait_until(&name, PATIENCE, || (versions(client) == [name.as_str(), name.as_str()]).then_some(()));
+    let names = [format!("v{version}"), wasm_version(version)];
+    edge.folder().write("first.lua", LUA.replace("VERSION", &names[0]));
+    edge.folder().write("second.wasm", module(version));
+    edge.reload(&region(origin));
+    wait_until(&names[0], PATIENCE, || (versions(client) == names).then_some(()));
 }
 
 /// The versions that one exchange met: each plugin's is the same on its way in and out.
@@ -123,9 +148,9 @@ fn held(edge: &Edge) -> Held {
 /// After `reload` an old version's instances end within a look of each worker.
 #[track_caller]
 fn settled(edge: &Edge) -> Held {
-    wait_until("one instance of each plugin on each worker", PATIENCE, || {
+    wait_until("one instance of each plugin on each worker, and a spare in Wasm", PATIENCE, || {
         let now = held(edge);
-        (now.instances == 4.0).then_some(now)
+        (now.instances == 6.0).then_some(now)
     })
 }
 

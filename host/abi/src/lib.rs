@@ -69,9 +69,8 @@ pub trait Plugin: Send + Sync {
     /// `host` answers for the plugin context. A `false` from either is [`Verdict::Config`].
     fn instantiate(&self, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault>;
 
-    /// Whether one instance may hold many exchanges at once without one's fault reaching the
-    /// others. Where it may not, the edge leases an instance to one exchange at a time and
-    /// reuses it after.
+    /// Whether one instance holds many exchanges without one's fault reaching the others. Where it
+    /// does not, the edge keeps a spare (see [`Instance::ended`]).
     fn shares(&self) -> bool {
         false
     }
@@ -99,6 +98,11 @@ pub trait Instance {
     /// False after a fault that left more than its own exchange in doubt (a trap in shared
     /// memory, a VM out of memory): the worker then makes a fresh instance for what comes.
     fn healthy(&self) -> bool;
+
+    /// True after a fault that ended it for all exchanges that it holds: none of them is called again.
+    fn ended(&self) -> bool {
+        false
+    }
 
     /// What it uses of memory, and has used.
     fn memory(&self) -> Memory;

@@ -181,6 +181,7 @@ pub struct Plugin {
     /// As written, known to the ABI.
     pub capabilities: Vec<String>,
     pub on_fault: FaultPolicy,
+    pub isolation: Isolation,
     pub crash_budget: CrashBudget,
 }
 
@@ -255,6 +256,27 @@ pub enum LimitMode {
     Shadow,
 }
 
+/// What the exchanges of a plugin share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// One instance on each worker: what it keeps in memory outlives an exchange, and a fault that ends
+    /// it reaches all that are in flight there.
+    #[default]
+    Worker,
+    /// An instance for each exchange, used once.
+    Exchange,
+}
+
+impl Isolation {
+    /// As a file spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isolation::Worker => "worker",
+            Isolation::Exchange => "exchange",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FaultPolicy {
     /// 503 with the plugin and the verdict in the detail.
@@ -323,6 +345,8 @@ pub struct RoutePlugin {
     pub config: String,
     /// The route's, else the plugin's.
     pub on_fault: FaultPolicy,
+    /// The route's, else the plugin's.
+    pub isolation: Isolation,
     /// The route's, else the plugin's.
     pub limits: PluginLimits,
     /// The route's, else the plugin's.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use abi::{Capabilities, Limits, LoadError, Mode, Settings};
 use bytes::Bytes;
-use config::{FaultPolicy, LimitMode, PluginCode, PluginLimits};
+use config::{FaultPolicy, Isolation, LimitMode, PluginCode, PluginLimits};
 
 use crate::exchange::Surroundings;
 use crate::instances::Running;
@@ -25,6 +25,7 @@ pub struct Bound {
     pub settings: Arc<Settings>,
     pub code: Arc<dyn abi::Plugin>,
     pub on_fault: FaultPolicy,
+    pub isolation: Isolation,
     pub secrets: Secrets,
     /// On how many routes it serves now; elsewhere its faults have disabled it, or it is kept as
     /// the version before.
@@ -240,7 +241,7 @@ fn bind(
     let settings = settings(used, loaded.version.clone())
         .map_err(|error| format!("route {:?}: plugin {:?}: {error}", route.name, used.plugin.name))?;
     let secrets = Secrets::of(region, &settings.capabilities);
-    let same = |bound: &&Arc<Bound>| bound.is(&settings, used.on_fault, &loaded.plugin) && bound.secrets.same(&secrets);
+    let same = |bound: &&Arc<Bound>| bound.is(&settings, used, &loaded.plugin) && bound.secrets.same(&secrets);
     if let Some(bound) = plugins.bound().chain(previous.into_iter().flat_map(Plugins::bound)).find(same) {
         return Ok(bound.clone());
     }
@@ -250,6 +251,7 @@ fn bind(
         settings: Arc::new(settings),
         code: loaded.plugin.clone(),
         on_fault: used.on_fault,
+        isolation: used.isolation,
         secrets,
         acting: Acting::default(),
         background: Record::default(),
@@ -271,8 +273,10 @@ fn bind(
 
 impl Bound {
     /// Whether nothing about this use differs.
-    fn is(&self, settings: &Settings, on_fault: FaultPolicy, code: &Arc<dyn abi::Plugin>) -> bool {
-        self.on_fault == on_fault && Arc::ptr_eq(&self.code, code) && same(&self.settings, settings)
+    fn is(&self, settings: &Settings, used: &config::RoutePlugin, code: &Arc<dyn abi::Plugin>) -> bool {
+        (self.on_fault, self.isolation) == (used.on_fault, used.isolation)
+            && Arc::ptr_eq(&self.code, code)
+            && same(&self.settings, settings)
     }
 
     /// Whether it may behave otherwise than `other`: its code or what it is told and granted.

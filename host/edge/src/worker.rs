@@ -130,6 +130,7 @@ impl Worker {
         spawn_local(Origins::keep(self.clone()));
         spawn_local(Instances::keep(self.clone()));
         spawn_local(Instances::listen(self.clone()));
+        spawn_local(Instances::tend(self.clone()));
     }
 
     /// The configuration as it is now.

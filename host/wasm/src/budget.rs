@@ -7,7 +7,7 @@ use abi::{Limit, Limits, Spent};
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
 use crate::clock::thread_cpu;
-use crate::engine::TABLE_ELEMENTS;
+use crate::engine::{TABLE_ELEMENTS, TABLES};
 use crate::state::State;
 
 /// CPU time of one callback.
@@ -123,6 +123,6 @@ impl ResourceLimiter for Bounds {
     }
 
     fn tables(&self) -> usize {
-        4
+        TABLES as usize
     }
 }

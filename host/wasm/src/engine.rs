@@ -6,15 +6,29 @@
 //! [`crate::state`] whether its CPU time is spent. Fuel would cost twice what epochs do.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Of wasm's own stack. A worker's thread has at least 2 MiB, and the host needs the rest.
 const STACK: usize = 512 << 10;
 /// Instances of all workers together. Each reserves address space, not memory.
 const POOL: u32 = 4000;
+/// Of each that nothing uses now, of memory that was written: wasmtime keeps a hundred so.
+const KEPT: usize = 256 << 10;
+/// Tables of one module.
+pub const TABLES: u32 = 4;
 /// The largest function table; Go modules have some ten thousand entries.
 pub const TABLE_ELEMENTS: usize = 100_000;
+
+static DEADLINES: AtomicBool = AtomicBool::new(true);
+
+/// For a bench that asks what deadlines cost, before it loads anything: no guest is ever ended for its
+/// CPU time then.
+#[doc(hidden)]
+pub fn without_deadlines() {
+    DEADLINES.store(false, Ordering::Relaxed);
+}
 
 /// The engine, made on first use together with its ticker.
 pub fn engine() -> &'static Engine {
@@ -28,28 +42,43 @@ pub fn engine() -> &'static Engine {
 
 fn make() -> Engine {
     let mut config = common();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    Engine::new(&config).unwrap_or_else(|error| {
+        // A container may bound address space: slower instances are better than none.
+        tracing::warn!(
+            %error, "no room to pool the memories of Wasm instances (it takes some 16 TiB of address space, see \
+            ulimit -v): each is made on demand, and every access is checked"
+        );
+        let mut config = common();
+        config.memory_reservation(0).memory_guard_size(0).memory_reservation_for_growth(1 << 20);
+        Engine::new(&config).expect("the settings are right: only the reservation can fail")
+    })
+}
+
+fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(POOL)
         .total_memories(POOL)
         .total_tables(POOL)
+        .max_memories_per_module(1)
+        .max_tables_per_module(TABLES)
         .max_core_instance_size(4 << 20)
         .table_elements(TABLE_ELEMENTS)
-        .max_memory_size(4 << 30);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    match Engine::new(&config) {
-        Ok(engine) => engine,
-        Err(error) => {
-            // A container may bound address space: slower instances are better than none.
-            tracing::warn!(%error, "no room to pool the memories of Wasm instances: they are made on demand");
-            Engine::new(&common()).expect("the settings are right: only the reservation can fail")
-        }
+        .max_memory_size(4 << 30)
+        .table_keep_resident(KEPT);
+    // What a guest has written is overwritten with what it began with, and stays in place for the next: that
+    // takes a tenth of what giving its pages back and faulting them in again does. Without this call of
+    // Linux 6.7 the kernel does not say which pages those are.
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(KEPT);
     }
+    pool
 }
 
 fn common() -> Config {
     let mut config = Config::new();
     config
-        .epoch_interruption(true)
+        .epoch_interruption(DEADLINES.load(Ordering::Relaxed))
         .max_wasm_stack(STACK)
         .wasm_multi_memory(false)
         .wasm_memory64(false)

@@ -1,7 +1,12 @@
 //! The callbacks that a module has. One that it lacks is not called.
 
+use std::cell::OnceCell;
+
 use abi::Callbacks;
-use wasmtime::{ExternType, FuncType, Instance, Module, Store, TypedFunc, ValType};
+use wasmtime::{
+    AsContextMut, Extern, ExternType, FuncType, Instance, Module, ModuleExport, Store, StoreContextMut, TypedFunc,
+    ValType, WasmParams, WasmResults,
+};
 
 use crate::state::{State, Version};
 
@@ -111,77 +116,131 @@ pub fn signature(function: &FuncType) -> String {
     format!("({}) -> ({})", list(function.params().collect()), list(function.results().collect()))
 }
 
-type Call<Params, Results = u32> = Option<TypedFunc<Params, Results>>;
-
-/// The callbacks of one instance, ready to be called.
-pub struct Exports {
-    pub context_create: Call<(u32, u32), ()>,
-    pub vm_start: Call<(u32, u32)>,
-    pub configure: Call<(u32, u32)>,
-    pub tick: Call<u32, ()>,
-    pub queue_ready: Call<(u32, u32), ()>,
-    pub request_headers: Option<OnHeaders>,
-    pub request_body: Call<(u32, u32, u32)>,
-    pub request_trailers: Call<(u32, u32)>,
-    pub response_headers: Option<OnHeaders>,
-    pub response_body: Call<(u32, u32, u32)>,
-    pub response_trailers: Call<(u32, u32)>,
-    pub http_call_response: Call<(u32, u32, u32, u32, u32), ()>,
-    pub done: Call<u32>,
-    pub log: Call<u32, ()>,
-    pub delete: Call<u32, ()>,
-    pub foreign_function: Call<(u32, u32, u32), ()>,
-    pub timer: Call<(u32, u32), ()>,
-    pub reply: Call<(u32, u32, u32), ()>,
-    pub origin_select: Call<(u32, u32, u32), ()>,
-    pub drain: Call<(u32, u32), ()>,
-    pub response_event: Call<(u32, u32)>,
+/// A callback of one instance, looked up when it is first called: an instance for one exchange calls few of
+/// those that an SDK exports.
+pub struct Callback<Params, Results> {
+    place: ModuleExport,
+    instance: Instance,
+    found: OnceCell<TypedFunc<Params, Results>>,
 }
 
-impl Exports {
-    /// The types were checked by [`problems`] when the module was loaded.
-    pub fn of(instance: Instance, store: &mut Store<State>) -> Exports {
-        let store = &mut *store;
-        Exports {
-            context_create: instance.get_typed_func(&mut *store, "proxy_on_context_create").ok(),
-            vm_start: instance.get_typed_func(&mut *store, "proxy_on_vm_start").ok(),
-            configure: instance.get_typed_func(&mut *store, "proxy_on_configure").ok(),
-            tick: instance.get_typed_func(&mut *store, "proxy_on_tick").ok(),
-            queue_ready: instance.get_typed_func(&mut *store, "proxy_on_queue_ready").ok(),
-            request_headers: OnHeaders::of(instance, store, "proxy_on_request_headers"),
-            request_body: instance.get_typed_func(&mut *store, "proxy_on_request_body").ok(),
-            request_trailers: instance.get_typed_func(&mut *store, "proxy_on_request_trailers").ok(),
-            response_headers: OnHeaders::of(instance, store, "proxy_on_response_headers"),
-            response_body: instance.get_typed_func(&mut *store, "proxy_on_response_body").ok(),
-            response_trailers: instance.get_typed_func(&mut *store, "proxy_on_response_trailers").ok(),
-            http_call_response: instance.get_typed_func(&mut *store, "proxy_on_http_call_response").ok(),
-            done: instance.get_typed_func(&mut *store, "proxy_on_done").ok(),
-            log: instance.get_typed_func(&mut *store, "proxy_on_log").ok(),
-            delete: instance.get_typed_func(&mut *store, "proxy_on_delete").ok(),
-            foreign_function: instance.get_typed_func(&mut *store, "proxy_on_foreign_function").ok(),
-            timer: instance.get_typed_func(&mut *store, "forebay_on_timer").ok(),
-            reply: instance.get_typed_func(&mut *store, "forebay_on_reply").ok(),
-            origin_select: instance.get_typed_func(&mut *store, "forebay_on_origin_select").ok(),
-            drain: instance.get_typed_func(&mut *store, "forebay_on_drain").ok(),
-            response_event: instance.get_typed_func(&mut *store, "forebay_on_response_event").ok(),
+impl<Params: WasmParams, Results: WasmResults> Callback<Params, Results> {
+    pub fn call(&self, mut store: impl AsContextMut<Data = State>, params: Params) -> wasmtime::Result<Results> {
+        match self.found.get() {
+            Some(function) => function.call(store, params),
+            None => {
+                let found = self.find(store.as_context_mut())?;
+                self.found.get_or_init(|| found).call(store, params)
+            }
         }
+    }
+
+    /// Its type was checked by [`problems`] when the module was loaded.
+    fn find(&self, mut store: StoreContextMut<'_, State>) -> wasmtime::Result<TypedFunc<Params, Results>> {
+        let found = self.instance.get_module_export(&mut store, &self.place).and_then(Extern::into_func);
+        found.ok_or_else(|| wasmtime::Error::msg("a callback of the module is gone"))?.typed(store)
+    }
+}
+
+type Call<Params, Results = u32> = Option<Callback<Params, Results>>;
+
+/// The callbacks of one instance by the fields of [`Exports`], and where a module has them: looked up by name
+/// once, not for each instance.
+macro_rules! callbacks {
+    ($($field:ident: $type:ty = $name:literal;)*) => {
+        /// The callbacks of one instance, ready to be called.
+        pub struct Exports {
+            $(pub $field: $type,)*
+        }
+
+        /// Where a module has its callbacks.
+        pub struct Places {
+            $($field: Option<<$type as At>::Place>,)*
+        }
+
+        impl Places {
+            pub fn of(module: &Module) -> Places {
+                Places { $($field: <$type as At>::place(module, $name),)* }
+            }
+        }
+
+        impl Exports {
+            pub fn of(places: &Places, instance: Instance) -> Exports {
+                Exports { $($field: At::at(places.$field.clone(), instance),)* }
+            }
+        }
+    };
+}
+
+callbacks! {
+    context_create: Call<(u32, u32), ()> = "proxy_on_context_create";
+    vm_start: Call<(u32, u32)> = "proxy_on_vm_start";
+    configure: Call<(u32, u32)> = "proxy_on_configure";
+    tick: Call<u32, ()> = "proxy_on_tick";
+    queue_ready: Call<(u32, u32), ()> = "proxy_on_queue_ready";
+    request_headers: Option<OnHeaders> = "proxy_on_request_headers";
+    request_body: Call<(u32, u32, u32)> = "proxy_on_request_body";
+    request_trailers: Call<(u32, u32)> = "proxy_on_request_trailers";
+    response_headers: Option<OnHeaders> = "proxy_on_response_headers";
+    response_body: Call<(u32, u32, u32)> = "proxy_on_response_body";
+    response_trailers: Call<(u32, u32)> = "proxy_on_response_trailers";
+    http_call_response: Call<(u32, u32, u32, u32, u32), ()> = "proxy_on_http_call_response";
+    done: Call<u32> = "proxy_on_done";
+    log: Call<u32, ()> = "proxy_on_log";
+    delete: Call<u32, ()> = "proxy_on_delete";
+    foreign_function: Call<(u32, u32, u32), ()> = "proxy_on_foreign_function";
+    timer: Call<(u32, u32), ()> = "forebay_on_timer";
+    reply: Call<(u32, u32, u32), ()> = "forebay_on_reply";
+    origin_select: Call<(u32, u32, u32), ()> = "forebay_on_origin_select";
+    drain: Call<(u32, u32), ()> = "forebay_on_drain";
+    response_event: Call<(u32, u32)> = "forebay_on_response_event";
+}
+
+/// What a place of a module is in an instance of it.
+trait At: Sized {
+    type Place: Clone;
+
+    fn place(module: &Module, name: &str) -> Option<Self::Place>;
+    fn at(place: Option<Self::Place>, instance: Instance) -> Self;
+}
+
+impl<Params, Results> At for Call<Params, Results> {
+    type Place = ModuleExport;
+
+    fn place(module: &Module, name: &str) -> Option<ModuleExport> {
+        module.get_export_index(name)
+    }
+
+    fn at(place: Option<ModuleExport>, instance: Instance) -> Self {
+        Some(Callback { place: place?, instance, found: OnceCell::new() })
+    }
+}
+
+impl At for Option<OnHeaders> {
+    /// And whether it takes three arguments.
+    type Place = (ModuleExport, bool);
+
+    fn place(module: &Module, name: &str) -> Option<(ModuleExport, bool)> {
+        let three = matches!(module.get_export(name)?, ExternType::Func(function) if function.params().len() == 3);
+        Some((module.get_export_index(name)?, three))
+    }
+
+    fn at(place: Option<(ModuleExport, bool)>, instance: Instance) -> Self {
+        let (place, three) = place?;
+        Some(match three {
+            true => OnHeaders::Three(Callback { place, instance, found: OnceCell::new() }),
+            false => OnHeaders::Two(Callback { place, instance, found: OnceCell::new() }),
+        })
     }
 }
 
 /// A header callback: 0.1.0 is not told whether the stream ends with the headers.
 pub enum OnHeaders {
-    Two(TypedFunc<(u32, u32), u32>),
-    Three(TypedFunc<(u32, u32, u32), u32>),
+    Two(Callback<(u32, u32), u32>),
+    Three(Callback<(u32, u32, u32), u32>),
 }
 
 impl OnHeaders {
-    fn of(instance: Instance, store: &mut Store<State>, name: &str) -> Option<OnHeaders> {
-        match instance.get_typed_func(&mut *store, name) {
-            Ok(three) => Some(OnHeaders::Three(three)),
-            Err(_) => Some(OnHeaders::Two(instance.get_typed_func(store, name).ok()?)),
-        }
-    }
-
     pub fn call(&self, store: &mut Store<State>, context: u32, count: u32, end: bool) -> wasmtime::Result<u32> {
         match self {
             OnHeaders::Two(function) => function.call(store, (context, count)),

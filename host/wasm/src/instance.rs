@@ -7,14 +7,14 @@ use std::rc::Rc;
 use abi::{
     Action, Answer, CalloutError, CalloutResponse, ContextId, Event, Fault, Host, LogLevel, Map, Side, Value, Verdict,
 };
-use wasmtime::{Extern, InstancePre, Store};
+use wasmtime::Store;
 
 use crate::api::{event, packed};
 use crate::budget::{self, spent};
-use crate::exports::{ALLOCATORS, Exports, OnHeaders};
+use crate::exports::{Exports, OnHeaders};
 use crate::fault;
-use crate::state::{Entry, State, Version};
-use crate::wasi::Exit;
+use crate::plugin::Module;
+use crate::state::{Entry, State};
 
 /// What goes over the wire as the root context.
 const ROOT: u32 = ContextId::PLUGIN.0;
@@ -28,20 +28,21 @@ pub struct Running {
 
 impl Running {
     /// Instantiates and runs everything up to `on_configure`, all within `limits.start_cpu`.
-    pub fn start(pre: &InstancePre<State>, version: Version, host: Rc<dyn Host>) -> Result<Running, Fault> {
+    pub fn start(module: &Module, host: Rc<dyn Host>) -> Result<Running, Fault> {
+        let pre = &module.pre;
         let settings = host.settings();
         let sizes = (settings.vm_config.len() as u32, settings.config.len() as u32);
-        let mut store = Store::new(pre.module().engine(), State::new(host.clone(), version));
+        let mut store = Store::new(pre.module().engine(), State::new(host.clone(), module.version));
         store.limiter(|state| &mut state.bounds);
         store.epoch_deadline_callback(budget::on_epoch);
         store.set_epoch_deadline(1);
         let instance = contain(&mut store, |store| {
             let instance = pre.instantiate(&mut *store)?;
-            initialize(&instance, store)?;
+            module.begin.run(&instance, store)?;
             Ok(instance)
         })
         .map_err(at_start)?;
-        let exports = Exports::of(instance, &mut store);
+        let exports = Exports::of(&module.places, instance);
         let mut running = Running { store, exports, dead: false };
         let refused = contain(&mut running.store, |store| {
             let exports = &running.exports;
@@ -322,6 +323,10 @@ impl abi::Instance for Running {
         !self.dead
     }
 
+    fn ended(&self) -> bool {
+        self.dead
+    }
+
     fn memory(&self) -> abi::Memory {
         abi::Memory { bytes: self.store.data().bounds.in_use, ..abi::Memory::default() }
     }
@@ -341,38 +346,6 @@ impl Drop for Running {
             self.end(ROOT, &*host);
         }
     }
-}
-
-/// `_initialize` (and `main`, where an SDK has put its own start there), or `_start`.
-fn initialize(instance: &wasmtime::Instance, store: &mut Store<State>) -> wasmtime::Result<()> {
-    let memory = instance.get_memory(&mut *store, "memory");
-    let allocate = ALLOCATORS.iter().find_map(|name| instance.get_typed_func(&mut *store, name).ok());
-    let mut hears = |export| {
-        [export, "proxy_on_foreign_function"].iter().any(|name| instance.get_func(&mut *store, name).is_some())
-    };
-    let (hears_timers, hears_replies) = (hears("forebay_on_timer"), hears("forebay_on_reply"));
-    let state = store.data_mut();
-    (state.memory, state.allocate) = (memory, allocate);
-    (state.hears_timers, state.hears_replies) = (hears_timers, hears_replies);
-    let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize") else {
-        let Ok(start) = instance.get_typed_func::<(), ()>(&mut *store, "_start") else { return Ok(()) };
-        return match start.call(store, ()) {
-            // A command's `main` has returned; its callbacks are called all the same.
-            Err(error) if matches!(error.downcast_ref(), Some(Exit(0))) => Ok(()),
-            other => other,
-        };
-    };
-    initialize.call(&mut *store, ())?;
-    for name in ["main", "__main_argc_argv", "__main_void"] {
-        let Some(Extern::Func(main)) = instance.get_export(&mut *store, name) else { continue };
-        if let Ok(main) = main.typed::<(i32, i32), i32>(&*store) {
-            main.call(&mut *store, (0, 0))?;
-        } else if let Ok(main) = main.typed::<(), i32>(&*store) {
-            main.call(&mut *store, ())?;
-        }
-        break;
-    }
-    Ok(())
 }
 
 /// Runs guest code: what it printed is flushed, what ended it becomes a fault, and a panic of

@@ -7,6 +7,7 @@
 //! - [`cache`]: compiled code on disk; [`plugin`]: a module checked, linked, ready to be run;
 //! - [`imports`]: what a module may import, and what is said when it wants more;
 //! - [`exports`]: the callbacks that it has;
+//! - [`begin`]: how it starts;
 //! - [`instance`]: a running copy: events become callbacks, answers become actions;
 //! - [`budget`]: what one entry may use;
 //! - [`state`]: what the host keeps beside an instance: hosts by context, limits, last words;
@@ -17,6 +18,7 @@
 //! `README.md` lists every import and callback, and where this differs from Envoy.
 
 mod api;
+mod begin;
 mod budget;
 mod cache;
 mod clock;
@@ -37,6 +39,8 @@ use std::sync::Arc;
 use abi::{LoadError, Plugin};
 
 pub use clock::thread_cpu;
+#[doc(hidden)]
+pub use engine::without_deadlines;
 pub use exports::CALLBACKS;
 pub use imports::names as import_names;
 

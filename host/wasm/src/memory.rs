@@ -3,6 +3,8 @@
 //! Functions that take `data` look at the guest's memory as it is now; anything that calls into
 //! the guest ([`give`] does, to allocate) may grow or move it, so slices never outlive that.
 
+use std::rc::Rc;
+
 use abi::{Answer, Refusal, Status};
 use wasmtime::{Caller, Extern, Memory, TypedFunc};
 
@@ -134,7 +136,7 @@ pub fn give(caller: &mut Caller<'_, State>, value: &[u8], at_out: u32, len_out: 
 fn allocate(caller: &mut Caller<'_, State>, len: u32) -> Outcome<u32> {
     let function = match &caller.data().allocate {
         Some(function) => function.clone(),
-        None => allocator(caller)?,
+        None => Rc::new(allocator(caller)?),
     };
     match function.call(&mut *caller, len)? {
         0 => refuse(Status::InvalidMemoryAccess, format!("the module could not allocate {len} bytes")),

@@ -6,16 +6,19 @@ use std::rc::Rc;
 use abi::{Callbacks, Fault, Host, Instance, LoadError, Plugin};
 use wasmtime::InstancePre;
 
+use crate::begin::Begin;
 use crate::engine::engine;
-use crate::exports::VERSIONS;
+use crate::exports::{Places, VERSIONS};
 use crate::instance::Running;
 use crate::state::{State, Version};
 use crate::{cache, exports, imports};
 
 pub struct Module {
-    pre: InstancePre<State>,
-    version: Version,
+    pub pre: InstancePre<State>,
+    pub version: Version,
     callbacks: Callbacks,
+    pub places: Places,
+    pub begin: Begin,
 }
 
 impl Module {
@@ -36,7 +39,8 @@ impl Module {
         let pre = linker.instantiate_pre(&module).map_err(|e| LoadError::new(format!("the module {e:#}")))?;
         let version = VERSIONS.iter().find(|(name, _)| module.get_export(name).is_some());
         let version = version.expect("a module without a version is a problem").1;
-        Ok(Module { pre, version, callbacks: exports::callbacks(&module) })
+        let (callbacks, places, begin) = (exports::callbacks(&module), Places::of(&module), Begin::of(&module));
+        Ok(Module { pre, version, callbacks, places, begin })
     }
 }
 
@@ -62,6 +66,6 @@ impl Plugin for Module {
     }
 
     fn instantiate(&self, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault> {
-        Ok(Box::new(Running::start(&self.pre, self.version, host)?))
+        Ok(Box::new(Running::start(self, host)?))
     }
 }

@@ -37,7 +37,8 @@ pub struct State {
     pub version: Version,
     /// `None` until the module has been instantiated.
     pub memory: Option<Memory>,
-    pub allocate: Option<TypedFunc<u32, u32>>,
+    /// Shared, as it is taken out for each call: to copy one costs as much as to call it.
+    pub allocate: Option<Rc<TypedFunc<u32, u32>>>,
     /// Whether the end of a timer can be told.
     pub hears_timers: bool,
     /// Whether the end of another wait can be told.
@@ -92,7 +93,7 @@ impl State {
             version,
             host: Some(host.clone()),
             bounds,
-            budget: Budget { since: Some(thread_cpu()), exact: true, limit: backstop.start_cpu, of: Limit::StartCpu },
+            budget: Budget { since: None, exact: false, limit: backstop.start_cpu, of: Limit::StartCpu },
             limits: limits.clone(),
             backstop,
             ..State::unhosted()
@@ -210,8 +211,8 @@ impl State {
 
     /// The start has ended well.
     pub fn started(&mut self) {
-        let (used, limit) = (self.budget.spent().known, self.limits.start_cpu);
         if self.limits.mode == Mode::Shadow {
+            let (used, limit) = (self.budget.spent().known, self.limits.start_cpu);
             let host = self.host();
             if used >= limit {
                 let text = format!("used {used:?} of CPU time to start (limit start_cpu: {limit:?})");

@@ -62,6 +62,7 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
         limits,
         capabilities: raw.capabilities.iter().map(|capability| capability.value.0.clone()).collect(),
         on_fault: raw.on_fault.value,
+        isolation: raw.isolation.value,
         crash_budget: budget(&raw.crash_budget, errors),
     })
 }

@@ -93,6 +93,7 @@ fn route_plugin(
     Some(RoutePlugin {
         config: raw.config.as_ref().map_or_else(|| plugin.config.clone(), |config| config.0.clone()),
         on_fault: raw.on_fault.as_ref().map_or(plugin.on_fault, |on_fault| on_fault.value),
+        isolation: raw.isolation.as_ref().map_or(plugin.isolation, |isolation| isolation.value),
         limits,
         crash_budget: budget_over(&raw.crash_budget, &plugin.crash_budget, errors),
         plugin: plugin.clone(),

@@ -9,7 +9,7 @@ use super::form::{Capability, Count, FilePath, Name, Period, Size};
 use super::value::{Value, keys};
 use crate::error::Errors;
 use crate::node::{Kind, Node};
-use crate::region::{FaultPolicy, LimitMode, PluginLimits};
+use crate::region::{FaultPolicy, Isolation, LimitMode, PluginLimits};
 
 keys! {
     /// Code that routes name, in Lua or Wasm: one of `lua` and `wasm` is given.
@@ -36,6 +36,8 @@ keys! {
         list capabilities: Capability,
         /// What happens to an exchange whose plugin failed.
         default on_fault: FaultPolicy = FaultPolicy::default(),
+        /// Whether the exchanges of a worker share one instance, or each has its own.
+        default isolation: Isolation = Isolation::default(),
         /// How many faults disable it on a route, and when it is tried again.
         section crash_budget: Budget,
     }

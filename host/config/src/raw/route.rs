@@ -11,7 +11,7 @@ use super::value::{At, Value, keys, refuse_repeated};
 use crate::error::{Errors, Place, Problem};
 use crate::node::{Kind, Node};
 use crate::region;
-use crate::region::FaultPolicy;
+use crate::region::{FaultPolicy, Isolation};
 
 keys! {
     /// Where some requests go: one of `pool` and `respond` is given.
@@ -82,6 +82,8 @@ keys! {
         optional config: Freeform,
         /// What happens to an exchange when it fails. Default: the plugin's.
         optional on_fault: FaultPolicy,
+        /// Whether its exchanges share an instance here. Default: the plugin's.
+        optional isolation: Isolation,
         /// What it may use here. Default: the plugin's.
         section limits: RouteLimits,
         /// How many faults disable it here. Default: the plugin's.
@@ -98,6 +100,7 @@ impl Value for RoutePlugin {
             name: Some(At { value: Text(name.clone()), place: node.place.clone() }),
             config: None,
             on_fault: None,
+            isolation: None,
             limits: RouteLimits::read(&nothing("limits"), errors)?,
             crash_budget: RouteBudget::read(&nothing("crash_budget"), errors)?,
         }))

@@ -145,6 +145,7 @@ fn plugin(plugin: &config::Plugin) -> Value {
         "limits": plugin_limits(&plugin.limits),
         "capabilities": plugin.capabilities,
         "on_fault": plugin.on_fault.name(),
+        "isolation": plugin.isolation.name(),
         "crash_budget": crash_budget(&plugin.crash_budget),
     })
 }
@@ -160,6 +161,7 @@ fn route(route: &Route) -> Value {
             "plugin": used.plugin.name,
             "config": plugin_config(&used.config),
             "on_fault": used.on_fault.name(),
+            "isolation": used.isolation.name(),
             "crash_budget": crash_budget(&used.crash_budget),
             "limits": plugin_limits(&used.limits),
         })

@@ -33,8 +33,10 @@ pub fn plugins(shared: &Shared, snapshot: &Snapshot) -> Value {
             "limits": plugin_limits(&plugin.limits),
             "capabilities": plugin.capabilities,
             "on_fault": plugin.on_fault.name(),
+            "isolation": plugin.isolation.name(),
             "calls": calls(&count),
             "faults": { "total": count.total_faults(), "by_verdict": count.faults },
+            "collateral": count.collateral.values().sum::<u64>(),
             "instances": count.instances,
             "memory_bytes": shared.ledger.work(&plugin.name).iter().map(|work| work.held.memory).sum::<u64>(),
         })
@@ -69,9 +71,11 @@ fn route_use(life: &Life) -> Value {
         "disabled_for_ms": left.map(millis),
         "last_good": life.good.as_ref().map(|good| &*good.settings.version),
         "on_fault": life.policy().name(),
+        "isolation": life.bound.isolation.name(),
         "crash_budget": crash_budget(&life.terms()),
         "budget_left": life.left(now),
         "faults": faults_view(&faults),
+        "collateral": faults.collateral,
         "last_fault": faults.last.as_ref().map(last_fault),
         "background_faults": faults_view(&life.bound.background.read()),
     })

@@ -72,10 +72,10 @@ impl Slot {
         self.close();
     }
 
-    /// Until that holds, or the plugin has failed.
+    /// Until that holds, or the plugin has failed, or its instance has ended.
     async fn until(&self, holds: impl Fn() -> bool) {
         poll_fn(|cx| {
-            if self.is_off() || holds() {
+            if self.is_off() || self.orphaned().is_some() || holds() {
                 return Poll::Ready(());
             }
             self.exchange().watch(cx);

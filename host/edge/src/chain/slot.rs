@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use abi::{Action, Callbacks, ContextId, Event, Fault, Limit, Phase, Side, Verdict};
 use bytes::Bytes;
-use config::FaultPolicy;
 use tokio::task::AbortHandle;
 
 use super::lane::{Item, Pulling};
@@ -22,6 +21,10 @@ use crate::instances::Lease;
 use crate::life::{Life, Probe};
 use crate::plugins::Bound;
 use crate::reject::Reject;
+
+mod fault;
+
+pub use fault::{judge, report};
 
 pub struct Slot {
     pub index: usize,
@@ -83,10 +86,11 @@ impl Slot {
     /// Leases an instance and opens the context of this exchange in it.
     pub fn open(index: usize, role: Role, exchange: &Rc<Exchange>) -> Result<Rc<Slot>, (Role, Fault)> {
         let instances = &exchange.worker.instances;
-        let lease = match instances.lease(role.bound()) {
+        let mut lease = match instances.lease(role.bound()) {
             Ok(lease) => lease,
             Err(fault) => return Err((role, fault)),
         };
+        lease.serve(exchange);
         let surroundings = &instances.surroundings;
         let context = surroundings.next_context();
         let slot = Rc::new_cyclic(|slot| {
@@ -147,6 +151,9 @@ impl Slot {
         if self.off.get() {
             return Ok(Action::Continue);
         }
+        if let Some(verdict) = self.orphaned() {
+            return self.lose(verdict, event.callback()).map(|()| Action::Continue);
+        }
         let side = if phase == Phase::Response { Side::Response } else { Side::Request };
         // The end of a callout or a timer takes no word back that another has given, nor does an
         // attempt, which may come while the body still passes.
@@ -184,30 +191,6 @@ impl Slot {
         }
     }
 
-    /// The plugin failed: it is told nothing more. Its policy decides about the exchange.
-    pub fn fail(&self, fault: &Fault, callback: &'static str) -> Result<(), Stop> {
-        report(&self.role, &self.exchange, &self.placed(fault), callback);
-        // What fails when the exchange is over has cost nobody anything.
-        if self.seat.phase.get() != Phase::Log {
-            self.role.fault();
-        }
-        let edited = self.seat.windows.iter().any(|window| window.changed.get());
-        self.close();
-        self.exchange.answer.borrow_mut().take();
-        let refused = judge(&self.role, fault, edited);
-        match (refused, &*self.undo.borrow()) {
-            (Err(Stop::Reject(reject)), Some(_)) => Err(Stop::TakeOver { slot: self.index, reject }),
-            (judged, _) => judged,
-        }
-    }
-
-    /// A fault that the edge itself found has the place where the plugin waits.
-    fn placed(&self, fault: &Fault) -> Fault {
-        let lease = self.lease.borrow();
-        let trace = || lease.as_ref().and_then(|lease| lease.running().trace(self.context));
-        Fault { trace: fault.trace.clone().or_else(trace), ..fault.clone() }
-    }
-
     /// An event that the plugin waited for; `side` is the one that it may let go on.
     pub fn deliver(&self, side: Side, event: &Event<'_>) {
         if self.off.get() {
@@ -235,6 +218,9 @@ impl Slot {
         if let Some(stop) = self.exchange.stopped() {
             return Some(Err(stop));
         }
+        if let Some(verdict) = self.orphaned() {
+            return Some(self.lose(verdict, "wait").map(|()| Action::Continue));
+        }
         let stage = self.stage(side);
         let goes_on = stage.resumed.take() || self.off.get();
         stage.answer.take().or(goes_on.then_some(Action::Continue)).map(Ok)
@@ -260,7 +246,8 @@ impl Slot {
 
     /// The exchange ends, and the plugin has not failed in it.
     pub(super) fn prove(&self) {
-        if self.told.get() && !self.off.get() && !self.role.stands_in {
+        // What was lost with its instance proves nothing.
+        if self.told.get() && !self.off.get() && !self.role.stands_in && self.orphaned().is_none() {
             self.role.life.served(self.role.probe.as_deref());
         }
     }
@@ -364,28 +351,6 @@ impl Role {
     pub fn fault(&self) {
         if !self.stands_in {
             self.life.fault(clock::now(), self.probe.as_deref());
-        }
-    }
-}
-
-/// Logs a fault, notes it and counts it, apart from the crash budget.
-pub fn report(role: &Role, exchange: &Exchange, fault: &Fault, callback: &'static str) {
-    let settings = &role.bound().settings;
-    exchange.worker.telemetry.plugin_fault(&settings.plugin, fault.verdict);
-    role.life.record.add(fault, callback, &settings.version, &exchange.id, clock::wall());
-    tracing::warn!(
-        target: "forebay::fault", plugin = &*settings.plugin, version = &*settings.version,
-        route = &*exchange.route.name, request_id = &*exchange.id, callback, verdict = fault.verdict.name(),
-        trace = fault.trace.as_deref().unwrap_or_default(), "{}", fault.message
-    );
-}
-
-/// What a fault means for the exchange, where no other version takes it over.
-pub fn judge(role: &Role, fault: &Fault, edited: bool) -> Result<(), Stop> {
-    match role.life.policy() {
-        FaultPolicy::Open if !edited => Ok(()),
-        FaultPolicy::Open | FaultPolicy::Closed | FaultPolicy::LastGood => {
-            Err(Stop::Reject(Reject::PluginFault { plugin: role.life.plugin().clone(), verdict: fault.verdict }))
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Record(Mutex<Faults>);
 pub struct Faults {
     pub by_verdict: BTreeMap<&'static str, u64>,
     pub last: Option<Last>,
+    /// Exchanges that lost their instance to another's fault.
+    pub collateral: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +47,10 @@ impl Record {
             request_id: request_id.to_owned(),
             trace: fault.trace.as_deref().map(cut),
         });
+    }
+
+    pub fn add_collateral(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).collateral += 1;
     }
 
     pub fn read(&self) -> Faults {

@@ -163,6 +163,10 @@ impl Instance for Watched {
         self.instance.close(context);
     }
 
+    fn ended(&self) -> bool {
+        self.instance.ended()
+    }
+
     fn healthy(&self) -> bool {
         self.instance.healthy()
     }

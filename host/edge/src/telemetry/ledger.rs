@@ -36,6 +36,8 @@ pub struct PluginTally {
     /// Locked by its worker for a callback that it has not met before, and by readers.
     calls: Mutex<Vec<(&'static str, Arc<Tally>)>>,
     faults: [Tally; Verdict::ALL.len()],
+    /// Exchanges that others' faults have ended, by their verdict.
+    collateral: [Tally; Verdict::ALL.len()],
     instances: Tally,
     memory: Tally,
     machine_code: Tally,
@@ -87,6 +89,10 @@ impl PluginTally {
         self.faults[place(verdict)].add(1);
     }
 
+    pub fn collateral(&self, cause: Verdict) {
+        self.collateral[place(cause)].add(1);
+    }
+
     pub fn instance_made(&self) {
         self.instances.add(1);
     }
@@ -102,6 +108,8 @@ pub struct PluginCount {
     pub calls: BTreeMap<&'static str, u64>,
     /// Only verdicts that occurred.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Exchanges that they ended besides their own.
+    pub collateral: BTreeMap<&'static str, u64>,
     /// Alive now.
     pub instances: u64,
 }
@@ -180,6 +188,10 @@ impl Ledger {
                 counter!("forebay_plugin_faults_total", "plugin" => name.clone(), "verdict" => verdict)
                     .absolute(faults);
             }
+            for (verdict, ended) in count.collateral {
+                counter!("forebay_plugin_collateral_total", "plugin" => name.clone(), "verdict" => verdict)
+                    .absolute(ended);
+            }
             gauge!("forebay_plugin_instances", "plugin" => name).set(count.instances as f64);
         }
         membership.publish();
@@ -202,9 +214,12 @@ fn count(tallies: &[Arc<PluginTally>]) -> PluginCount {
             *total.calls.entry(callback).or_default() += calls.get();
         }
         for verdict in Verdict::ALL {
-            let faults = tally.faults[place(verdict)].get();
-            if faults > 0 {
-                *total.faults.entry(verdict.name()).or_default() += faults;
+            let (all, of) = ([&tally.faults, &tally.collateral], [&mut total.faults, &mut total.collateral]);
+            for (tallies, total) in all.into_iter().zip(of) {
+                let counted = tallies[place(verdict)].get();
+                if counted > 0 {
+                    *total.entry(verdict.name()).or_default() += counted;
+                }
             }
         }
         total.instances = total.instances.wrapping_add(tally.instances.get());

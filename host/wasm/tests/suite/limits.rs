@@ -125,6 +125,7 @@ fn a_module_that_begins_past_its_memory_limit_does_not_start() {
     let text = module(&[], "").replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 600)");
     let fault = start_fault(&text, Fake::new());
     assert_eq!(fault.verdict, Verdict::Memory);
+    assert_eq!(fault.message, format!("asked for {} bytes of memory, its limit is {}", 600 << 16, 32 << 20));
 }
 
 #[test]

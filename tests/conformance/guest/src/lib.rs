@@ -7,6 +7,7 @@
 //! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
 //! - `origin`: which origin gets the request; `scale`: what is coming
 //! - `faults`: what a plugin must not do; `life`: versions of a plugin, good and bad
+//! - `isolation`: what exchanges share
 //! - `trace`: spans
 //! - `limits`: what uses up limits
 //! - `secret`: what a plugin does with a secret
@@ -15,6 +16,7 @@
 mod cases;
 mod faults;
 mod imports;
+mod isolation;
 mod life;
 mod limits;
 mod origin;
@@ -59,6 +61,10 @@ impl RootContext for Root {
             ("probe", "background") => {
                 self.set_tick_period(std::time::Duration::from_millis(50));
             }
+            ("count", _) => {
+                self.set_tick_period(std::time::Duration::from_millis(20));
+                return !isolation::refuses();
+            }
             ("timer_every", _) => self.set_tick_period(std::time::Duration::from_millis(20)),
             ("queue_take", "register") => {
                 self.register_shared_queue("own");
@@ -76,6 +82,7 @@ impl RootContext for Root {
         match self.word(0) {
             "probe" if self.ticks == 1 => probe::run("background", &["respond", "close"]),
             "timer_every" => cases::tick(),
+            "count" => isolation::tick(),
             _ => {}
         }
     }
@@ -100,6 +107,7 @@ impl RootContext for Root {
             "limits" => Box::new(limits::Limits::new(argument, self.word(2).parse().unwrap_or(0))),
             "scale" => Box::new(scale::Hinter),
             "secret" => Box::new(secret::Secret { how: argument }),
+            "count" => Box::new(isolation::Count),
             "kv" => Box::new(kv::Asks { how: argument }),
             "fault" => Box::new(faults::Fault { how: argument }),
             "life" => Box::new(life::Life { version: argument, fails: self.word(2).to_owned() }),

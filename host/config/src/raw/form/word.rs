@@ -9,7 +9,7 @@ use crate::error::{Errors, Problem};
 use crate::manifest::Engine;
 use crate::node::{Kind, Node, shorten};
 use crate::raw::value::{Value, Written};
-use crate::region::{Balance, FaultPolicy, HintKind, LimitMode, LogFormat};
+use crate::region::{Balance, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat};
 use crate::spec::{Failure, Level};
 
 /// A closed set of words.
@@ -86,6 +86,14 @@ words! {
         "closed" => FaultPolicy::Closed: "503",
         "open" => FaultPolicy::Open: "go on without the plugin",
         "last_good" => FaultPolicy::LastGood: "the version before it serves in its place",
+    }
+}
+
+words! {
+    /// What the exchanges of a plugin share.
+    Isolation {
+        "worker" => Isolation::Worker: "one instance on each worker for all exchanges there",
+        "exchange" => Isolation::Exchange: "an instance for each exchange, used once",
     }
 }
 

@@ -1,0 +1,287 @@
+//! What exchanges share of an instance, and whom its end reaches: `isolation: worker` and `exchange`.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use harness::{Client, Edge, Origin, PATIENCE, Setup, list, wait_until};
+use serde_json::Value;
+
+use crate::pair::{Engine, Plugin, on_both_engines, plugin};
+
+/// Counts exchanges in its own memory.
+const COUNT: &str = r#"
+local plugin = {}
+local exchanges = 0
+function plugin.on_configure() forebay.timer.every(0.02) end
+function plugin.on_tick() forebay.log.info("case count: a tick after " .. exchanges .. " exchanges") end
+function plugin.on_request_headers()
+  exchanges = exchanges + 1
+  forebay.request.headers.set("x-count", tostring(exchanges))
+  local what = forebay.request.headers.get("x-do")
+  if what == "trap" then local nothing; return nothing.field end
+  if what == "wait" then forebay.sleep(3600) end
+end
+function plugin.on_response_headers() forebay.response.headers.set("x-plugin", "alive") end
+return plugin
+"#;
+
+fn count(keys: &str) -> Plugin {
+    plugin("count", COUNT).keys(keys)
+}
+
+/// Routes `/` and `/own`, the second with an instance for each exchange.
+fn setup(engine: Engine, plugin: &Plugin, origin: &Origin) -> Setup {
+    let region = format!(
+        "plugins:\n{}routes:\n  - name: own\n    match: {{path: {{prefix: /own}}}}\n    \
+         plugins: [{{name: count, isolation: exchange}}]\n    pool: shop\n  - name: all\n    plugins: [count]\n    \
+         pool: shop\npools:\n  - name: shop\n    origins: {}\n",
+        plugin.entry(engine),
+        list(&[origin.address])
+    );
+    Setup::new(region).file("count.lua", &plugin.lua).workers(1)
+}
+
+/// Says in `x-seen` how many exchanges the plugin had counted.
+fn mirror() -> Origin {
+    Origin::serve(|exchange| {
+        let seen = exchange.headers().get("x-count").unwrap_or("none").to_owned();
+        exchange.respond(200, &[("x-seen", &seen)], b"ok")
+    })
+}
+
+#[track_caller]
+fn counts(client: &mut Client, path: &str, times: usize) -> Vec<u32> {
+    let count = |_| {
+        let response = client.get(path);
+        assert_eq!((response.status, response.header("x-plugin")), (200, Some("alive")), "{path}");
+        response.header("x-seen").and_then(|seen| seen.parse().ok()).expect("the plugin has counted")
+    };
+    (0..times).map(count).collect()
+}
+
+fn metric(edge: &Edge, name: &str) -> f64 {
+    edge.metrics().sum(name, &["plugin=\"count\""])
+}
+
+#[track_caller]
+fn instances(edge: &Edge, wanted: f64) {
+    wait_until(&format!("{wanted} instances"), PATIENCE, || {
+        (metric(edge, "forebay_plugin_instances") == wanted).then_some(())
+    });
+}
+
+on_both_engines! {
+    fn an_instance_of_the_worker_keeps_its_memory_and_one_of_the_exchange_does_not(engine) {
+        let origin = mirror();
+        let edge = setup(engine, &count(""), &origin).start();
+        let mut client = edge.connect();
+        assert_eq!(counts(&mut client, "/", 3), [1, 2, 3]);
+        assert_eq!(counts(&mut client, "/own", 20), [1; 20], "more than there are spares");
+        assert_eq!(counts(&mut client, "/", 3), [4, 5, 6], "the routes share nothing");
+        assert_eq!(metric(&edge, "forebay_plugin_faults_total"), 0.0);
+        let all: Value = serde_json::from_slice(&edge.admin("/plugins").body).expect("JSON");
+        let uses = all["plugins"][0]["routes"].as_array().expect("a list").iter().map(|used| used["isolation"].as_str());
+        assert_eq!(uses.collect::<Vec<_>>(), [Some("exchange"), Some("worker")]);
+    }
+
+    fn exchanges_at_the_same_time_share_nothing_either(engine) {
+        let (go, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let origin = Origin::serve(move |exchange| {
+            let _ = wait.lock().expect("not poisoned").recv_timeout(PATIENCE);
+            let seen = exchange.headers().get("x-count").unwrap_or("none").to_owned();
+            exchange.respond(200, &[("x-seen", &seen)], b"ok")
+        });
+        let edge = setup(engine, &count(""), &origin).start();
+        let mut clients: Vec<_> = (0..12).map(|_| edge.connect()).collect();
+        for client in &mut clients {
+            client.request("GET", "/own", &[], b"");
+        }
+        origin.wait_for_requests(12);
+        (0..12).for_each(|_| go.send(()).expect("the origin waits"));
+        for client in &mut clients {
+            assert_eq!(client.response().header("x-seen"), Some("1"));
+        }
+        // One that acts on each route, and the spares: nothing is kept of those that were used.
+        let spares = if engine == Engine::Lua { 4.0 } else { 5.0 };
+        instances(&edge, 2.0 + spares);
+    }
+
+    fn ticks_come_to_one_instance_that_no_exchange_has(engine) {
+        let origin = mirror();
+        let region = format!(
+            "plugins:\n{}routes:\n  - name: all\n    plugins: [count]\n    pool: shop\npools:\n  - name: shop\n    origins: {}\n",
+            count("    isolation: exchange").entry(engine),
+            list(&[origin.address])
+        );
+        let edge = Setup::new(region).file("count.lua", COUNT).workers(1).start();
+        let ticks = |text: &str| edge.process.log().iter().filter(|line| line.contains(text)).count();
+        assert_eq!(counts(&mut edge.connect(), "/", 10), [1; 10]);
+        let (begin, so_far) = (std::time::Instant::now(), ticks("case count: a tick"));
+        wait_until("ten ticks", PATIENCE, || (ticks("case count: a tick") >= so_far + 10).then_some(()));
+        assert!(begin.elapsed() >= Duration::from_millis(150), "spares tick too: {:?}", begin.elapsed());
+        assert_eq!(ticks("case count: a tick"), ticks("a tick after 0 exchanges"));
+    }
+}
+
+#[test]
+fn a_spare_that_does_not_start_is_tried_less_and_less_and_made_when_it_can() {
+    let origin = mirror();
+    let edge = setup(Engine::Wasm, &count("    on_fault: open"), &origin).start();
+    instances(&edge, 7.0);
+    let say = |what: &str| {
+        let mut client = edge.connect();
+        client.request("GET", "/", &[("x-do", what)], b"");
+        assert_eq!(client.response().status, 200, "{what}");
+    };
+    say("yes");
+    say("trap");
+    // The spare serves, and no other can be made.
+    assert_eq!(counts(&mut edge.connect(), "/", 2), [1, 2]);
+    let tried = || edge.process.log().iter().filter(|line| line.contains("no spare instance starts")).count();
+    let begin = std::time::Instant::now();
+    wait_until("four tries", PATIENCE, || (tried() >= 4).then_some(()));
+    assert!(begin.elapsed() >= Duration::from_millis(500), "100, 200 and 400 ms: {:?}", begin.elapsed());
+    assert_eq!(counts(&mut edge.connect(), "/", 2), [3, 4], "meanwhile it serves");
+    instances(&edge, 6.0);
+    say("no");
+    instances(&edge, 7.0);
+    say("trap");
+    assert_eq!(counts(&mut edge.connect(), "/", 1), [1]);
+    assert_eq!(metric(&edge, "forebay_plugin_faults_total"), 2.0, "the traps, and no start");
+}
+
+/// Pooled memories take 16 TiB of address space.
+#[test]
+fn in_little_address_space_instances_are_made_on_demand_and_a_line_says_so() {
+    const SPACE: u64 = 8 << 30;
+    let origin = mirror();
+    let edge = setup(Engine::Wasm, &count("    on_fault: open"), &origin).within(SPACE).start();
+    let mut client = edge.connect();
+    assert_eq!(counts(&mut client, "/", 3), [1, 2, 3]);
+    assert_eq!(counts(&mut client, "/own", 100), [1; 100], "what has ended gives its memory back");
+    client.request("GET", "/", &[("x-do", "trap")], b"");
+    assert_eq!(client.response().status, 200);
+    assert_eq!(counts(&mut client, "/", 2), [1, 2]);
+    edge.process.wait_for_log(&["no room to pool", "made on demand", "ulimit -v"]);
+    let roomy = setup(Engine::Wasm, &count(""), &origin).start();
+    assert_eq!(counts(&mut roomy.connect(), "/", 1), [1]);
+    assert!(!roomy.process.log_has("no room to pool"));
+}
+
+/// Three in flight beside a trap: one that waits in the plugin, one that waits for the origin, and one
+/// whose body is on its way.
+struct Flight {
+    edge: Edge,
+    origin: Origin,
+    go: Sender<()>,
+    waiting: Client,
+    asking: Client,
+    streaming: Client,
+}
+
+fn trap_among_others(keys: &str) -> Flight {
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::serve(move |exchange| {
+        let held = || {
+            let _ = wait.lock().expect("not poisoned").recv_timeout(PATIENCE);
+        };
+        if exchange.head.target() == "/asking" {
+            held();
+        }
+        exchange.begin(200, &[])?;
+        exchange.chunk(b"first ")?;
+        if exchange.head.target() == "/streaming" {
+            held();
+        }
+        exchange.chunk(b"last")?;
+        exchange.end(&[])
+    });
+    let edge = setup(Engine::Wasm, &count(keys), &origin).start();
+    let ask = |path: &str, what: &str| {
+        let mut client = edge.connect();
+        client.request("GET", path, &[("x-do", what)], b"");
+        client
+    };
+    let mut streaming = ask("/streaming", "");
+    assert_eq!(streaming.response_head().status(), 200);
+    let asking = ask("/asking", "");
+    origin.wait_for_requests(2);
+    let waiting = ask("/waiting", "wait");
+    wait_until("it is in the plugin", PATIENCE, || {
+        let called = edge.metrics().sum("forebay_plugin_calls_total", &["callback=\"on_request_headers\""]);
+        (called == 3.0).then_some(())
+    });
+    let open = keys.contains("open");
+    let bad = ask("/bad", "trap").response();
+    assert_eq!(bad.status, if open { 200 } else { 503 });
+    Flight { edge, origin, go, waiting, asking, streaming }
+}
+
+/// What is counted of a trap with three others in flight: one fault, and those apart.
+#[track_caller]
+fn one_fault_and_three_others(edge: &Edge) {
+    wait_until("three collateral", PATIENCE, || {
+        let labels = ["plugin=\"count\"", "verdict=\"TRAP\""];
+        (edge.metrics().sum("forebay_plugin_collateral_total", &labels) == 3.0).then_some(())
+    });
+    assert_eq!(metric(edge, "forebay_plugin_faults_total"), 1.0);
+    let all: Value = serde_json::from_slice(&edge.admin("/plugins").body).expect("JSON");
+    let plugin = &all["plugins"][0];
+    assert_eq!((&plugin["faults"]["total"], &plugin["collateral"]), (&1.into(), &3.into()), "{plugin:#}");
+    let used = &plugin["routes"][1];
+    assert_eq!((&used["faults"]["total"], &used["collateral"]), (&1.into(), &3.into()), "{used:#}");
+    assert!(used["last_fault"]["message"].as_str().is_some_and(|text| text.contains("unreachable")), "{used:#}");
+    assert_eq!(used["state"], "serving", "{used:#}");
+    let lines = edge.process.log();
+    let lines: Vec<_> = lines.iter().filter(|line| line.contains("forebay::fault")).collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("collateral")).count(), 3, "{lines:#?}");
+}
+
+/// The next exchange meets an instance that has seen none.
+#[track_caller]
+fn the_next_is_served(edge: &Edge, origin: &Origin) {
+    let response = edge.get("/next");
+    assert_eq!((response.status, response.header("x-plugin")), (200, Some("alive")));
+    assert_eq!(origin.last().headers.get("x-count"), Some("1"), "fresh memory");
+}
+
+#[test]
+fn a_trap_ends_those_in_its_instance_by_their_policy_closed() {
+    // Two faults would disable it: the others do not count against it.
+    let mut flight =
+        trap_among_others("    crash_budget: {faults: 2, within: 1h, back_off: 1h, most: 1h}\n    limits: {wall: 1h}");
+    let waiting = flight.waiting.response();
+    assert_eq!((waiting.status, waiting.header("x-plugin")), (503, None), "at once, not when its wait is over");
+    the_next_is_served(&flight.edge, &flight.origin);
+    (0..2).for_each(|_| flight.go.send(()).expect("the origin waits"));
+    assert_eq!(flight.asking.response().status, 503);
+    assert!(flight.streaming.messages.body().is_err(), "a body that the plugin would have looked at is cut off");
+    one_fault_and_three_others(&flight.edge);
+    a_spare_is_ready_again(&flight.edge);
+}
+
+#[test]
+fn a_trap_lets_those_in_its_instance_go_on_without_it_where_the_policy_is_open() {
+    let mut flight = trap_among_others("    on_fault: open\n    limits: {wall: 1h}");
+    let waiting = flight.waiting.response();
+    assert_eq!((waiting.status, waiting.header("x-plugin"), waiting.text()), (200, None, "first last"));
+    the_next_is_served(&flight.edge, &flight.origin);
+    (0..2).for_each(|_| flight.go.send(()).expect("the origin waits"));
+    let asking = flight.asking.response();
+    assert_eq!((asking.status, asking.header("x-plugin"), asking.text()), (200, None, "first last"));
+    assert_eq!(flight.streaming.messages.body().expect("a whole body"), b"first last");
+    one_fault_and_three_others(&flight.edge);
+    a_spare_is_ready_again(&flight.edge);
+}
+
+/// On the route `/own` the one that acts and four spares, on the other it and one; and what has ended
+/// is gone.
+#[track_caller]
+fn a_spare_is_ready_again(edge: &Edge) {
+    instances(edge, 7.0);
+    assert_eq!(edge.get("/again").header("x-plugin"), Some("alive"));
+}
