@@ -5,7 +5,8 @@
 //!
 //! - **engine**: the instance alone, on the production seat: open, both header events, close;
 //! - **chain**: `chain::serve` on a route that answers itself: exchange, slot, seat, instance, events;
-//! - **waiting**, **empty**, **watch**: the parts of the engine that have a bar of their own.
+//! - **waiting**, **empty**, **watch**: the parts of the engine that have a bar of their own;
+//! - [`proxy_wasm`]: the same in proxy-wasm.
 
 // As the tests of the engine call it.
 extern crate lua as forebay_lua;
@@ -14,6 +15,7 @@ extern crate lua as forebay_lua;
 #[allow(dead_code)]
 mod fake;
 mod filter;
+mod proxy_wasm;
 mod stage;
 
 use std::time::{Duration, Instant};
@@ -36,6 +38,9 @@ struct Case<'a> {
 }
 
 fn main() {
+    if proxy_wasm::is_bare() {
+        return;
+    }
     // `cargo bench` hands flags on that are its own harness's.
     let thread = std::thread::Builder::new().stack_size(16 << 20).spawn(measure).expect("a thread can be started");
     if thread.join().is_err() {
@@ -102,6 +107,7 @@ fn measure() {
         "| a wait for a ready callout | {:.0} | under 1000 |",
         nanos("callback that waits once") - nanos("empty callback")
     );
+    proxy_wasm::measure();
 }
 
 fn case<'a>(name: &'static str, run: impl FnMut(u32) + 'a) -> Case<'a> {

@@ -4,12 +4,15 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use abi::{Action, ContextId, Event, Instance, Phase};
+use config::Isolation;
 use edge::body::Body;
 use edge::chain;
 use edge::exchange::Exchange;
 use edge::exchange::seat::{Home, Seat};
+use edge::instances::{Instances, Lease};
 use edge::route::Route;
 use edge::serve::Connection;
 use edge::worker::{Shared, Worker};
@@ -58,7 +61,11 @@ impl Stage {
     }
 
     pub fn new(engine: Option<&Engine>) -> Stage {
-        let region = region(engine.is_some());
+        Stage::isolated(engine, Isolation::Worker)
+    }
+
+    pub fn isolated(engine: Option<&Engine>, isolation: Isolation) -> Stage {
+        let region = region(engine.is_some(), isolation);
         let load = |_: &config::Plugin| Ok(engine.expect("a region with a plugin has an engine").clone());
         let plugins = edge::plugins::load_by(&region, None, &load).expect("the plugin starts");
         let shared = Shared::new(&region, plugins, 1).expect("the region is right");
@@ -66,6 +73,7 @@ impl Stage {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let local = LocalSet::new();
         worker.instances.surroundings.attach(&worker);
+        local.spawn_local(Instances::tend(worker.clone()));
         let connection = Rc::new(Connection {
             remote: ([127, 0, 0, 1], 50_000).into(),
             local: ([127, 0, 0, 1], 80).into(),
@@ -78,7 +86,7 @@ impl Stage {
     }
 
     fn seat(&self, engine: &Engine) -> Alone {
-        let lease = self.worker.instances.lease(&self.route.plugins[0].bound).expect("an instance");
+        let lease = self.lease();
         let exchange = self.exchange();
         *exchange.response.borrow_mut() = Some(http::Response::new(()).into_parts().0);
         let surroundings = &self.worker.instances.surroundings;
@@ -87,6 +95,10 @@ impl Stage {
         let host = Seat::of_plugin(&self.route.plugins[0].bound, surroundings, &lease.running().log);
         let instance = engine.instantiate(host).expect("an instance");
         (RefCell::new(instance), Rc::new(seat))
+    }
+
+    fn lease(&self) -> Lease {
+        self.worker.instances.lease(&self.route.plugins[0].bound).expect("an instance")
     }
 
     fn request(&self) -> Request<Body> {
@@ -129,21 +141,86 @@ impl Stage {
         }));
     }
 
+    /// The same, and after each what else the worker has to do.
+    pub fn chain_in_turns(&self, times: u32) {
+        self.runtime.block_on(self.local.run_until(async {
+            for _ in 0..times {
+                std::hint::black_box(self.serve().await);
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
+
+    /// So many turns of the worker.
+    pub fn turns(&self, times: u32) {
+        self.runtime.block_on(self.local.run_until(async {
+            for _ in 0..times {
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
+
+    /// How long an exchange takes right after one that the header x-trap ends, or that it does not.
+    pub fn next_after(&self, bad: bool) -> Duration {
+        let mut before = self.request();
+        if bad {
+            before.headers_mut().insert("x-trap", http::HeaderValue::from_static("1"));
+        }
+        self.runtime.block_on(self.local.run_until(async {
+            let snapshot = self.worker.snapshot();
+            let first = chain::serve(&self.worker, &snapshot, &self.route, &self.connection, "id", before).await;
+            assert_eq!(first.is_err(), bad);
+            drop(first);
+            let begin = Instant::now();
+            std::hint::black_box(self.serve().await);
+            begin.elapsed()
+        }))
+    }
+
+    /// The event of the request's headers alone, `times` over.
+    pub fn request_headers(&self, times: u32) {
+        let (instance, seat) = self.alone.as_ref().expect("a stage with a plugin");
+        let mut instance = instance.borrow_mut();
+        let context = ContextId(2);
+        instance.open(context, seat.clone()).expect("it opens");
+        seat.phase.set(Phase::Request);
+        for _ in 0..times {
+            let told = instance.call(context, Event::RequestHeaders { end_of_stream: true });
+            assert!(matches!(told, Ok(Action::Continue)));
+        }
+        instance.close(context);
+    }
+
+    /// `times` exchanges, each with an instance that is started and ended.
+    pub fn engine_each(&self, times: u32) {
+        let (_, seat) = self.alone.as_ref().expect("a stage with a plugin");
+        let bound = &self.route.plugins[0].bound;
+        let lease = self.lease();
+        for context in 2..2 + times {
+            let home = Seat::of_plugin(bound, &self.worker.instances.surroundings, &lease.running().log);
+            let mut instance = bound.code.instantiate(home).expect("an instance");
+            exchange(&mut *instance, seat, ContextId(context));
+        }
+    }
+
     /// `times` exchanges of the instance alone.
     pub fn engine(&self, times: u32) {
         let (instance, seat) = self.alone.as_ref().expect("a stage with a plugin");
         let mut instance = instance.borrow_mut();
         for context in 2..2 + times {
-            let context = ContextId(context);
-            instance.open(context, seat.clone()).expect("it opens");
-            seat.phase.set(Phase::Request);
-            let request = instance.call(context, Event::RequestHeaders { end_of_stream: true });
-            seat.phase.set(Phase::Response);
-            let response = instance.call(context, Event::ResponseHeaders { end_of_stream: true });
-            assert!(matches!((request, response), (Ok(Action::Continue), Ok(Action::Continue))));
-            instance.close(context);
+            exchange(&mut **instance, seat, ContextId(context));
         }
     }
+}
+
+fn exchange(instance: &mut dyn Instance, seat: &Rc<Seat>, context: ContextId) {
+    instance.open(context, seat.clone()).expect("it opens");
+    seat.phase.set(Phase::Request);
+    let request = instance.call(context, Event::RequestHeaders { end_of_stream: true });
+    seat.phase.set(Phase::Response);
+    let response = instance.call(context, Event::ResponseHeaders { end_of_stream: true });
+    assert!(matches!((request, response), (Ok(Action::Continue), Ok(Action::Continue))));
+    instance.close(context);
 }
 
 /// What a browser sends, more or less.
@@ -164,9 +241,15 @@ fn headers() -> HeaderMap {
     list.into_iter().map(pair).collect()
 }
 
-fn region(plugin: bool) -> Arc<config::Region> {
+fn region(plugin: bool, isolation: Isolation) -> Arc<config::Region> {
+    let isolation = isolation.name();
     let (section, plugins) = match plugin {
-        true => (format!("plugins: [{{ name: filter, lua: {FILTER} }}]\n"), "[filter]"),
+        true => (
+            format!(
+                "plugins: [{{ name: filter, lua: {FILTER}, isolation: {isolation}, crash_budget: {{ faults: 0 }} }}]\n"
+            ),
+            "[filter]",
+        ),
         false => (String::new(), "[]"),
     };
     let text = format!(
