@@ -119,7 +119,7 @@ fn a_plugin_cannot_write_what_is_said_to_the_next_hop_alone() {
     client.request("GET", "/", &[("HTTP2-Settings", "AAMAAABk")], b"");
     assert_eq!(client.response().status, 200);
     let seen = origin.last();
-    assert_eq!(seen.headers.get("x-told"), Some(vec!["BAD_ARGUMENT"; 7].join(" ").as_str()));
+    assert_eq!(seen.headers.get("x-told"), Some(["BAD_ARGUMENT"; 7].join(" ").as_str()));
     assert!(names.iter().all(|name| seen.headers.get(name).is_none()), "{:?}", seen.headers);
     assert_eq!(seen.headers.get("te"), Some("trailers"));
 }
