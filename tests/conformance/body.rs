@@ -3,7 +3,7 @@
 use harness::http1::chunk;
 use harness::{Edge, Origin, PATIENCE, wait_until};
 
-use crate::pair::{edge, on_both_engines, plugin};
+use crate::pair::{edge, in_every_language, on_both_engines, plugin};
 
 const REQUEST_BODY: &str = r#"
 local plugin = {}
@@ -95,6 +95,17 @@ fn tells(say: std::sync::mpsc::Sender<String>) -> Origin {
         }
         exchange.respond(200, &[], &body)
     })
+}
+
+in_every_language! {
+    a_loop_over_request_chunks_lets_each_go_on_before_the_next_is_read,
+    a_loop_over_response_chunks_lets_each_go_on_before_the_next_is_read,
+    a_request_body_is_read_whole_and_replaced,
+    a_request_body_over_the_plugins_buffer_is_413,
+    a_response_body_is_read_whole_and_replaced,
+    a_response_body_over_the_plugins_buffer_is_502_or_broken_off,
+    request_chunks_are_changed_as_they_stream,
+    response_chunks_are_changed_as_they_stream,
 }
 
 on_both_engines! {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Origin, PATIENCE};
 
-use crate::pair::{on_both_engines, plugin, setup};
+use crate::pair::{in_every_language, on_both_engines, plugin, setup};
 
 fn http_call(timeout: &str) -> crate::pair::Plugin {
     let lua = format!(
@@ -62,6 +62,14 @@ function plugin.on_request_headers()
 end
 return plugin
 "#;
+
+in_every_language! {
+    a_callout_brings_its_answer,
+    a_callout_that_waits_does_not_block_its_worker,
+    a_callout_ends_at_its_timeout,
+    a_callout_to_nobody_is_told_to_the_plugin,
+    a_callout_that_was_not_granted_is_refused,
+}
 
 on_both_engines! {
     fn several_callouts_run_at_once_and_one_takes_nothing_from_the_others(engine) {

@@ -2,7 +2,7 @@
 
 use harness::Origin;
 
-use crate::pair::{Engine, edge, on_both_engines, plugin, setup};
+use crate::pair::{Engine, edge, in_every_language, on_both_engines, plugin, setup};
 
 const PROPERTY: &str = r#"
 local plugin = {}
@@ -50,6 +50,12 @@ fn a_word_is_left(from: Engine, to: Engine) {
         edge.get("/b");
         assert_eq!(origin.last().headers.get("x-greeting"), Some("nil"), "nothing is left for other exchanges");
     }
+}
+
+in_every_language! {
+    properties_are_read_by_their_path,
+    a_later_plugin_finds_what_an_earlier_one_left,
+    a_plugin_of_the_other_engine_finds_it_too,
 }
 
 on_both_engines! {

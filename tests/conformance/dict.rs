@@ -2,7 +2,7 @@
 
 use harness::{Origin, PATIENCE, wait_until};
 
-use crate::pair::{Engine, Plugin, edge, on_both_engines, plugin, setup};
+use crate::pair::{Engine, Plugin, edge, in_every_language, on_both_engines, plugin, setup};
 
 const DICT: &str = r#"
 local plugin = {}
@@ -69,6 +69,10 @@ fn dict(name: &'static str, key: &str) -> Plugin {
     Plugin { name, ..plugin("dict", &DICT.replace("KEY", key)) }
         .words(&format!("dict {key}"))
         .keys("    capabilities: [\"dict:visits\"]")
+}
+
+in_every_language! {
+    a_value_is_kept_between_exchanges_and_a_stale_write_is_refused,
 }
 
 on_both_engines! {

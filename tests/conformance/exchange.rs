@@ -2,7 +2,7 @@
 
 use harness::Origin;
 
-use crate::pair::{edge, on_both_engines, plugin};
+use crate::pair::{edge, in_every_language, on_both_engines, plugin};
 
 const RESPOND: &str = r#"
 local plugin = {}
@@ -42,6 +42,13 @@ function plugin.on_request_headers()
 end
 return plugin
 "#;
+
+in_every_language! {
+    a_plugin_answers_in_place_of_the_origin,
+    a_plugin_answers_in_place_of_what_the_origin_said,
+    a_plugin_lets_its_side_go_on_from_within,
+    a_plugin_ends_an_exchange_without_an_answer,
+}
 
 on_both_engines! {
     fn a_plugin_answers_in_place_of_the_origin(engine) {

@@ -5,7 +5,7 @@
 use harness::http1::Headers;
 use harness::{Client, Origin};
 
-use crate::pair::{edge, on_both_engines, plugin};
+use crate::pair::{edge, in_every_language, on_both_engines, plugin};
 
 /// What every header case does, on `map` with headers that begin with `letter`.
 fn operations(map: &str, letter: char) -> String {
@@ -44,6 +44,13 @@ fn assert_operated(headers: &Headers, letter: char) {
     assert_eq!(headers.all(&format!("{letter}-in")), ["replaced"], "set replaces");
     assert_eq!(headers.all(&m), ["one", "two", "three"], "add adds behind");
     assert_eq!(get("gone"), None, "remove removes");
+}
+
+in_every_language! {
+    request_headers_are_read_and_changed,
+    request_trailers_are_read_and_changed,
+    response_headers_are_read_and_changed,
+    response_trailers_are_read_and_changed,
 }
 
 on_both_engines! {

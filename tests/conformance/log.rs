@@ -2,7 +2,7 @@
 
 use harness::Origin;
 
-use crate::pair::{edge, on_both_engines, plugin};
+use crate::pair::{edge, in_every_language, on_both_engines, plugin};
 
 const LOG: &str = r#"
 local plugin = {}
@@ -24,6 +24,11 @@ function plugin.on_request_headers()
 end
 return plugin
 "#;
+
+in_every_language! {
+    lines_come_with_their_level_and_the_plugins_name,
+    a_plugin_cannot_flood_the_log,
+}
 
 on_both_engines! {
     fn fields_stand_in_the_line_as_what_they_are(engine) {

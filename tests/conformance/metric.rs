@@ -2,7 +2,7 @@
 
 use harness::{Origin, PATIENCE, wait_until};
 
-use crate::pair::{edge, on_both_engines, plugin};
+use crate::pair::{edge, in_every_language, on_both_engines, plugin};
 
 const METRICS: &str = r#"
 local plugin = {}
@@ -42,6 +42,10 @@ function plugin.on_request_headers()
 end
 return plugin
 "#;
+
+in_every_language! {
+    counters_gauges_and_histograms_are_seen_by_an_operator,
+}
 
 on_both_engines! {
     fn each_set_of_labels_is_a_series_of_its_own(engine) {

@@ -1,14 +1,33 @@
-//! A plugin in both languages, and the edge that runs it.
+//! A plugin in both engines, and the edge that runs it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use harness::binary::guest;
+use harness::binary::{built_guest, guest};
 use harness::{Edge, Origin, Setup, list};
 
+/// What runs the plugin, and for Wasm what its module was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     Lua,
+    /// Rust with the SDK (`guest/`), which has every case.
     Wasm,
+    /// No SDK, and only what needs nothing but proxy-wasm (`guests/`), as the two after it.
+    C,
+    AssemblyScript,
+    Go,
+}
+
+impl Engine {
+    fn module(self) -> PathBuf {
+        match self {
+            Engine::Lua => unreachable!("a plugin in Lua is a text"),
+            Engine::Wasm => guest("tests/conformance/guest", "conformance-guest.wasm"),
+            Engine::C => built_guest("c"),
+            Engine::AssemblyScript => built_guest("assemblyscript"),
+            Engine::Go => built_guest("go"),
+        }
+    }
 }
 
 /// One behaviour: the words that name it in the guest, and its text in Lua.
@@ -43,6 +62,25 @@ macro_rules! on_both_engines {
 }
 pub(crate) use on_both_engines;
 
+/// Has these tests of [`on_both_engines`] pass with modules of other languages, too: the same body,
+/// the same bytes.
+macro_rules! in_every_language {
+    ($($name:ident),* $(,)?) => { $crate::pair::in_languages! { c = C, assemblyscript = AssemblyScript, go = Go; ($($name)*) } };
+}
+pub(crate) use in_every_language;
+
+macro_rules! in_languages {
+    ($($module:ident = $engine:ident),*; $names:tt) => {
+        $($crate::pair::in_languages! { one $module $engine $names })*
+    };
+    (one $module:ident $engine:ident ($($name:ident)*)) => {
+        mod $module {
+            $(#[test] fn $name() { super::$name($crate::pair::Engine::$engine) })*
+        }
+    };
+}
+pub(crate) use in_languages;
+
 /// A plugin whose one name is that of its case.
 pub fn plugin(name: &'static str, lua: &str) -> Plugin {
     Plugin { name, words: name.to_owned(), lua: lua.to_owned(), keys: String::new() }
@@ -64,9 +102,7 @@ impl Plugin {
     pub fn entry(&self, engine: Engine) -> String {
         let code = match engine {
             Engine::Lua => format!("lua: {}.lua", self.name),
-            Engine::Wasm => {
-                format!("wasm: {}", guest("tests/conformance/guest", "conformance-guest.wasm").display())
-            }
+            _ => format!("wasm: {}", engine.module().display()),
         };
         format!("  - name: {}\n    {code}\n    config: \"{}\"\n{}", self.name, self.words, self.keys)
     }

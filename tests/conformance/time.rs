@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use harness::{Origin, PATIENCE, wait_until};
 
-use crate::pair::{edge, on_both_engines, plugin};
+use crate::pair::{edge, in_every_language, on_both_engines, plugin};
 
 const NOW: &str = r#"
 local plugin = {}
@@ -33,6 +33,11 @@ function plugin.on_tick()
 end
 return plugin
 "#;
+
+in_every_language! {
+    a_plugin_knows_the_time,
+    ticks_come_without_any_request,
+}
 
 on_both_engines! {
     fn a_plugin_knows_the_time(engine) {

@@ -1,0 +1,3 @@
+module forebay.test/conformance-guest
+
+go 1.24
