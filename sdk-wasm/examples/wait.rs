@@ -52,7 +52,7 @@ impl HttpContext for Exchange {
         if meta::version().is_none() || !meta::has("sleep") {
             return Action::Continue;
         }
-        let slept = time::sleep(self.wait, || {
+        let slept = time::sleep(self.wait).then(|_| {
             let _ = proxy_wasm::hostcalls::add_map_value(
                 proxy_wasm::types::MapType::HttpRequestHeaders,
                 "x-waited",

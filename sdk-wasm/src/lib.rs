@@ -1,6 +1,7 @@
 //! What a plugin of Forebay in Rust needs beyond the `proxy-wasm` crate.
 //!
-//! - [`callout`]: several HTTP requests at once, and such as are sent again;
+//! - [`task`]: async/await for exchanges that wait; [`reply`]: what they wait for;
+//! - [`callout`]: HTTP requests, several at once, and such as are sent again;
 //! - [`event`]: the server-sent events of a response;
 //! - [`config`]: the configuration as a type of your own;
 //! - [`limits`]: what is left of them;
@@ -34,6 +35,8 @@ pub mod packed;
 pub mod secret;
 pub mod scale;
 pub mod queue;
+pub mod reply;
+pub mod task;
 pub mod time;
 pub mod trace;
 

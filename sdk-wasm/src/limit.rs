@@ -46,6 +46,11 @@ pub fn reserve(bucket: &str, key: &[u8], tokens: u32) -> Result<Lease, Refusal> 
 }
 
 impl Lease {
+    /// The host's number for it.
+    pub fn number(&self) -> u32 {
+        self.0
+    }
+
     /// Less than was reserved gives back, more is taken whether it is there or not.
     ///
     /// # Errors

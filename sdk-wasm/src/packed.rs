@@ -1,12 +1,12 @@
 //! The wire of Forebay's own calls: arguments in order, numbers little-endian, a text with its
 //! length before it. The modules beside this one are its users.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 
 use proxy_wasm::hostcalls::call_foreign_function;
 use proxy_wasm::types::Status;
+
+use crate::reply::{Key, Reply};
 
 /// Why a call was refused. The codes are proxy-wasm's, and past 99 Forebay's own: 100 capability
 /// denied, 101 phase denied, 102 limit exceeded, 103 timeout, 104 unavailable.
@@ -165,7 +165,7 @@ impl Results {
     }
 
     /// The status that answers and replies begin with; refused, the text follows.
-    fn checked(bytes: Vec<u8>) -> Result<Results, Refusal> {
+    pub(crate) fn checked(bytes: Vec<u8>) -> Result<Results, Refusal> {
         let mut results = Results { bytes, at: 0 };
         match i32::from_le_bytes(results.number()?) {
             0 => Ok(results),
@@ -174,7 +174,7 @@ impl Results {
     }
 }
 
-fn broken() -> Refusal {
+pub(crate) fn broken() -> Refusal {
     Refusal { code: Status::ParseFailure as i32, message: "the host packed its results in another way".to_owned() }
 }
 
@@ -189,17 +189,12 @@ pub fn call(name: &str, arguments: Arguments) -> Result<Results, Refusal> {
     }
 }
 
-type Then = Box<dyn FnOnce(Result<Value, Refusal>)>;
-
-thread_local! {
-    static WAITING: RefCell<HashMap<u32, Then>> = RefCell::default();
-}
-
-/// Has `then` called with what the call brings that gave `token`; return `Action::Pause`
-/// meanwhile and let `then` end with `resume_http_request` or another call that goes on. It is not
-/// called if the exchange ends before.
-pub fn when_replied(token: u32, then: impl FnOnce(Result<Value, Refusal>) + 'static) {
-    WAITING.with_borrow_mut(|waiting| waiting.insert(token, Box::new(then)));
+/// Makes a call of Forebay's that gives the token of its reply, and reads what comes.
+pub fn ask<T>(name: &str, arguments: Arguments, read: fn(Value) -> Result<T, Refusal>) -> Reply<T> {
+    match call(name, arguments).and_then(|mut results| results.u32()) {
+        Ok(token) => Reply::waiting(Key::Reply(token), read),
+        Err(refusal) => Reply::refused(refusal),
+    }
 }
 
 #[link(wasm_import_module = "env")]
@@ -209,13 +204,6 @@ extern "C" {
 
 /// proxy-wasm's buffer of what comes with a foreign function.
 const CALL_DATA: u32 = 8;
-
-/// Told by the host. The map is let go of first: `then` may wait again.
-#[no_mangle]
-extern "C" fn forebay_on_reply(_context: u32, token: u32, size: usize) {
-    let Some(then) = WAITING.with_borrow_mut(|waiting| waiting.remove(&token)) else { return };
-    then(Results::checked(call_data(size)).and_then(|mut results| results.value()));
-}
 
 /// What came with a callback of Forebay's.
 pub(crate) fn call_data(size: usize) -> Vec<u8> {

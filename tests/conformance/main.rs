@@ -1,10 +1,12 @@
 //! One ABI for two engines: every behaviour is written as a Lua plugin (its text stands in the
-//! test) and as a case of the Wasm guest (guest/), and one body tests both through a real edge.
+//! test) and as a case of the Wasm guest (guest/), and one body tests both through a real edge. What
+//! needs nothing but proxy-wasm is a case of guests in C, AssemblyScript and Go, too (guests/).
 //!
 //! - [`pair`]: a plugin in both languages, and the edge that runs it
 //! - [`headers`], [`body`], [`exchange`], [`ending`], [`event`], [`callout`], [`context`], [`dict`], [`kv`], [`queue`],
 //!   [`limit`], [`metric`], [`origin`], [`scale`], [`log`], [`secret`], [`limits`], [`trace`], [`time`],
 //!   [`meta`]: what each hostcall does
+//! - [`tasks`]: async/await of the SDK for Rust
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange; [`life`]: and what many faults cost it
@@ -38,5 +40,6 @@ mod queue;
 mod reports;
 mod scale;
 mod secret;
+mod tasks;
 mod time;
 mod trace;

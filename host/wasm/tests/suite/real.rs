@@ -1,11 +1,11 @@
-//! A module that the Rust SDK made, driven like an exchange.
+//! Modules that the Rust SDK made, driven like an exchange.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use abi::{Action, Callbacks, Event, Map, MetricKind, Phase, Side, Token, Verdict};
+use abi::{Action, Callbacks, CalloutError, CalloutResponse, Event, Map, MetricKind, Phase, Side, Token, Verdict};
 use bytes::Bytes;
 
 use super::fake::{EXCHANGE, Fake, Tried};
@@ -141,4 +141,124 @@ fn a_plugin_over_our_sdk_chooses_origins_and_says_what_is_coming() {
 fn a_module_that_does_not_ask_for_it_is_not_told_of_origins() {
     let plugin = forebay_wasm::load(&plugin("header-filter")).unwrap();
     assert!(!plugin.callbacks().contains(Callbacks::ORIGIN_SELECT));
+}
+
+/// What a module imports, read from its binary form.
+fn imports(module: &[u8]) -> Vec<(String, String)> {
+    fn number(bytes: &mut &[u8]) -> usize {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = bytes.split_first().unwrap();
+            *bytes = rest;
+            number |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if *byte < 0x80 {
+                return number;
+            }
+        }
+    }
+    fn text(bytes: &mut &[u8]) -> String {
+        let len = number(bytes);
+        let (text, rest) = bytes.split_at(len);
+        *bytes = rest;
+        String::from_utf8(text.to_vec()).unwrap()
+    }
+    const IMPORTS: usize = 2;
+    let mut sections = &module[8..];
+    while !sections.is_empty() {
+        let (id, len) = (number(&mut sections), number(&mut sections));
+        let (mut section, rest) = sections.split_at(len);
+        sections = rest;
+        if id == IMPORTS {
+            let count = number(&mut section);
+            let import = |_| {
+                let import = (text(&mut section), text(&mut section));
+                // A function, and its type.
+                assert_eq!(number(&mut section), 0, "{import:?}");
+                number(&mut section);
+                import
+            };
+            return (0..count).map(import).collect();
+        }
+    }
+    Vec::new()
+}
+
+#[test]
+fn plugins_over_our_sdk_import_nothing_that_another_host_lacks() {
+    for example in ["admit", "steer", "wait"] {
+        let module = build("sdk-wasm", &["--example", example], &format!("examples/{example}.wasm"));
+        let all = imports(&std::fs::read(module).unwrap());
+        assert!(all.iter().any(|(_, name)| name == "proxy_call_foreign_function"), "{example}: {all:?}");
+        for (module, name) in all {
+            let known = module == "wasi_snapshot_preview1" || module == "env" && name.starts_with("proxy_");
+            assert!(known, "{example} imports {module}.{name}");
+        }
+    }
+}
+
+fn answer(status: u16, body: &'static [u8]) -> Result<CalloutResponse, CalloutError> {
+    Ok(CalloutResponse { status, body: Bytes::from_static(body), ..CalloutResponse::default() })
+}
+
+/// The example `admit`, whose calls and callbacks of ours have names that no host knows.
+fn admit_elsewhere() -> Tried {
+    let module = build("sdk-wasm", &["--example", "admit"], "examples/admit.wasm");
+    let mut module = std::fs::read(module).unwrap();
+    let mut renamed = 0;
+    while let Some(at) = module.windows(8).position(|name| name == b"forebay_") {
+        module[at..at + 8].copy_from_slice(b"unknown_");
+        renamed += 1;
+    }
+    assert!(renamed > 3, "the names of our calls stand in the module");
+    let plugin = super::fake::load_bytes(&module).unwrap();
+    let host = Fake::with(|settings| {
+        settings.capabilities = abi::Capabilities::parse(["callout:authority"]).unwrap();
+    });
+    host.put(Map::RequestHeaders, "x-key", "good");
+    Tried::start(&*plugin, host).unwrap()
+}
+
+#[test]
+fn a_task_on_another_host_waits_for_proxy_wasms_own_callout() {
+    let mut tried = admit_elsewhere();
+    let host = tried.host.clone();
+    assert_eq!(tried.request().unwrap(), Action::Pause);
+    assert!(host.resumed.borrow().is_empty() && host.kv.borrow().is_empty());
+    let (target, request) = host.callouts.borrow()[0].clone();
+    assert_eq!(
+        (&*target, &*request.method, &*request.path, &*request.authority),
+        ("authority", "GET", "/tier", "authority")
+    );
+    assert_eq!(request.headers, [(b"x-key".to_vec(), b"good".to_vec())]);
+    tried.call(Event::Callout { token: Token(41), result: &answer(200, b"gold") }).unwrap();
+    assert_eq!(*host.resumed.borrow(), [Side::Request]);
+    assert_eq!(host.map(Map::RequestHeaders)[1], ("x-tier".to_owned(), "gold".to_owned()));
+    assert_eq!(host.log_text(), "");
+}
+
+#[test]
+fn a_callout_that_brings_nothing_on_another_host_is_told_too() {
+    let mut tried = admit_elsewhere();
+    assert_eq!(tried.request().unwrap(), Action::Pause);
+    tried.call(Event::Callout { token: Token(41), result: &Err(CalloutError::Timeout) }).unwrap();
+    assert_eq!(tried.host.answers.borrow()[0].status, 403);
+    assert!(tried.host.resumed.borrow().is_empty());
+}
+
+#[test]
+fn what_an_exchange_awaits_at_its_end_is_dropped_with_it() {
+    let mut tried = admit_elsewhere();
+    assert_eq!(tried.request().unwrap(), Action::Pause);
+    tried.host.phase.set(Phase::Log);
+    tried.call(Event::Log).unwrap();
+    tried.instance.close(EXCHANGE);
+    tried.host.phase.set(Phase::Request);
+    tried.instance.open(EXCHANGE, tried.host.clone()).unwrap();
+    // The number of the first is nobody's any more; the second has its own.
+    assert_eq!(tried.request().unwrap(), Action::Pause);
+    assert_eq!(tried.host.callouts.borrow().len(), 2);
+    tried.call(Event::Callout { token: Token(42), result: &answer(200, b"gold") }).unwrap();
+    assert_eq!(*tried.host.resumed.borrow(), [Side::Request]);
+    assert!(tried.instance.healthy());
 }

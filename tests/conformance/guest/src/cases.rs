@@ -32,11 +32,11 @@ pub fn event(event: Event) -> Action {
         }
         Some(b"drop") => drop(event::discard()),
         Some(b"sleep") => {
-            let then = move || {
+            let then = move |_| {
                 let _ = event::set(&Event { data: b"slept".to_vec(), ..Event::default() });
                 let _ = hostcalls::resume_http_response();
             };
-            if time::sleep(Duration::from_millis(20), then).is_ok() {
+            if time::sleep(Duration::from_millis(20)).then(then).is_ok() {
                 return Action::Pause;
             }
         }
@@ -48,7 +48,7 @@ pub fn event(event: Event) -> Action {
 /// What a drain leaves behind; the drain waits for the second line.
 pub fn drain(left: u32) {
     say(&format!("case drain: {left} s left"));
-    let _ = time::sleep(Duration::from_millis(100), || say("case drain: done"));
+    let _ = time::sleep(Duration::from_millis(100)).then(|_| say("case drain: done"));
 }
 
 impl Case {
@@ -104,7 +104,7 @@ impl Case {
         let side = |path| Callout::get("side", path).timeout(Duration::from_secs(5));
         let put = Callout { method: "PUT".into(), body: b"hi".to_vec(), ..side("/b") };
         let all = [side("/a"), Callout::get("other", "/"), put.retry(2), side("/broken")];
-        let started = callout::call_all(&all, |results| {
+        let started = callout::call_all(&all).then(|results| {
             let text = |result: Result<callout::Response, Refusal>| match result {
                 Ok(answer) => {
                     let header = answer.header("x-answer").unwrap_or(b"nil");
@@ -126,10 +126,10 @@ impl Case {
     fn retry(&self) -> Action {
         let method = self.get_http_request_header("x-method").unwrap_or_default();
         let put = Callout { method, body: b"hi".to_vec(), ..Callout::get("side", "/") };
-        let started = callout::call_all(&[put.timeout(Duration::from_secs(5)).retry(2)], |results| {
-            let told = match results.map(|mut all| all.remove(0)) {
-                Ok(Ok(answer)) => format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body)),
-                Ok(Err(refusal)) | Err(refusal) => refusal.to_string(),
+        let started = callout::call(&put.timeout(Duration::from_secs(5)).retry(2)).then(|result| {
+            let told = match result {
+                Ok(answer) => format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body)),
+                Err(refusal) => refusal.to_string(),
             };
             let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, "x-told", Some(&told));
             let _ = hostcalls::resume_http_request();
@@ -278,7 +278,7 @@ impl HttpContext for Case {
                 self.tell("x-has-not", if imports::abi_has("no.such") { "yes" } else { "no" });
             }
             "sleep" => {
-                let slept = time::sleep(Duration::from_millis(200), || {
+                let slept = time::sleep(Duration::from_millis(200)).then(|_| {
                     let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, "x-slept", Some("yes"));
                     let _ = hostcalls::resume_http_request();
                 });
@@ -366,9 +366,9 @@ impl HttpContext for Case {
             }
             "late" => {
                 say("case late: log");
-                let _ = time::sleep(Duration::from_millis(20), || {
+                let _ = time::sleep(Duration::from_millis(20)).then(|_| {
                     say("case late: slept");
-                    let _ = callout::call_all(&[Callout::get("side", "/late")], |results| {
+                    let _ = callout::call_all(&[Callout::get("side", "/late")]).then(|results| {
                         let status = results.map_or(0, |mut all| all.remove(0).map_or(0, |answer| answer.status));
                         let path = hostcalls::get_map_value(MapType::HttpRequestHeaders, ":path").ok().flatten();
                         say(&format!("case late: {status} for {}", path.unwrap_or_default()));

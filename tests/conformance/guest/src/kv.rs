@@ -1,11 +1,10 @@
 //! What is asked of a key-value store: through the SDK, and by the imports for the probe.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use forebay_sdk::kv;
 use forebay_sdk::packed::{Refusal, Value};
+use forebay_sdk::task::Tasks;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
@@ -20,6 +19,7 @@ const VALUE: &[u8] = b"\0value\xff\r\n";
 pub struct Asks {
     /// Which of the cases.
     pub how: String,
+    pub tasks: Tasks,
 }
 
 /// As the Lua plugin shows it.
@@ -49,37 +49,28 @@ fn code(refusal: Refusal) -> String {
     }
 }
 
-type Told = Rc<RefCell<Vec<String>>>;
-
-/// One question after the other; what they have brought goes into a header in the end.
-fn step(number: usize, told: Told) {
-    let more = told.clone();
-    let then = move |result: Result<Value, Refusal>| {
-        more.borrow_mut().push(show(result));
-        step(number + 1, more);
-    };
+/// One question after the other, as each says.
+async fn all() -> String {
+    fn told<T>(result: Result<T, Refusal>, value: impl FnOnce(T) -> Value) -> String {
+        show(result.map(value))
+    }
     let bytes = |found: Option<Vec<u8>>| found.map_or(Value::Nil, Value::Bytes);
     let minute = Some(Duration::from_secs(60));
-    let started = match number {
-        0 | 2 => kv::get(STORE, KEY, move |got| then(got.map(bytes))),
-        1 => kv::set(STORE, KEY, VALUE, minute, move |set| then(set.map(|()| Value::Bool(true)))),
-        3 => kv::incr(STORE, b"count", 1, None, move |number| then(number.map(Value::Int))),
-        4 => kv::incr(STORE, b"count", -43, minute, move |number| then(number.map(Value::Int))),
-        5 => kv::incr(STORE, KEY, 1, minute, move |number| then(number.map(Value::Int))),
-        6 | 7 => kv::delete(STORE, KEY, move |was| then(was.map(Value::Bool))),
-        8 => {
-            let script = "return {KEYS[1], ARGV[1], redis.call('GET', KEYS[2]), {1, {'deep', {}}}, \
-                          redis.call('GET', 'none')}";
-            kv::eval(STORE, script, &[b"k", b"count"], &[b"\xff"], then)
-        }
-        9 => kv::eval(STORE, "return redis.call('NONSENSE')", &[], &[], then),
-        10 => kv::set(STORE, KEY, VALUE, Some(Duration::ZERO), move |set| then(set.map(|()| Value::Nil))),
-        _ => return tell(&told.borrow().join("|")),
-    };
-    if let Err(refusal) = started {
-        told.borrow_mut().push(code(refusal));
-        step(number + 1, told);
-    }
+    let script = "return {KEYS[1], ARGV[1], redis.call('GET', KEYS[2]), {1, {'deep', {}}}, redis.call('GET', 'none')}";
+    [
+        told(kv::get(STORE, KEY).await, bytes),
+        told(kv::set(STORE, KEY, VALUE, minute).await, |()| Value::Bool(true)),
+        told(kv::get(STORE, KEY).await, bytes),
+        told(kv::incr(STORE, b"count", 1, None).await, Value::Int),
+        told(kv::incr(STORE, b"count", -43, minute).await, Value::Int),
+        told(kv::incr(STORE, KEY, 1, minute).await, Value::Int),
+        told(kv::delete(STORE, KEY).await, Value::Bool),
+        told(kv::delete(STORE, KEY).await, Value::Bool),
+        show(kv::eval(STORE, script, &[b"k", b"count"], &[b"\xff"]).await),
+        show(kv::eval(STORE, "return redis.call('NONSENSE')", &[], &[]).await),
+        told(kv::set(STORE, KEY, VALUE, Some(Duration::ZERO)).await, |()| Value::Nil),
+    ]
+    .join("|")
 }
 
 fn tell(text: &str) {
@@ -92,10 +83,16 @@ impl Context for Asks {}
 impl HttpContext for Asks {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         match self.how.as_str() {
-            "all" => step(0, Told::default()),
+            "all" => {
+                return self.tasks.hold_request(async {
+                    let told = all().await;
+                    let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, "x-kv", Some(&told));
+                    Action::Continue
+                });
+            }
             "get" => {
                 let show = |got: Result<Option<Vec<u8>>, Refusal>| show(got.map(|it| it.map_or(Value::Nil, Value::Bytes)));
-                if let Err(refusal) = kv::get(STORE, b"k", move |got| tell(&show(got))) {
+                if let Err(refusal) = kv::get(STORE, b"k").then(move |got| tell(&show(got))) {
                     tell(&code(refusal));
                 }
             }
@@ -109,7 +106,7 @@ impl HttpContext for Asks {
         if self.how != "response" {
             return Action::Continue;
         }
-        let started = kv::incr(STORE, b"seen", 1, None, |number| {
+        let started = kv::incr(STORE, b"seen", 1, None).then(|number| {
             let text = number.map_or_else(code, |number| number.to_string());
             let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, "x-seen", Some(&text));
             let _ = hostcalls::resume_http_response();
@@ -119,14 +116,14 @@ impl HttpContext for Asks {
 
     fn on_log(&mut self) {
         if self.how == "log" {
-            let _ = kv::incr(STORE, b"logged", 1, None, |_| ());
+            drop(kv::incr(STORE, b"logged", 1, None));
         }
     }
 }
 
 /// Asks without end: the limit of calls ends it.
 fn spend() {
-    let _ = kv::get(STORE, b"k", |_| spend());
+    let _ = kv::get(STORE, b"k").then(|_| spend());
 }
 
 #[link(wasm_import_module = "env")]

@@ -9,6 +9,7 @@
 //! - `faults`: what a plugin must not do; `life`: versions of a plugin, good and bad
 //! - `isolation`: what exchanges share
 //! - `trace`: spans
+//! - `tasks`: async/await
 //! - `limits`: what uses up limits
 //! - `secret`: what a plugin does with a secret
 //! - `imports`: the imports, [`packed`] those of our own
@@ -25,21 +26,26 @@ mod packed;
 mod probe;
 mod state;
 mod scale;
+mod tasks;
 mod trace;
 mod secret;
 
+use std::rc::Rc;
+
+use forebay_sdk::task::Tasks;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{ContextType, LogLevel};
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Trace);
-    proxy_wasm::set_root_context(|_| Box::new(Root { words: Vec::new(), ticks: 0 }));
+    proxy_wasm::set_root_context(|id| Box::new(Root { words: Vec::new(), ticks: 0, tasks: Rc::new(Tasks::new(id)) }));
 }}
 
 struct Root {
     words: Vec<String>,
     ticks: u32,
+    tasks: Rc<Tasks>,
 }
 
 impl Root {
@@ -98,7 +104,7 @@ impl RootContext for Root {
         }
     }
 
-    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let (case, argument) = (self.word(0).to_owned(), self.word(1).to_owned());
         Some(match case.as_str() {
             "probe" => Box::new(probe::Probe { phase: argument, only: self.word(2).to_owned() }),
@@ -108,7 +114,8 @@ impl RootContext for Root {
             "scale" => Box::new(scale::Hinter),
             "secret" => Box::new(secret::Secret { how: argument }),
             "count" => Box::new(isolation::Count),
-            "kv" => Box::new(kv::Asks { how: argument }),
+            "kv" => Box::new(kv::Asks { how: argument, tasks: Tasks::new(id) }),
+            "tasks" => tasks::context(id, argument, &self.tasks),
             "fault" => Box::new(faults::Fault { how: argument }),
             "life" => Box::new(life::Life { version: argument, fails: self.word(2).to_owned() }),
             _ => Box::new(cases::Case::new(case, argument)),

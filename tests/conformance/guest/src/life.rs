@@ -33,7 +33,7 @@ impl HttpContext for Life {
         self.fail("headers");
         if self.fails == "wait" {
             let fails = self.get_http_request_header("x-good").is_none();
-            let slept = time::sleep(Duration::from_millis(1), move || {
+            let slept = time::sleep(Duration::from_millis(1)).then(move |_| {
                 if fails {
                     panic!("a sentence of the plugin");
                 }

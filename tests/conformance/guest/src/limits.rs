@@ -29,7 +29,7 @@ fn wait(times: u32, works: bool, each: Duration) -> Action {
     if works {
         spin(4);
     }
-    let slept = time::sleep(each, move || {
+    let slept = time::sleep(each).then(move |_| {
         if times == 1 || wait(times - 1, works, each) == Action::Continue {
             let _ = hostcalls::resume_http_request();
         }

@@ -49,11 +49,6 @@ impl Pack {
     }
 }
 
-/// A text from the beginning of results.
-pub fn text(results: &[u8]) -> String {
-    String::from_utf8_lossy(results.get(4..).unwrap_or_default()).into_owned()
-}
-
 /// Status codes by the names that Lua has for them.
 pub fn name(status: i32) -> &'static str {
     match status {

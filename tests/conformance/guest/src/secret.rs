@@ -2,28 +2,29 @@
 
 use std::time::Duration;
 
+use forebay_sdk::secret::{self, Algorithm};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel};
 
-use crate::imports::{forebay_secret_hmac, forebay_secret_mark};
+use crate::imports::forebay_secret_hmac;
 use crate::packed::{self, Pack};
 
 pub struct Secret {
     pub how: String,
 }
 
-fn mark(name: &str) -> Result<String, &'static str> {
-    let (status, results) = Pack::default().text(name).ask(forebay_secret_mark);
-    if status == 0 { Ok(packed::text(&results)) } else { Err(packed::name(status)) }
+fn hmac(algorithm: Algorithm) -> String {
+    let digest = secret::get("billing").and_then(|secret| secret.hmac(algorithm, b"data"));
+    match digest {
+        Ok(digest) => digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(refusal) => packed::name(refusal.code).to_owned(),
+    }
 }
 
-fn hmac(algorithm: &str, data: &str) -> String {
-    let (status, results) = Pack::default().text("billing").text(algorithm).text(data).ask(forebay_secret_hmac);
-    if status != 0 {
-        return packed::name(status).to_owned();
-    }
-    results[4..].iter().map(|byte| format!("{byte:02x}")).collect()
+/// By an algorithm that there is not, which the SDK cannot say.
+fn hmac_sha1() -> &'static str {
+    packed::name(Pack::default().text("billing").text("sha1").text("data").ask(forebay_secret_hmac).0)
 }
 
 impl Secret {
@@ -65,18 +66,17 @@ impl Context for Secret {
 
 impl HttpContext for Secret {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let mark = match mark("billing") {
-            Ok(mark) => mark,
-            Err(code) => {
-                self.tell("x-refused", code);
-                String::new()
-            }
-        };
+        let billing = secret::get("billing");
+        if let Err(refusal) = &billing {
+            self.tell("x-refused", packed::name(refusal.code));
+        }
+        let header = |before: &str| billing.as_ref().map_or(before.to_owned(), |billing| billing.header(before));
+        let mark = header("");
         match self.how.as_str() {
             "use" => {
-                self.tell("x-hmac", &hmac("sha256", "data"));
-                self.tell("x-none", &hmac("sha1", "data"));
-                let bearer = format!("Bearer {mark}");
+                self.tell("x-hmac", &hmac(Algorithm::Sha256));
+                self.tell("x-none", hmac_sha1());
+                let bearer = header("Bearer ");
                 self.call(&[("authorization", &bearer), ("x-key", &mark), ("x-list", "a"), ("x-list", &mark)])
             }
             "leak" => {
