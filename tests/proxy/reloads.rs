@@ -177,3 +177,73 @@ fn a_thousand_reloads_leave_memory_where_it_was() {
     assert!(memory("forebay_lua_heap_bytes", "first") > 0.0 && memory("forebay_wasm_memory_bytes", "second") > 0.0);
     assert!(memory("forebay_lua_heap_bytes", "first") < 4e6, "two VMs, and none of old versions");
 }
+
+/// Counts in every form, and past every limit that is counted for it. `NAME` is put in.
+const COUNTING: &str = r#"
+local plugin, hits = {}, nil
+function plugin.on_configure() hits = forebay.metric.counter("hits_total", { of = "NAME" }) end
+function plugin.on_request_headers()
+  hits:increment()
+  forebay.metric.gauge("open"):set(7)
+  forebay.metric.histogram("took_seconds"):record(3)
+  forebay.metric.counter("one_too_many_total")
+  for _ = 1, 200 do forebay.log.info("a line") end
+end
+return plugin
+"#;
+
+#[test]
+fn a_plugin_that_a_reload_takes_out_leaves_no_series_and_begins_anew_when_it_is_back() {
+    let origin = Origin::saying("ok");
+    let region = |plugins: &[&str]| {
+        let limits = "limits: {metrics: 3, log_lines: 10}";
+        let plugin = |name: &&str| format!("  - {{name: {name}, lua: {name}.lua, {limits}}}\n");
+        let declared: String = plugins.iter().map(plugin).collect();
+        let origins = list(&[origin.address]);
+        format!(
+            "plugins:\n{declared}routes:\n  - {{name: all, plugins: [{}], pool: shop}}\npools:\n  - {{name: shop, origins: {origins}}}\n",
+            plugins.join(", ")
+        )
+    };
+    let code = |name| COUNTING.replace("NAME", name);
+    let setup = Setup::new(region(&["stays", "goes"])).file("stays.lua", code("stays")).file("goes.lua", code("goes"));
+    let edge = setup.start();
+    let hits = |name: &str| edge.metrics().sum("forebay_plugin_hits_total", &[&format!("plugin=\"{name}\"")]);
+    (0..3).for_each(|_| assert_eq!(edge.get("/").status, 200));
+    let metrics = edge.metrics();
+    let all = [
+        "calls_total",
+        "instances",
+        "hits_total",
+        "open",
+        "took_seconds_count",
+        "metric_overflow_total",
+        "log_dropped_total",
+        "cpu_seconds_total",
+    ];
+    for name in all {
+        let name = format!("forebay_plugin_{name}");
+        for plugin in ["stays", "goes"] {
+            assert!(metrics.has(&name, &[&format!("plugin=\"{plugin}\"")]), "{name} of {plugin}: {}", metrics.0);
+        }
+        let kinds =
+            metrics.0.lines().filter(|line| line.starts_with(&format!("# TYPE {} ", name.trim_end_matches("_count"))));
+        assert_eq!(kinds.count(), 1, "{name} is one family of series: {}", metrics.0);
+    }
+    assert_eq!((hits("stays"), hits("goes")), (3.0, 3.0));
+    edge.reload(&region(&["stays"]));
+    let metrics = wait_until("the plugin's series to be gone", PATIENCE, || {
+        let metrics = edge.metrics();
+        (!metrics.0.contains("plugin=\"goes\"")).then_some(metrics)
+    });
+    assert!(!metrics.0.contains("goes"), "{}", metrics.0);
+    assert_eq!(hits("stays"), 3.0, "who stays keeps its counts");
+    assert_eq!(edge.get("/").status, 200);
+    edge.reload(&region(&["stays", "goes"]));
+    wait_until("it to be back", PATIENCE, || edge.metrics().0.contains("plugin=\"goes\"").then_some(()));
+    wait_until("it to count again", PATIENCE, || {
+        assert_eq!(edge.get("/").status, 200);
+        (hits("goes") > 0.0).then_some(())
+    });
+    assert!(hits("goes") < hits("stays") - 3.0, "it begins anew");
+}

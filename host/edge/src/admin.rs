@@ -116,11 +116,9 @@ fn answer(shared: &Shared, metrics: &PrometheusHandle, method: &Method, uri: &Ur
         "/metrics" => {
             shared.ledger.publish(&shared.membership);
             shared.state.publish();
-            respond(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                metrics.render() + &gauges::render(shared, &snapshot),
-            )
+            let of_plugins = shared.state.metrics.render(|plugin| snapshot.region.plugins.contains_key(plugin));
+            let text = metrics.render() + &gauges::render(shared, &snapshot) + &of_plugins;
+            respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         "/config" => json_response(StatusCode::OK, &effective::region(&snapshot.region)),
         "/plugins" => json_response(StatusCode::OK, &views::plugins(shared, &snapshot)),

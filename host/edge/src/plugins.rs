@@ -256,9 +256,7 @@ fn bind(
         acting: Acting::default(),
         background: Record::default(),
     });
-    // What is only tried counts nothing: it may be refused, and a worker will say it again.
-    let tried = metrics::with_local_recorder(&metrics::NoopRecorder, || Running::start(&bound, surroundings).map(drop));
-    tried.map_err(|fault| {
+    Running::start(&bound, surroundings).map_err(|fault| {
         // What loads it shows the error; this is for whoever looks at faults, such as a stage.
         tracing::debug!(
             target: "forebay::fault", plugin = &*bound.settings.plugin, version = &*bound.settings.version,

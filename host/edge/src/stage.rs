@@ -1,7 +1,8 @@
 //! A plugin on a stage: the worker, chain, seats and instances of production, with everything
 //! around them played in memory. No port is opened, no time passes but the stage's own
 //! ([`crate::clock`]), and the same case gives the same result each time. Nothing of it reaches what
-//! the process counts and logs: the thread has a recorder and a subscriber of its own.
+//! the process counts and logs: what plugins count is in the state of a case, and the thread has a
+//! subscriber of its own.
 //!
 //! - this file: [`Stage`], which plays the cases of a `spec.yaml`
 //! - [`region`]: what a region file would say; [`scene`]: one case: its thread, its client

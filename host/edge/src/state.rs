@@ -1,6 +1,7 @@
 //! What plugins of all workers share and an exchange does not end: dictionaries, queues, token
 //! buckets and the metrics that they defined.
 
+pub mod metrics;
 pub mod named;
 
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use config::Region;
 
 use crate::clock;
 use crate::dict::Dict;
-use crate::exchange::metric;
 use crate::limit::Bucket;
 use crate::queue::Queues;
+use metrics::Metrics;
 use named::Named;
 
 /// Shared by all threads of the edge.
@@ -21,7 +22,7 @@ pub struct State {
     pub dicts: Named<Dict>,
     pub buckets: Named<Bucket>,
     pub queues: Queues,
-    pub metrics: metric::All,
+    pub metrics: Metrics,
     began: Instant,
 }
 
@@ -49,6 +50,7 @@ impl State {
             self.dicts.get_or(name, || Dict::new(spec.bytes));
         }
         self.queues.configure(&region.queues);
+        self.metrics.keep(|plugin| region.plugins.contains_key(plugin));
         // One whose terms are others now begins afresh; leases of the old one are settled with it.
         self.buckets.replace(region.buckets.iter().map(|(name, terms)| {
             let known = self.buckets.get(name).filter(|bucket| bucket.terms == *terms);
@@ -85,5 +87,6 @@ impl State {
         }
         self.buckets.all().values().for_each(|bucket| bucket.publish());
         self.queues.publish();
+        self.metrics.publish();
     }
 }

@@ -245,7 +245,7 @@ fn a_plugin_whose_context_does_not_open_fails_once_in_an_exchange() {
     for exchanges in [1.0, 2.0] {
         assert!(stage.exchange(GET).ends_with("\r\n\r\nok"));
         let until = std::time::Instant::now() + stage::LONG;
-        let faults = || stage::metric("forebay_plugin_faults_total", "never_opens");
+        let faults = || stage.metric("forebay_plugin_faults_total", "never_opens");
         while faults() < exchanges {
             assert!(std::time::Instant::now() < until, "{} faults", faults());
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -368,9 +368,9 @@ fn a_plugin_whose_tick_fails_ticks_again() {
     let body = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (drop (call $every (i32.const 20))) (i32.const 1))
         (func (export "proxy_on_tick") (param i32) unreachable)
         (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))"#;
-    let _stage = Stage::new(&[wat("ticks", imports, body, "")], fixed(OK));
+    let stage = Stage::new(&[wat("ticks", imports, body, "")], fixed(OK));
     let until = std::time::Instant::now() + stage::LONG;
-    while stage::metric("forebay_plugin_faults_total", "ticks") < 2.0 {
+    while stage.metric("forebay_plugin_faults_total", "ticks") < 2.0 {
         assert!(std::time::Instant::now() < until, "its first fault was its last tick");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
@@ -505,7 +505,7 @@ fn a_body_callback_that_a_plugin_lacks_costs_nothing() {
     }
     assert!(head(&mut client).starts_with("HTTP/1.1 200 "));
     client.read_exact(&mut vec![0; 1 << 20]).unwrap();
-    let calls = |plugin| stage::metric("forebay_plugin_calls_total", plugin);
+    let calls = |plugin| stage.metric("forebay_plugin_calls_total", plugin);
     let until = std::time::Instant::now() + stage::LONG;
     while calls("only_headers_lua") < 2.0 || calls("only_headers_wasm") < 2.0 {
         assert!(std::time::Instant::now() < until, "the calls are not counted");

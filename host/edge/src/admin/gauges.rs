@@ -1,6 +1,7 @@
 //! Metrics that are read off when somebody asks, in Prometheus' text form: a series is there as
 //! long as what it tells of, so that plugins and routes of old configurations leave none behind.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use config::PluginCode;
@@ -8,6 +9,7 @@ use config::PluginCode;
 use crate::life::STATES;
 use crate::snapshot::Snapshot;
 use crate::telemetry::PluginWork;
+use crate::telemetry::ledger::PluginCount;
 use crate::worker::Shared;
 
 /// To be put behind what the recorder renders.
@@ -15,7 +17,41 @@ pub fn render(shared: &Shared, snapshot: &Snapshot) -> String {
     let mut text = String::new();
     states(snapshot, &mut text);
     work(shared, snapshot, &mut text);
+    counts(shared, snapshot, &mut text);
     text
+}
+
+/// A count of each plugin by a label of its own: name, what it says, the label.
+type Counts = (&'static str, &'static str, &'static str, fn(&PluginCount) -> &BTreeMap<&'static str, u64>);
+
+const COUNTS: [Counts; 3] = [
+    ("forebay_plugin_calls_total", "Callbacks of plugins that were called", "callback", |count| &count.calls),
+    ("forebay_plugin_faults_total", "Faults of plugins, by verdict", "verdict", |count| &count.faults),
+    (
+        "forebay_plugin_collateral_total",
+        "Exchanges that lost their instance to another's fault, by its verdict",
+        "verdict",
+        |count| &count.collateral,
+    ),
+];
+
+/// What plugins did, and how many instances there are, over all workers.
+fn counts(shared: &Shared, snapshot: &Snapshot, text: &mut String) {
+    let counts = shared.ledger.plugins();
+    let there = || counts.iter().filter(|(plugin, _)| snapshot.region.plugins.contains_key(&***plugin));
+    for (name, about, label, of) in COUNTS {
+        head(text, name, "counter", about);
+        for (plugin, count) in there() {
+            for (value, n) in of(count) {
+                line(text, format_args!("{name}{{plugin=\"{}\",{label}=\"{value}\"}} {n}", escaped(plugin)));
+            }
+        }
+    }
+    let name = "forebay_plugin_instances";
+    head(text, name, "gauge", "Plugin instances alive, over all workers");
+    for (plugin, count) in there() {
+        line(text, format_args!("{name}{{plugin=\"{}\"}} {}", escaped(plugin), count.instances));
+    }
 }
 
 /// A series of each plugin on each worker: name, kind, what it says, of which engine (`None`: both).

@@ -28,8 +28,10 @@ impl Seat {
         }
         let settings = &self.bound.settings;
         let (plugin, limit) = (&*settings.plugin, limit.name());
-        metrics::counter!("forebay_plugin_limit_passed_total", "plugin" => plugin.to_owned(), "limit" => limit)
-            .increment(1);
+        self.surroundings.state.metrics.about(&settings.plugin, || {
+            let name = "forebay_plugin_limit_passed_total";
+            metrics::counter!(name, "plugin" => plugin.to_owned(), "limit" => limit).increment(1);
+        });
         if !self.log.may_warn(abi::Host::now(self)) {
             return;
         }
@@ -53,7 +55,8 @@ impl Seat {
             Home::Exchange { slot, .. } => slot.upgrade().map(|slot| slot.stage(self.side()).waited.get()),
             Home::Plugin { .. } => None,
         };
-        let (lines, series) = (self.log.lines(abi::Host::now(self)), self.surroundings.state.metrics.series(settings));
+        let (lines, series) =
+            (self.log.lines(abi::Host::now(self)), self.surroundings.state.metrics.series(&settings.plugin));
         let mut left = vec![
             (Limit::LogLines, count(limits.log_lines, lines)),
             (Limit::Metrics, count(limits.metrics, u32::try_from(series).unwrap_or(u32::MAX))),

@@ -1,16 +1,14 @@
-//! Metrics that plugins define: one cell per plugin, name and set of labels for the whole
-//! edge, so that every worker and both engines count into the same one. They are exported as
-//! `forebay_plugin_<name>` with the label `plugin` before their own. Each set of labels is a series,
-//! and the limit `metrics` counts series: a label that takes any value cannot fill the memory.
+//! Metrics that plugins define, as one worker sees them; [`Metrics`] has those of all.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use abi::{Answer, MetricId, MetricKind, Refusal, Settings, Status};
-use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+
+use crate::state::metrics::{Exported, Key, Labels, Metric, Metrics};
 
 /// This worker's view of all metrics that plugins defined: ids are of this worker, so that
 /// using one takes no lock.
@@ -25,33 +23,6 @@ struct Defined {
     metric: Arc<Metric>,
 }
 
-struct Metric {
-    kind: MetricKind,
-    /// Counter: the count. Gauge: the value. Histogram: the number of samples.
-    value: AtomicU64,
-    exported: Exported,
-}
-
-enum Exported {
-    Counter(Counter),
-    Gauge(Gauge),
-    Histogram(Histogram),
-}
-
-/// One series: labels by name, in order.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    plugin: Arc<str>,
-    name: String,
-    labels: Labels,
-}
-
-type Labels = Vec<(String, String)>;
-
-/// Every metric that plugins of one edge defined.
-#[derive(Default)]
-pub struct All(Mutex<HashMap<Key, Arc<Metric>>>);
-
 const LONGEST_NAME: usize = 200;
 /// Bounds of labels: how many, and bytes of name and value.
 const MOST_LABELS: usize = 8;
@@ -63,7 +34,7 @@ const RESERVED: [&str; 3] = ["plugin", "le", "quantile"];
 impl PluginMetrics {
     pub fn define(
         &self,
-        all: &All,
+        all: &Metrics,
         settings: &Settings,
         kind: MetricKind,
         name: &str,
@@ -71,17 +42,24 @@ impl PluginMetrics {
         may: &dyn Fn(u64) -> bool,
     ) -> Answer<MetricId> {
         let key = Key { plugin: settings.plugin.clone(), name: name.to_owned(), labels: sorted(labels) };
-        if let Some(&id) = self.ids.borrow().get(&key)
-            && self.known.borrow()[id.0 as usize].metric.kind == kind
-        {
-            return Ok(id);
+        let met = self.ids.borrow().get(&key).copied();
+        if let Some(id) = met {
+            let metric = &self.known.borrow()[id.0 as usize].metric;
+            if metric.kind == kind && !metric.has_ended() {
+                return Ok(id);
+            }
         }
         check_name(name)?;
         check_labels(name, &key.labels)?;
         let metric = all.find_or_add(settings, kind, &key, may)?;
         let mut known = self.known.borrow_mut();
+        let defined = Rc::new(Defined { plugin: settings.plugin.clone(), metric });
+        if let Some(id) = met {
+            known[id.0 as usize] = defined;
+            return Ok(id);
+        }
         let id = MetricId(known.len() as u32);
-        known.push(Rc::new(Defined { plugin: settings.plugin.clone(), metric }));
+        known.push(defined);
         self.ids.borrow_mut().insert(key, id);
         Ok(id)
     }
@@ -134,72 +112,10 @@ impl PluginMetrics {
     }
 }
 
-impl All {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Metric>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many series a plugin has.
-    pub fn series(&self, settings: &Settings) -> usize {
-        self.lock().keys().filter(|key| key.plugin == settings.plugin).count()
-    }
-
-    /// `may` says whether the plugin may have that many series.
-    fn find_or_add(
-        &self,
-        settings: &Settings,
-        kind: MetricKind,
-        key: &Key,
-        may: &dyn Fn(u64) -> bool,
-    ) -> Answer<Arc<Metric>> {
-        let mut all = self.lock();
-        let name = &key.name;
-        if let Some(metric) = all.get(key) {
-            if metric.kind != kind {
-                return Err(bad(format!("metric {name:?} is a {:?} already, not a {kind:?}", metric.kind)));
-            }
-            return Ok(metric.clone());
-        }
-        let mine = all.iter().filter(|(known, _)| known.plugin == key.plugin);
-        if let Some((known, metric)) = mine.clone().find(|(known, _)| known.name == *name) {
-            // Series of one metric are compared and added up: they must be of one kind, and say the same.
-            if metric.kind != kind {
-                return Err(bad(format!("metric {name:?} is a {:?} already, not a {kind:?}", metric.kind)));
-            }
-            if !label_names(&known.labels).eq(label_names(&key.labels)) {
-                let list = |labels: &Labels| format!("({})", label_names(labels).collect::<Vec<_>>().join(", "));
-                let (ours, theirs) = (list(&key.labels), list(&known.labels));
-                return Err(bad(format!("metric {name:?}: labels {ours}; it has the labels {theirs} already")));
-            }
-        }
-        if !may(mine.count() as u64 + 1) {
-            let most = settings.limits.metrics;
-            counter!("forebay_plugin_metric_overflow_total", "plugin" => settings.plugin.to_string()).increment(1);
-            let text = format!("metric {name:?}: this plugin has its {most} series already (limit metrics)");
-            return Err(Refusal::new(Status::LimitExceeded, text));
-        }
-        let exported_name = exported_name(name);
-        let mut labels = vec![Label::new("plugin", settings.plugin.to_string())];
-        labels.extend(key.labels.iter().map(|(name, value)| Label::new(name.clone(), value.clone())));
-        let exported = match kind {
-            MetricKind::Counter => Exported::Counter(counter!(exported_name, labels)),
-            MetricKind::Gauge => Exported::Gauge(gauge!(exported_name, labels)),
-            MetricKind::Histogram => Exported::Histogram(histogram!(exported_name, labels)),
-        };
-        let metric = Arc::new(Metric { kind, value: AtomicU64::new(0), exported });
-        all.insert(key.clone(), metric.clone());
-        Ok(metric)
-    }
-}
-
 fn sorted(labels: &[(&str, &str)]) -> Labels {
     let mut labels: Labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     labels.sort();
     labels
-}
-
-fn label_names(labels: &Labels) -> impl Iterator<Item = &str> {
-    labels.iter().map(|(name, _)| name.as_str())
 }
 
 fn check_name(name: &str) -> Answer<()> {
@@ -235,11 +151,6 @@ fn check_labels(metric: &str, labels: &Labels) -> Answer<()> {
         Some(pair) => Err(bad(format!("metric {metric:?}: label {:?} is given twice", pair[0].0))),
         None => Ok(()),
     }
-}
-
-fn exported_name(name: &str) -> String {
-    let clean = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
-    "forebay_plugin_".chars().chain(clean).collect()
 }
 
 fn bad(text: String) -> Refusal {

@@ -514,7 +514,11 @@ impl Seat {
         let settings = &self.bound.settings;
         let fits = self.may(Limit::LogLines, self.log.take(self.now()).into(), settings.limits.log_lines.into());
         if !fits {
-            metrics::counter!("forebay_plugin_log_dropped_total", "plugin" => settings.plugin.to_string()).increment(1);
+            let count = || {
+                let plugin = settings.plugin.to_string();
+                metrics::counter!("forebay_plugin_log_dropped_total", "plugin" => plugin).increment(1);
+            };
+            self.surroundings.state.metrics.about(&settings.plugin, count);
         }
         fits
     }

@@ -14,7 +14,6 @@ use config::spec::{self, Case, Step};
 use http::{HeaderValue, Request, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::cast::{Cast, PIPE, announce};
@@ -71,10 +70,7 @@ pub fn play(
     fastrand::seed(1);
     let record = Record::default();
     let _recording = tracing::subscriber::set_default(record.clone());
-    let counting = PrometheusBuilder::new().build_recorder();
-    let _counting = metrics::set_default_local_recorder(&counting);
-    let metrics = counting.handle();
-    let before = Series::of(&role.name, &metrics.render());
+    let _uncounted = metrics::set_default_local_recorder(&metrics::NoopRecorder);
     let load = |previous: Option<&Plugins>| match terms.code {
         Some(code) => plugins::load_by(region, previous, &|_| Ok(code.clone())),
         None => plugins::load(region, previous),
@@ -87,8 +83,8 @@ pub fn play(
         Ok(shared) => Arc::new(shared),
         Err(errors) => return (super::unfit(&errors), previous),
     };
-    let scene = Scene { role, metrics: &metrics, record: &record, several: case.steps.len() > 1 };
-    let mut played = match run(scene.perform(case, region, &shared, before), terms.end.map(|end| end.at)) {
+    let scene = Scene { role, record: &record, several: case.steps.len() > 1 };
+    let mut played = match run(scene.perform(case, region, &shared), terms.end.map(|end| end.at)) {
         Ok(Some(played)) => played,
         // What it loaded is let go with it.
         Ok(None) => return (super::given_up(terms.end, &record.take()), None),
@@ -107,8 +103,7 @@ pub fn bench(case: &Case, region: &Arc<Region>, warmup: u32, times: u32) -> Resu
     fastrand::seed(1);
     let record = Record::default();
     let _recording = tracing::subscriber::set_default(record.clone());
-    let counting = PrometheusBuilder::new().build_recorder();
-    let _counting = metrics::set_default_local_recorder(&counting);
+    let _uncounted = metrics::set_default_local_recorder(&metrics::NoopRecorder);
     let probe = Probe::default();
     let code = plugins::load(region, None)?.wrapped(|code| probe.around(code));
     let plugins = plugins::load(region, Some(&code))?;
@@ -154,13 +149,12 @@ fn not_started(case: &Case, record: &Record, errors: &[String]) -> Played {
 
 struct Scene<'a> {
     role: &'a Role,
-    metrics: &'a PrometheusHandle,
     record: &'a Record,
     several: bool,
 }
 
 impl Scene<'_> {
-    async fn perform(&self, case: &Case, region: &Arc<Region>, shared: &Arc<Shared>, before: Series) -> Played {
+    async fn perform(&self, case: &Case, region: &Arc<Region>, shared: &Arc<Shared>) -> Played {
         let cast = Cast::new(addresses(region));
         let dial = cast.clone();
         let worker = Rc::new(Worker::new(0, shared.clone(), Dial::Memory(Rc::new(move |at| dial.connect(at)))));
@@ -175,7 +169,7 @@ impl Scene<'_> {
         furnish(&worker, region, case);
         worker.keep();
         clock::idle().await;
-        let mut before = before;
+        let mut before = Series::default();
         for (number, step) in case.steps.iter().enumerate() {
             let acted = self.step(&worker, &cast, step, &mut before, &mut played.logs).await;
             for finding in &acted.findings {
@@ -220,7 +214,7 @@ impl Scene<'_> {
         let seen = self.record.take();
         logs.extend(seen.shown());
         findings.extend(verdict::seen(expect, &seen));
-        let after = Series::of(&self.role.name, &self.metrics.render());
+        let after = Series::of(&self.role.name, &worker.shared.state.metrics.render(|_| true));
         findings.extend(verdict::metrics(expect, before, &after));
         *before = after;
         let state = &worker.shared.state;

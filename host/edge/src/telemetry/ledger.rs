@@ -178,22 +178,6 @@ impl Ledger {
         gauge!("forebay_in_flight").set(self.in_flight() as f64);
         gauge!("forebay_connections_open").set(self.connections_open() as f64);
         counter!("forebay_connections_accepted_total").absolute(self.connections_accepted());
-        for (plugin, count) in self.plugins() {
-            let name = plugin.to_string();
-            for (callback, calls) in count.calls {
-                counter!("forebay_plugin_calls_total", "plugin" => name.clone(), "callback" => callback)
-                    .absolute(calls);
-            }
-            for (verdict, faults) in count.faults {
-                counter!("forebay_plugin_faults_total", "plugin" => name.clone(), "verdict" => verdict)
-                    .absolute(faults);
-            }
-            for (verdict, ended) in count.collateral {
-                counter!("forebay_plugin_collateral_total", "plugin" => name.clone(), "verdict" => verdict)
-                    .absolute(ended);
-            }
-            gauge!("forebay_plugin_instances", "plugin" => name).set(count.instances as f64);
-        }
         membership.publish();
     }
 

@@ -98,7 +98,18 @@ impl Stage {
         answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}")).1.into()
     }
 
-    /// The same, when it has become that.
+    /// A metric of one plugin, summed over its other labels.
+    pub fn metric(&self, name: &str, plugin: &str) -> f64 {
+        let mut stream = TcpStream::connect(self.edge.admin_address().unwrap()).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let label = format!("plugin=\"{plugin}\"");
+        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(&label));
+        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    }
+
+    /// What they have said, when it has become that.
     #[track_caller]
     pub fn expect(&self, said: &str) {
         let until = Instant::now() + LONG;
@@ -131,7 +142,7 @@ fn region(folder: &Path, plugins: &[Plugin], to: &str, origin: SocketAddr) -> Ar
     }
     let names: Vec<_> = plugins.iter().map(|plugin| plugin.name).collect();
     let text = format!(
-        "edge:\n  name: test\n  workers: 1\n  listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
+        "edge:\n  name: test\n  workers: 1\n  admin: \"127.0.0.1:0\"\n  listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
              plugins:\n{entries}routes:\n  - name: said\n    match: {{ path: {{ exact: /said }} }}\n    plugins: [reader]\n    respond: {{}}\n  \
              - name: all\n    plugins: [{}]\n    {to}\npools:\n  - name: p\n    origins: [\"{origin}\"]\n",
         names.join(", ")
@@ -192,12 +203,4 @@ pub fn fixed(answer: &'static str) -> SocketAddr {
             }
         }
     })
-}
-
-/// A metric of one plugin, summed over its other labels.
-pub fn metric(name: &str, plugin: &str) -> f64 {
-    let label = format!("plugin=\"{plugin}\"");
-    let text = metrics().render();
-    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(&label));
-    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }
