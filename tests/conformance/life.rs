@@ -1,7 +1,7 @@
 //! What many faults cost a plugin: it is disabled by its policy, tried again, and under
 //! `last_good` the version before it serves, also the exchange that met the fault.
 
-use harness::{Edge, Origin, PATIENCE, Setup, list, wait_until};
+use harness::{Client, Edge, Origin, PATIENCE, Setup, list, wait_until};
 use serde_json::Value;
 
 use crate::pair::{Engine, Plugin, on_both_engines, plugin};
@@ -290,4 +290,62 @@ fn takes_over(engine: Engine, fails: &str) {
     let faults = edge.metrics().sum("forebay_plugin_faults_total", &["plugin=\"p\"", "verdict=\"TRAP\""]);
     assert_eq!(faults, 2.0, "{fails}: the faults are counted all the same");
     told(&edge, 2, "the version before takes the exchange over");
+}
+
+/// Takes what is in its queue, and fails if a request says so.
+const LISTENS: &str = r#"
+local plugin = {}
+local jobs = forebay.queue("jobs")
+function plugin.on_queue_ready(queue)
+  local item = jobs:pop()
+  if item then forebay.log.info("case taken: " .. item .. ".") end
+end
+function plugin.on_request_headers()
+  local headers = forebay.request.headers
+  if headers.get("x-fail") then error("a sentence of the plugin") end
+end
+return plugin
+"#;
+
+/// Before it, so that a request gets here whatever becomes of it.
+const FEEDS: &str = r#"
+local plugin = {}
+function plugin.on_request_headers()
+  local item = forebay.request.headers.get("x-item")
+  if item then forebay.queue("jobs"):push(item) end
+end
+return plugin
+"#;
+
+#[test]
+fn a_disabled_plugin_is_told_of_no_queue_until_it_serves_again() {
+    let origin = Origin::saying("ok");
+    let grants = "    capabilities: [\"queue:jobs\"]";
+    let budget = "    crash_budget: {faults: 1, within: 1h, back_off: 1h, most: 1h}";
+    let keys = format!("{grants}\n{budget}");
+    let plugins = [plugin("p", LISTENS).keys(&keys), plugin("feeds", FEEDS).keys(grants)];
+    // The file of the first is told of first: `state` looks at it.
+    let text = region(Engine::Lua, &plugins, &origin).replace("plugins: [p, feeds]", "plugins: [feeds, p]");
+    let mut edge = Setup::new(text).workers(2).file("p.lua", LISTENS).file("feeds.lua", FEEDS).start();
+    edge.process.expect_error("a sentence of the plugin");
+    let push = |item: &str| status(&edge, &[("x-item", item)]).0;
+    let taken = |item: &str| edge.process.log_has(&format!("case taken: {item}."));
+    assert_eq!(push("one"), 200);
+    wait_until("the first item to be taken", PATIENCE, || taken("one").then_some(()));
+    assert_eq!(status(&edge, &[("x-fail", "1")]).0, 503);
+    wait_until("the state disabled", PATIENCE, || edge.admin("/plugins").text().contains("\"disabled\"").then_some(()));
+    let calls = || edge.metrics().sum("forebay_plugin_calls_total", &["plugin=\"p\"", "on_queue_ready"]);
+    let before = calls();
+    for item in ["two", "three"] {
+        assert_eq!(push(item), 503, "the feeder has pushed it by then");
+    }
+    let mut client = Client::connect(edge.admin);
+    assert_eq!(edge.metrics().sum("forebay_queue_items", &["queue=\"jobs\""]), 2.0);
+    // Workers look after their instances four times a second.
+    let looks = std::time::Instant::now();
+    wait_until("several looks", PATIENCE, || (looks.elapsed().as_millis() > 1000).then_some(()));
+    assert_eq!((calls(), taken("two")), (before, false), "nobody has told it");
+    client.request("POST", "/plugins/p/enable", &[], b"");
+    assert_eq!(client.response().status, 200);
+    wait_until("what has waited to be taken", PATIENCE, || (taken("two") && taken("three")).then_some(()));
 }

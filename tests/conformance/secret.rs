@@ -2,7 +2,7 @@
 
 use harness::{Edge, Origin, PATIENCE, wait_until};
 
-use crate::pair::{Plugin, SECRET, SECRET_FILE, on_both_engines, plugin, setup};
+use crate::pair::{Engine, Plugin, SECRET, SECRET_FILE, on_both_engines, plugin, setup};
 
 const USE: &str = r#"
 local plugin = {}
@@ -203,5 +203,43 @@ fn a_secret_goes_to_no_target_but_its_own() {
     assert_eq!(edge.get("/a").status, 200);
     assert_eq!(shop.last().headers.get("x-status"), Some("refused"));
     assert_eq!(side.requests(), 0);
+    nothing_shows_it(&edge);
+}
+
+#[test]
+fn the_version_that_stands_in_has_the_value_that_the_file_has_then() {
+    let (shop, side) = (Origin::saying("ok"), Origin::saying("there"));
+    let keys = format!(
+        "{GRANTS}\n    on_fault: last_good\n    crash_budget: {{faults: 2, within: 1h, back_off: 1h, most: 1h}}"
+    );
+    let setup = setup(&[(Engine::Lua, uses("use").keys(&keys))], shop.address, Some(side.address));
+    let mut edge = setup.workers(2).start();
+    edge.process.expect_error("forebay-secret-");
+    assert_eq!(edge.get("/a").status, 200);
+    assert_eq!(side.last().headers.get("x-key"), Some(SECRET));
+    // A version that fails in every exchange: the one before it takes over.
+    let file = edge.folder().path().join("region.yaml");
+    let text = std::fs::read_to_string(&file).expect("it is there").replace("secret use", "secret raise");
+    edge.folder().write("region.yaml", text);
+    edge.process.signal("HUP");
+    wait_until("the version that fails", PATIENCE, || {
+        assert_eq!(edge.get("/a").status, 200);
+        (edge.metrics().sum("forebay_plugin_faults_total", &["plugin=\"secret\""]) >= 2.0).then_some(())
+    });
+    let asked = side.seen().len();
+    assert_eq!(edge.get("/a").status, 200);
+    assert_eq!((side.seen().len(), side.last().headers.get("x-key")), (asked + 1, Some(SECRET)));
+    let digest = shop.last().headers.get("x-hmac").expect("it keys a digest").to_owned();
+    edge.folder().write(SECRET_FILE, "another-one");
+    edge.process.signal("HUP");
+    wait_until("the new value", PATIENCE, || {
+        assert_eq!(edge.get("/a").status, 200);
+        (side.last().headers.get("x-key") == Some("another-one")).then_some(())
+    });
+    for _ in 0..10 {
+        assert_eq!(edge.get("/a").status, 200);
+        assert_eq!(side.last().headers.get("x-key"), Some("another-one"), "on both workers");
+        assert_ne!(shop.last().headers.get("x-hmac"), Some(&*digest));
+    }
     nothing_shows_it(&edge);
 }

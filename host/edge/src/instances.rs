@@ -56,6 +56,8 @@ pub struct Set {
     /// Every one that lives, leased ones too, and at how many those that do not are forgotten.
     all: RefCell<Vec<Weak<Running>>>,
     crowded: Cell<usize>,
+    /// Whether the plugin served anywhere when that was last looked at.
+    roused: Cell<bool>,
     /// After starts that failed.
     back_off: BackOff,
     /// It stands among those that want something done.
@@ -84,6 +86,7 @@ impl Instances {
         loop {
             worker.instances.refresh(&worker.snapshot());
             worker.instances.revive();
+            worker.instances.rouse();
             worker.instances.measure(&worker);
             crate::clock::sleep(REFRESH).await;
         }
@@ -120,6 +123,8 @@ impl Instances {
         loop {
             for (plugin, telling) in instances.surroundings.bell.rung().await {
                 let set = instances.sets.borrow().get(&plugin).cloned();
+                // One that is disabled does nothing by itself: the telling ends here, with nothing taken.
+                let set = set.filter(|set| set.bound.acting.any());
                 if let Some(running) = set.and_then(|set| instances.acting(&set).ok()) {
                     running.queue_ready(telling);
                 }
@@ -150,12 +155,22 @@ impl Instances {
         let dead = |set: &&Rc<Set>| {
             set.bound.code.callbacks().intersects(Callbacks::TICK | Callbacks::QUEUE_READY)
                 && set.back_off.is_over(now)
-                && set.acting.borrow().as_ref().is_none_or(|running| !running.healthy())
+                && set.acting.borrow().as_ref().is_none_or(|running| !running.is_fit())
         };
         let sets: Vec<_> = self.sets.borrow().values().filter(dead).cloned().collect();
         for set in sets {
             if let Err(fault) = self.acting(&set) {
                 tracing::warn!(plugin = &*set.bound.settings.plugin, %fault, "plugin does not start again");
+            }
+        }
+    }
+
+    /// What was pushed to queues while a plugin was disabled waits for it.
+    fn rouse(&self) {
+        for set in self.sets.borrow().values() {
+            let acts = set.bound.acting.any();
+            if !set.roused.replace(acts) && acts && set.bound.code.callbacks().contains(Callbacks::QUEUE_READY) {
+                self.surroundings.state.queues.rouse(set.bound.id);
             }
         }
     }
@@ -172,7 +187,7 @@ impl Instances {
 
     /// The one that acts, or what takes its place.
     fn acting(&self, set: &Rc<Set>) -> Result<Rc<Running>, Fault> {
-        if let Some(running) = set.acting.borrow().as_ref().filter(|running| running.healthy()) {
+        if let Some(running) = set.acting.borrow().as_ref().filter(|running| running.is_fit()) {
             return Ok(running.clone());
         }
         let running = self.fresh(set)?;
@@ -188,7 +203,8 @@ impl Instances {
 
     /// One that nobody has used: a spare, or else started now.
     fn fresh(&self, set: &Rc<Set>) -> Result<Rc<Running>, Fault> {
-        let spare = set.spares.borrow_mut().pop();
+        // Those that are not fit have had their time.
+        let spare = std::iter::from_fn(|| set.spares.borrow_mut().pop()).find(|spare| spare.is_fit());
         set.want();
         spare.map_or_else(|| set.start(&self.surroundings), Ok)
     }
@@ -224,9 +240,9 @@ impl Instances {
 
 impl Set {
     fn new(bound: &Arc<Bound>, wanting: &Rc<Wanting>) -> Set {
-        let (acting, spares, retired, all, crowded, back_off, wants, log) = Default::default();
+        let (acting, spares, retired, all, crowded, roused, back_off, wants, log) = Default::default();
         let (bound, wanting) = (bound.clone(), wanting.clone());
-        Set { bound, acting, spares, retired, all, crowded, back_off, wants, wanting, log }
+        Set { bound, acting, spares, retired, all, crowded, roused, back_off, wants, wanting, log }
     }
 
     fn start(&self, surroundings: &Rc<Surroundings>) -> Result<Rc<Running>, Fault> {

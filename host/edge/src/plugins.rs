@@ -136,7 +136,10 @@ impl Plugins {
     pub fn settle(&self, region: &config::Region) {
         for route in &region.routes {
             let lives = self.by_route.get(&route.name).into_iter().flatten();
-            lives.zip(&route.plugins).for_each(|(life, used)| life.set_terms(&used.crash_budget));
+            for (life, used) in lives.zip(&route.plugins) {
+                life.set_terms(&used.crash_budget);
+                life.good.iter().for_each(|good| good.secrets.renew(region));
+            }
         }
     }
 

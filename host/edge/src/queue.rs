@@ -141,6 +141,17 @@ impl Queues {
         }
     }
 
+    /// A plugin that would take nothing does again: it is told of what is there.
+    pub fn rouse(&self, plugin: u64) {
+        for queue in self.by_name.all().values() {
+            let mut state = queue.lock();
+            if state.listeners.iter().any(|listener| listener.plugin == plugin) {
+                state.idle = 0;
+                queue.tell(state);
+            }
+        }
+    }
+
     /// Brings counts into the metrics.
     pub fn publish(&self) {
         for (name, queue) in self.by_name.all().iter() {

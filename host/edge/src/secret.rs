@@ -7,9 +7,11 @@
 //! secret by accident.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::capability::Named;
 use abi::{Algorithm, Answer, Capabilities, Refusal, Status};
+use arc_swap::ArcSwapOption;
 use http::header::HeaderValue;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -23,10 +25,13 @@ const RANDOM: usize = 16;
 #[derive(Default)]
 pub struct Secrets {
     granted: Vec<Granted>,
+    changes: AtomicU32,
 }
 
 struct Granted {
-    secret: Arc<config::Secret>,
+    name: String,
+    /// None any more if the region no longer has it.
+    secret: ArcSwapOption<config::Secret>,
     mark: Arc<str>,
 }
 
@@ -34,21 +39,43 @@ impl Secrets {
     /// Those of the region that `capabilities` name.
     pub fn of(region: &config::Region, capabilities: &Capabilities) -> Secrets {
         let granted = capabilities.granted(Named::Secret).filter_map(|name| region.secrets.get(name));
-        Secrets { granted: granted.map(|secret| Granted { secret: secret.clone(), mark: mark() }).collect() }
+        Secrets { granted: granted.map(Granted::new).collect(), changes: AtomicU32::new(0) }
+    }
+
+    /// Takes the values that a region has now: for a plugin that is bound no more and may still stand
+    /// in for the one that is.
+    pub fn renew(&self, region: &config::Region) {
+        let mut changed = false;
+        for granted in &self.granted {
+            let now = region.secrets.get(&granted.name);
+            if granted.secret.load().as_deref().map(facts) != now.map(|secret| facts(secret)) {
+                granted.secret.store(now.cloned());
+                changed = true;
+            }
+        }
+        if changed {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often that has brought others: an instance that began before may have made something of
+    /// the old ones.
+    pub fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Whether these are the same secrets with the same values.
     pub fn same(&self, other: &Secrets) -> bool {
-        let facts = |granted: &Granted| {
-            let config::Secret { name, targets, value, source: _ } = &*granted.secret;
-            (name.clone(), targets.clone(), value.clone())
+        let same = |(one, other): (&Granted, &Granted)| {
+            let (one, other) = (one.secret.load(), other.secret.load());
+            one.as_deref().map(facts) == other.as_deref().map(facts)
         };
-        self.granted.iter().map(facts).eq(other.granted.iter().map(facts))
+        self.granted.len() == other.granted.len() && self.granted.iter().zip(&other.granted).all(same)
     }
 
     /// What stands for a secret.
     pub fn mark(&self, name: &str) -> Answer<Arc<str>> {
-        Ok(self.find(name)?.mark.clone())
+        Ok(self.find(name)?.0.mark.clone())
     }
 
     pub fn hmac(&self, name: &str, algorithm: Algorithm, data: &[u8]) -> Answer<Vec<u8>> {
@@ -57,7 +84,7 @@ impl Secrets {
             Algorithm::Sha384 => hmac::HMAC_SHA384,
             Algorithm::Sha512 => hmac::HMAC_SHA512,
         };
-        let key = hmac::Key::new(algorithm, self.find(name)?.secret.value.bytes());
+        let key = hmac::Key::new(algorithm, self.find(name)?.1.value.bytes());
         Ok(hmac::sign(&key, data).as_ref().to_vec())
     }
 
@@ -68,11 +95,11 @@ impl Secrets {
         if !value[at..].starts_with(MARK) {
             return Ok(None);
         }
-        let Some(Granted { secret, .. }) = self.granted.iter().find(|known| known.mark.as_bytes() == &value[at..])
-        else {
+        let Some(granted) = self.granted.iter().find(|known| known.mark.as_bytes() == &value[at..]) else {
             return Ok(None);
         };
-        let config::Secret { name, targets, .. } = &**secret;
+        let (_, secret) = self.find(&granted.name)?;
+        let config::Secret { name, targets, .. } = &*secret;
         if !targets.is_empty() && !targets.iter().any(|allowed| allowed == target) {
             let text = format!("http.call: secret {name:?} may not go to {target:?} (only to: {})", targets.join(", "));
             return Err(Refusal::new(Status::CapabilityDenied, text));
@@ -84,10 +111,23 @@ impl Secrets {
     }
 
     /// Who asks has been granted it, and it was in the file when that was checked.
-    fn find(&self, name: &str) -> Answer<&Granted> {
-        let found = self.granted.iter().find(|granted| granted.secret.name == name);
+    fn find(&self, name: &str) -> Answer<(&Granted, Arc<config::Secret>)> {
+        let granted = self.granted.iter().find(|granted| granted.name == name);
+        let found = granted.and_then(|granted| Some((granted, granted.secret.load_full()?)));
         found.ok_or_else(|| Refusal::new(Status::NotFound, format!("there is no secret {name:?}")))
     }
+}
+
+impl Granted {
+    fn new(secret: &Arc<config::Secret>) -> Granted {
+        Granted { name: secret.name.clone(), secret: ArcSwapOption::new(Some(secret.clone())), mark: mark() }
+    }
+}
+
+/// What makes a secret another one; not where it comes from.
+fn facts(secret: &config::Secret) -> (&String, &Vec<String>, &config::SecretValue) {
+    let config::Secret { name, targets, value, source: _ } = secret;
+    (name, targets, value)
 }
 
 #[cold]
@@ -108,14 +148,37 @@ fn mark() -> Arc<str> {
 mod tests {
     use super::*;
 
-    fn secrets(value: &str, targets: &[&str]) -> Secrets {
-        let secret = config::Secret {
+    fn secret(value: &str, targets: &[&str]) -> Arc<config::Secret> {
+        Arc::new(config::Secret {
             name: "key".to_owned(),
             source: config::SecretSource::Env("KEY".to_owned()),
             targets: targets.iter().map(|target| (*target).to_owned()).collect(),
             value: config::SecretValue::new(value.into()),
-        };
-        Secrets { granted: vec![Granted { secret: Arc::new(secret), mark: mark() }] }
+        })
+    }
+
+    fn secrets(value: &str, targets: &[&str]) -> Secrets {
+        Secrets { granted: vec![Granted::new(&secret(value, targets))], changes: AtomicU32::new(0) }
+    }
+
+    #[test]
+    fn a_mark_stands_for_the_value_that_the_region_has_now() {
+        let file = "edge: {name: e, listeners: [{address: \"127.0.0.1:0\"}]}\nroutes: [{name: a, respond: {}}]\n";
+        let mut region = config::parse(file, "region.yaml".as_ref(), "/".as_ref()).unwrap();
+        let secrets = secrets("old", &[]);
+        let mark = secrets.mark("key").unwrap();
+        region.secrets.insert("key".to_owned(), secret("old", &[]));
+        secrets.renew(&region);
+        assert_eq!(secrets.changes(), 0, "nothing has changed");
+        region.secrets.insert("key".to_owned(), secret("new", &[]));
+        secrets.renew(&region);
+        assert_eq!(secrets.changes(), 1);
+        assert_eq!(secrets.mark("key").unwrap(), mark);
+        assert_eq!(secrets.reveal("api", mark.as_bytes()).unwrap().unwrap(), "new");
+        region.secrets.clear();
+        secrets.renew(&region);
+        assert_eq!(secrets.reveal("api", mark.as_bytes()).unwrap_err().status, Status::NotFound);
+        assert_eq!(secrets.hmac("key", Algorithm::Sha256, b"").unwrap_err().status, Status::NotFound);
     }
 
     #[test]

@@ -90,3 +90,47 @@ impl State {
         self.metrics.publish();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(buckets: &str) -> Region {
+        let edge = "edge: {name: e, listeners: [{address: \"127.0.0.1:0\"}]}\nroutes: [{name: a, respond: {}}]\n";
+        let text = format!("{edge}buckets: [{buckets}]\n");
+        config::parse(&text, "region.yaml".as_ref(), "/".as_ref()).unwrap()
+    }
+
+    fn left(state: &State, bucket: &str, at: Duration) -> u32 {
+        state.bucket("limit.take", bucket).unwrap().take("limit.take", b"k", 0, at).unwrap().remaining
+    }
+
+    #[test]
+    fn a_reload_keeps_the_fill_of_a_bucket_that_it_does_not_change_and_begins_one_that_it_does() {
+        const T0: Duration = Duration::from_secs(100);
+        let second = Duration::from_secs(1);
+        let same = "{name: same, rate: 1, burst: 10}";
+        let state =
+            State::new(&region(&format!("{same}, {{name: other, rate: 1, burst: 10}}, {{name: gone, rate: 1}}")));
+        for bucket in ["same", "other"] {
+            state.bucket("limit.take", bucket).unwrap().take("limit.take", b"k", 10, T0).unwrap();
+            assert_eq!(left(&state, bucket, T0), 0);
+        }
+        // Held across the reload, as an exchange in flight or a lease holds it.
+        let (held, old) = (state.bucket("", "same").unwrap(), state.bucket("", "other").unwrap());
+        state.configure(&region(&format!(
+            "{{name: other, rate: 4, burst: 8}}, {same}, {{name: new, rate: 1, burst: 3}}"
+        )));
+        assert_eq!((left(&state, "same", T0), left(&state, "same", T0 + 2 * second)), (0, 2), "it fills as before");
+        held.give(b"k", 5);
+        assert_eq!(left(&state, "same", T0), 5, "what is given back to the one before is there");
+        assert_eq!(left(&state, "other", T0), 8, "other terms begin full");
+        state.bucket("", "other").unwrap().take("limit.take", b"k", 8, T0).unwrap();
+        assert_eq!(left(&state, "other", T0 + second), 4, "at the new rate");
+        assert_eq!(old.take("limit.take", b"k", 0, T0 + second).unwrap().remaining, 1, "the old one is its own");
+        assert_eq!(left(&state, "new", T0), 3);
+        let refused = state.bucket("limit.take", "gone").err().unwrap();
+        assert_eq!(refused.status, Status::NotFound);
+        assert_eq!(refused.message, "limit.take: no bucket \"gone\"; buckets are: new, other, same");
+    }
+}

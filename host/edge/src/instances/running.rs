@@ -35,6 +35,8 @@ pub struct Running {
     reported: Cell<Work>,
     /// Queues that it was told of, while that has not ended.
     told: RefCell<Vec<Telling>>,
+    /// How often the plugin's secrets had changed when it began.
+    changes: u32,
     pub log: Rc<LogBudget>,
 }
 
@@ -58,6 +60,7 @@ impl Running {
         surroundings: &Rc<Surroundings>,
         log: &Rc<LogBudget>,
     ) -> Result<Rc<Running>, Fault> {
+        let changes = bound.secrets.changes();
         let seat = Seat::of_plugin(bound, surroundings, log);
         let instance = RefCell::new(bound.code.instantiate(seat.clone())?);
         seat.phase.set(Phase::Background);
@@ -74,6 +77,7 @@ impl Running {
             counted: Cell::new(false),
             reported: Cell::default(),
             told: RefCell::default(),
+            changes,
             log,
         });
         if let Home::Plugin { running: home, .. } = &running.seat.home {
@@ -212,6 +216,11 @@ impl Running {
     /// Bytes; none while it runs, which is not now.
     pub(super) fn memory(&self) -> usize {
         self.instance.try_borrow().map_or(0, |instance| instance.memory().bytes)
+    }
+
+    /// Whether more exchanges may come to it.
+    pub(super) fn is_fit(&self) -> bool {
+        self.changes == self.bound.secrets.changes() && self.healthy()
     }
 
     pub fn healthy(&self) -> bool {
