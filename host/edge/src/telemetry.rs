@@ -308,10 +308,6 @@ pub fn describe() {
     c!("forebay_limit_denied_total", "Takes and reservations that were not allowed");
     c!("forebay_limit_evictions_total", "Keys that went to make room, used longest ago, and are full again");
     c!("forebay_limit_leases_total", "Reservations by how they ended: committed, released, left open");
-    c!("forebay_plugin_calls_total", "Callbacks of plugins that were called");
-    c!("forebay_plugin_faults_total", "Faults of plugins, by verdict");
-    c!("forebay_plugin_collateral_total", "Exchanges that lost their instance to another's fault, by its verdict");
-    g!("forebay_plugin_instances", "Plugin instances alive, spares among them, over all workers");
     c!("forebay_kv_calls_total", "Calls to key-value stores, by store, call and how they ended");
     h!("forebay_kv_duration_seconds", "Wait for a key-value store, connecting included");
     g!("forebay_kv_breaker_open", "Workers that have given a key-value store up for now");
