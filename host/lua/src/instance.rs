@@ -203,7 +203,14 @@ impl LuaInstance {
         let source = self.vm.source.clone();
         let coroutine = self.vm.take_coroutine();
         let name = std::ffi::CString::new(format!("={}", source.name)).unwrap_or_default();
-        if !coroutine.state.compile(&source.main, &name) {
+        let left = self.start.left(self.backstop.start_cpu);
+        self.vm.stop.set(None);
+        let (compiled, spent) = self.vm.metered(left, true, || coroutine.state.compile(&source.main, &name));
+        self.spend_start(spent);
+        if !compiled && self.vm.stop.get().is_some() {
+            return Err(StartFailure { fault: self.fault(coroutine, Resumed::Failed), shape: false });
+        }
+        if !compiled {
             let message = value::error_text(coroutine.state, -1);
             return Err(StartFailure { fault: Fault::new(Verdict::Config, message), shape: false });
         }
@@ -220,18 +227,21 @@ impl LuaInstance {
         let left = self.start.left(self.backstop.start_cpu);
         asking.callback.set(self.start);
         let (resumed, spent) = self.vm.metered(left, true, || self.vm.resume(asking, coroutine, arguments));
+        self.spend_start(spent);
+        match resumed {
+            Resumed::Done => Ok(coroutine),
+            _ => Err(self.fault(coroutine, resumed)),
+        }
+    }
+
+    fn spend_start(&mut self, spent: Spent) {
         let before = self.start.known();
         self.start.add(spent);
         self.cpu += spent.whole();
         let (used, limit) = (self.start.known(), self.limits.start_cpu);
         if self.limits.mode == Mode::Shadow && before < limit && used >= limit {
-            asking
-                .host
-                .passed(Limit::StartCpu, &format!("used {used:?} of CPU time to start (limit start_cpu: {limit:?})"));
-        }
-        match resumed {
-            Resumed::Done => Ok(coroutine),
-            _ => Err(self.fault(coroutine, resumed)),
+            let host = &self.plugin_context().host;
+            host.passed(Limit::StartCpu, &format!("used {used:?} of CPU time to start (limit start_cpu: {limit:?})"));
         }
     }
 

@@ -315,20 +315,25 @@ impl Drop for Vm {
     }
 }
 
-/// Called by LuaJIT before an instruction, once armed.
-unsafe extern "C-unwind" fn hook(raw: *mut Raw, _: *mut lua_Debug) {
+/// Called by LuaJIT before an instruction, once armed; and without a record by what takes long in its
+/// compiler and library (see `luajit-sys`): those cannot be suspended.
+unsafe extern "C-unwind" fn hook(raw: *mut Raw, record: *mut lua_Debug) {
     // SAFETY: LuaJIT gives the running state; this runs on the thread that owns it.
     let state = unsafe { State::new(raw) };
     let vm = Vm::of(state);
     let Some(verdict) = vm.kill() else {
         vm.heap.settle();
+        // What ended a C function for memory that is free again.
+        if matches!(vm.stop.get(), Some(Stop::Killed(_))) {
+            vm.stop.set(None);
+        }
         if let Some(watch) = vm.watch.get() {
             watch.disarm();
         }
         return;
     };
     vm.stop.set(Some(Stop::Killed(verdict)));
-    if state.can_suspend() {
+    if !record.is_null() && state.can_suspend() {
         // SAFETY: the outermost frame, nothing with a Drop is alive; it unwinds from here.
         unsafe { state.suspend() };
     } else {

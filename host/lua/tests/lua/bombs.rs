@@ -27,9 +27,11 @@ pub fn cpu_time() -> Duration {
 /// uses what a bomb may have harmed.
 fn plugin(bomb: &str) -> String {
     // What stands before "---" is made while the plugin starts, where more is allowed.
+    let keys = if bomb.contains("K[") { COLLIDING } else { "" };
     let (start, bomb) = bomb.split_once("---").unwrap_or(("", bomb));
     format!(
         r#"
+        {keys}
         {start}
         local log = forebay.log.info
         local function work(who)
@@ -51,6 +53,29 @@ fn plugin(bomb: &str) -> String {
         }}"#
     )
 }
+
+/// `K`: 20,000 numbers that LuaJIT's `hashnum`, which has no seed, puts into one chain of a table of up
+/// to 2^17 nodes. They have the same upper half; the lower ones are found by its formula backwards.
+pub const COLLIDING: &str = r#"
+    local K = {}
+    do
+        local bit = bit
+        local rol, xor, band, low, high = bit.rol, bit.bxor, bit.band, bit.lshift, bit.rshift
+        local upper = low(0x43300000, 1)
+        local once = rol(upper, 14)
+        local twice = rol(once, 5)
+        for tail = 0, 131071 do
+            local want = band(xor(twice, tail), 131071)
+            if high(want, 13) == band(tail, 15) then
+                for free = 0, 3 do
+                    local lower = bit.bor(tail, low(free, 17), low(band(want, 8191), 19))
+                    K[#K + 1] = 2 ^ 52 + xor(bit.tobit(lower + once), upper) % 2 ^ 32
+                end
+            end
+            if #K >= 20000 then break end
+        end
+    end
+"#;
 
 const NEIGHBOUR: &str = "neighbour 100kept 77 1830 1,10,11,12,1 a-b-";
 const NEXT: &str = "next 1830 1,10,11,12,1 a-b-";
@@ -212,10 +237,6 @@ cpu_bombs! {
     a_plain_find_of_a_needle_that_repeats "local a, b = string.rep('ab', 2e6), string.rep('ab', 1e6) .. 'b' while true do string.find(a, b, 1, true) end";
     a_plain_find_that_nearly_is "local a, b = string.rep('a', 4e6) .. 'b', 'b' .. string.rep('a', 1e6) while true do string.find(a, b, 1, true) end";
     empty_repetition "while true do string.rep('', 1e9) end";
-    large_repetition "while true do string.rep('x', 4e6) end";
-    large_case "local s = string.rep('aB', 2e6) while true do s:upper() s:lower() end";
-    large_reversal "local s = string.rep('ab', 2e6) while true do s:reverse() end";
-    large_cutting "local s, n = string.rep('ab', 2e6), 0 while true do n = n + 1 s:sub(n % 99, -2) end";
     large_quoting "local s = string.rep('\"', 1.5e6) while true do string.format('%q', s) end";
     large_number_text "local s = string.rep('0', 4e6) while true do tonumber(s) end";
     large_comparison "local a = string.rep('a', 4e6) local b, c = a .. 'b', a .. 'c' while true do local _ = b < c end";
@@ -239,18 +260,42 @@ cpu_bombs! {
     length_of_a_sparse_table "local t = {} for i = 1, 17 do t[2 ^ i] = 1 end while true do local _ = #t end";
     cleared_tables "while true do local t = {} for i = 1, 1e5 do t[i] = i end table.clear(t) end";
     cloned_tables "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.clone(t) table.isarray(t) end";
-    tables_made_large "while true do table.new(2e5, 0) table.new(0, 1e5) end";
     a_load_reader "load(function() while true do end end)";
     a_load_reader_of_nothing_much "load(function() return ' ' end) while true do load(function() return ' ' end) end";
     a_load_loop "while true do load('return 1')() end";
     a_load_of_a_load "local s = 'load(...)(...)' load(s)(s)";
     a_loop_in_a_new_chunk "load('while true do end')()";
-    a_load_of_many_ors "local s = 'return ' .. string.rep('a or ', 950) .. 'a' while true do load(s) end";
-    a_load_of_many_ands "local s = 'return ' .. string.rep('a and ', 950) .. 'a' while true do load(s) end";
-    a_load_of_many_elseifs "local s = 'if a then ' .. string.rep('elseif a then ', 950) .. ' end' while true do load(s) end";
-    a_load_of_many_ifs "local s = string.rep('if a then elseif b then end ', 1000) while true do load(s) end";
-    a_load_of_many_gotos "local s = string.rep('goto x ', 950) .. '::x::' while true do load(s) end";
-    a_load_of_many_blocks "local s = string.rep('do goto x end ', 950) .. '::x::' while true do load(s) end";
+    a_load_of_many_ors "local s = 'return ' .. string.rep('a or ', 13000) .. 'a' while true do load(s) end";
+    a_load_of_many_ands "local s = 'return ' .. string.rep('a and ', 10000) .. 'a' while true do load(s) end";
+    a_load_of_many_elseifs "local s = 'if a then ' .. string.rep('elseif a then ', 4500) .. ' end' while true do load(s) end";
+    a_load_of_many_ifs "local s = string.rep('if a then elseif b then end ', 2300) while true do load(s) end";
+    a_load_of_many_gotos "local s = string.rep('goto x ', 9000) .. '::x::' while true do load(s) end";
+    a_load_of_many_blocks "local s = string.rep('do goto x end ', 4500) .. '::x::' while true do load(s) end";
+    a_load_of_many_blocks_that_break "local s = 'while x do ' .. string.rep('do break end ', 4900) .. ' end' while true do load(s) end";
+    a_load_of_many_labels "
+        local t = {} for i = 1, 3000 do t[i] = '::a' .. i .. '::x()' end local s = 'do ' .. table.concat(t) .. string.rep(' goto x', 3900) .. ' end ::x::'
+        assert(load(s)) while true do load(s) end";
+    a_load_of_large_numbers "local s = 'x={' .. string.rep('1e300,', 10000) .. '}' while true do load(s) end";
+    a_load_of_large_numbers_caught "local s = string.rep('x=1e300 ', 8000) while true do pcall(pcall, load, s) end";
+    a_load_of_small_numbers "local s = 'x={' .. string.rep('1e-300,', 9000) .. '}' while true do load(s) end";
+    a_load_of_large_numbers_in_a_coroutine "local s = string.rep('x=1e300 ', 8000) coroutine.wrap(function() while true do load(s) end end)()";
+    a_load_of_pieces_of_large_numbers "local n = 0 while true do n = 0 load(function() n = n + 1 return n < 8000 and 'x=1e300 ' or nil end) end";
+    a_load_of_numbers_of_many_digits "local s = string.rep('x=' .. string.rep('7', 800) .. 'e-500 ', 75) while true do load(s) end";
+    a_load_of_names_from_far_away "
+        local s = string.rep('local ' .. string.rep('a,', 119) .. 'a return function() ', 90)
+        s = s .. string.rep('x=x ', (65500 - #s - 360) / 4) .. string.rep(' end', 90)
+        assert(load(s)) while true do load(s) end";
+    a_load_of_numbers_that_collide "local t = {} for i = 1, 3400 do t[i] = ('%.0f'):format(K[i]) end local s = 'x={[' .. table.concat(t, ']=1,[') .. ']=1}' while true do load(s) end";
+    a_rehash_of_keys_that_collide "local t = table.new(0, 8192) for i = 1, 8192 do t[K[i]] = i end --- t[K[8193]] = 1 while true do end";
+    keys_that_collide "while true do local t = {} for i = 1, #K do t[K[i]] = 1 end end";
+    counted_keys_that_collide "local t = table.new(0, 8192) for i = 1, 8192 do t[K[i]] = i end --- while true do table.nkeys(t) end";
+    cleared_keys_that_collide "local t = table.new(0, 8192) for i = 1, 8192 do t[K[i]] = i end --- table.clear(t) while true do end";
+    many_floats_of_all_digits "local t = {} for i = 1, 7000 do t[i] = 1.2345678901234e-300 end local f = string.rep('%.99f', 7000) while true do string.format(f, unpack(t)) end";
+    many_formatted_texts_of_numbers "local t = {} for i = 1, 7000 do t[i] = '1e300' end local f = string.rep('%.1g', 7000) while true do string.format(f, unpack(t)) end";
+    a_largest_of_texts_of_numbers "local t = {} for i = 1, 7000 do t[i] = '1e300' end while true do math.max(unpack(t)) end";
+    a_least_of_texts_of_megabytes "local t, s = {}, string.rep('0', 4e6) .. '1' for i = 1, 7000 do t[i] = s end while true do math.min(unpack(t)) end";
+    bits_of_texts_of_numbers "local t = {} for i = 1, 7000 do t[i] = '1e300' end while true do bit.band(unpack(t)) end";
+    characters_of_texts_of_numbers "local t, s = {}, '65.' .. string.rep('0', 700) .. '1' for i = 1, 7000 do t[i] = s end while true do string.char(unpack(t)) end";
     a_load_of_deep_tables "local s = 'return ' .. string.rep('{', 180) .. string.rep('}', 180) while true do load(s) end";
     a_load_of_deep_loops "local s = string.rep('while a do break ', 150) .. string.rep('end ', 150) while true do load(s) end";
     a_load_of_many_breaks "local s = 'while a do ' .. string.rep('if a then break end ', 3000) .. ' end' while true do load(s) end";
@@ -282,6 +327,21 @@ cpu_bombs! {
     callouts_of_many_headers "local t = {} for i = 1, 1e5 do t[i] = 'x' end while true do pcall(forebay.http.call, 'authz', { headers = { x = t } }) end";
 }
 
+/// Megabytes of garbage a call: out of time, or of memory if the collector's steps fall so.
+macro_rules! garbage_bombs {
+    ($($name:ident $body:literal;)*) => {
+        $(#[test] fn $name() { ends(stringify!($name), $body, Limits::default(), &[Verdict::Cpu, Verdict::Memory]); })*
+    };
+}
+
+garbage_bombs! {
+    large_repetition "while true do string.rep('x', 4e6) end";
+    large_case "local s = string.rep('aB', 2e6) while true do s:upper() s:lower() end";
+    large_reversal "local s = string.rep('ab', 2e6) while true do s:reverse() end";
+    large_cutting "local s, n = string.rep('ab', 2e6), 0 while true do n = n + 1 s:sub(n % 99, -2) end";
+    tables_made_large "while true do table.new(2e5, 0) table.new(0, 1e5) end";
+}
+
 /// Out of memory or of time, whichever is first: with a second of time it is memory.
 fn ends_by_memory(name: &str, bomb: &'static str) {
     ends(name, bomb, Limits::default(), &[Verdict::Memory, Verdict::Cpu]);
@@ -301,6 +361,9 @@ macro_rules! memory_bombs {
 
 memory_bombs! {
     a_sort_of_a_million "local t = {} for i = 1, 1e6 do t[i] = -i end --- while true do table.sort(t) end";
+    an_error_message_that_grows "local function f() local _, e = pcall(f) error(e .. string.rep('x', 1000)) end while true do pcall(f) end";
+    megabytes_that_are_kept "local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 4e6) .. i end";
+    megabytes_that_are_not_kept "for i = 1, 1e9 do local _ = string.rep('x', 4e6) .. i end";
     a_concatenation_of_a_million "local t = {} for i = 1, 1e6 do t[i] = 'xxxxxxxx' end --- while true do table.concat(t) end";
     case_of_what_was_made_at_the_start "local s = string.rep('aB', 4e6) --- while true do s:upper() end";
     a_part_of_what_was_made_at_the_start "local s = string.rep('aB', 4e6) --- while true do s:sub(2) end";
@@ -405,6 +468,16 @@ fn a_loop_in_the_start_is_a_fault_of_cpu() {
         let code = "return { on_configure = function() while true do end end }";
         let fault = Run::with(code, Fake::with(limits, Capabilities::default(), "")).map(|_| ()).unwrap_err();
         assert_eq!(fault.verdict, Verdict::Cpu);
+    });
+}
+
+#[test]
+fn a_file_that_compiles_for_long_is_a_fault_of_cpu() {
+    on_worker(|| {
+        let limits = Limits { start_cpu: Duration::from_millis(20), ..Limits::default() };
+        let code = format!("{} return {{}}", "x=1e300 ".repeat(8000));
+        let fault = Run::with(&code, Fake::with(limits, Capabilities::default(), "")).map(|_| ()).unwrap_err();
+        assert_eq!(fault.verdict, Verdict::Cpu, "{fault}");
     });
 }
 
