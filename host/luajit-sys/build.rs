@@ -2,7 +2,7 @@
 //!
 //! - The out-of-memory path is mended: it could end the process.
 //! - What takes long looks at the hook too: the compiler at each token, jump and label, and library
-//!   functions for each of their arguments (there may be thousands) that is formatted or read as a number.
+//!   functions for each of thousands of values that they format, read as a number or unpack.
 //! - A table is resized in linear time, whatever its keys.
 //! - `string.rep` copies in blocks.
 //! - Two functions tell what the metrics want to know.
@@ -33,6 +33,8 @@ const JUMP: &str = "static void jmp_append(FuncState *fs, BCPos *l1, BCPos l2)\n
 const LABEL: &str = "    if (name != NULL) {  /* Only consider remaining valid gotos/labels. */\n";
 const CONVERSION: &str = "  while ((sf = lj_strfmt_parse(&fs)) != STRFMT_EOF) {\n    if (sf == STRFMT_LIT) {\n";
 const NUMBER: &str = "  if (!(o < L->top &&\n\t(tvisnumber(o) || (tvisstr(o) && lj_strscan_num(";
+/// `unpack`, of 8,000 keys that are not there: each may be looked for in one long chain.
+const ELEMENT: &str = "    cTValue *tv = lj_tab_getint(t, i);\n    if (tv) {\n      copyTV(L, L->top++, tv);\n";
 const INTEGER: &str = "  if (!(o < L->top && lj_strscan_numberobj(o)))\n";
 
 /// Where a table that is resized takes its pairs over (`patches/reinsert.c`): it looked each up in a
@@ -108,6 +110,7 @@ fn mend_looks(source: &Path) {
     patch(source, "lj_lib.c", NUMBER, 1, &format!("  lj_host_look(L);\n{NUMBER}"), "");
     // Once where numbers are also integers, once for integers.
     patch(source, "lj_lib.c", INTEGER, 2, &format!("  lj_host_look(L);\n{INTEGER}"), "");
+    patch(source, "lib_base.c", ELEMENT, 1, &format!("    lj_host_look(L);\n{ELEMENT}"), "");
     let conversion = CONVERSION.replace("    if (sf", "    lj_host_look(L);\n    if (sf");
     patch(source, "lj_strfmt.c", CONVERSION, 1, &conversion, "");
 }

@@ -287,6 +287,7 @@ cpu_bombs! {
         assert(load(s)) while true do load(s) end";
     a_load_of_numbers_that_collide "local t = {} for i = 1, 3400 do t[i] = ('%.0f'):format(K[i]) end local s = 'x={[' .. table.concat(t, ']=1,[') .. ']=1}' while true do load(s) end";
     a_rehash_of_keys_that_collide "local t = table.new(0, 8192) for i = 1, 8192 do t[K[i]] = i end --- t[K[8193]] = 1 while true do end";
+    unpacked_keys_that_collide "local t = table.new(0, 8192) for i = 1, 8192 do t[K[i]] = i end --- while true do unpack(t, 1, 7900) end";
     keys_that_collide "while true do local t = {} for i = 1, #K do t[K[i]] = 1 end end";
     counted_keys_that_collide "local t = table.new(0, 8192) for i = 1, 8192 do t[K[i]] = i end --- while true do table.nkeys(t) end";
     cleared_keys_that_collide "local t = table.new(0, 8192) for i = 1, 8192 do t[K[i]] = i end --- table.clear(t) while true do end";
