@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use harness::binary::root;
 use harness::process::{Output, run};
-use harness::{Certificate, Folder, Port, Process};
+use harness::{Certificate, Folder, Port, Process, Signer};
 
 /// A copy of `edge-configs` with `plugins` beside it and the certificates and secrets that the files
 /// name: those are the operator's to make, and nothing of them is in the repository.
@@ -18,7 +18,11 @@ fn shipped(folder: &Folder) -> Vec<PathBuf> {
     }
     std::fs::create_dir_all(configs.join("secrets")).expect("a folder can be made");
     std::fs::write(configs.join("secrets/billing-key"), "a value that nothing shows\n").expect("a file can be made");
-    std::fs::write(configs.join("secrets/redis"), "a password\n").expect("a file can be written");
+    for secret in ["redis", "plugin-registry"] {
+        std::fs::write(configs.join("secrets").join(secret), "a password\n").expect("a file can be written");
+    }
+    std::fs::create_dir_all(configs.join("keys")).expect("a folder can be made");
+    std::fs::write(configs.join("keys/plugins.pem"), Signer::ed25519().pem).expect("a file can be written");
     let mut files = Vec::new();
     for folder in [configs.clone(), configs.join("examples")] {
         let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));

@@ -21,7 +21,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("host/forebay", &["abi", "edge", "aggregator", "config"]),
     // Tests drive processes: of the code they only see the words that are spoken with it.
     ("tests", &["abi", "wire", "config"]),
-    // One of them puts engines of its own into the chain.
+    // One of them puts engines of its own into the chain, one loads modules.
     ("benches", &["abi", "lua", "wasm", "edge", "config"]),
 ];
 

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub struct Certificate {
     pub certificate: PathBuf,
@@ -24,6 +25,18 @@ impl Certificate {
         std::fs::write(&certificate, made.cert.pem()).expect("the test's folder can be written");
         std::fs::write(&key, made.signing_key.serialize_pem()).expect("the test's folder can be written");
         Certificate { certificate, key, der: made.cert.der().clone() }
+    }
+
+    /// A server that shows this certificate.
+    pub fn server(&self) -> rustls::ServerConfig {
+        let key = PrivateKeyDer::from_pem_file(&self.key).expect("it was just written");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], key)
+            .expect("they belong together")
     }
 
     /// A client configuration that trusts this certificate alone.

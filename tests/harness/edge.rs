@@ -1,7 +1,7 @@
 //! An edge as a process: `forebay run -c FILE`, on a region file that the test wrote.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::client::{Client, get};
 use crate::folder::Folder;
@@ -22,6 +22,7 @@ pub struct Setup {
     access: bool,
     address_space: Option<u64>,
     region: String,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// A running edge (with an aggregator in the same process, if the setup says so).
@@ -50,6 +51,7 @@ impl Setup {
             access: true,
             address_space: None,
             region: region.into(),
+            environment: Vec::new(),
         }
     }
 
@@ -102,6 +104,12 @@ impl Setup {
         self
     }
 
+    /// Where it keeps compiled code and fetched modules, in place of the user's cache folder.
+    pub fn cache(mut self, folder: &Path) -> Setup {
+        self.environment.push(("XDG_CACHE_HOME", folder.to_owned()));
+        self
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -127,11 +135,8 @@ impl Setup {
         }
         let file = self.folder.write("region.yaml", format!("{head}{}", self.region));
         let file = file.to_str().expect("temporary folders are named in text");
-        let (args, folder) = (["run", "-c", file], self.folder.path());
-        let process = match self.address_space {
-            Some(bytes) => Process::start_within(bytes, &args, folder),
-            None => Process::start(&args, folder),
-        };
+        let folder = self.folder.path();
+        let process = Process::start_with(&["run", "-c", file], folder, &self.environment, self.address_space);
         let mut edge = Edge {
             process,
             address: listen.address,

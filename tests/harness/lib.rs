@@ -7,6 +7,8 @@
 //! - [`origin_http2`]: the same over HTTP/2 with prior knowledge
 //! - [`client`]: HTTP/1.1 by hand, so that it can be malformed; [`client_http2`]: HTTP/2
 //! - [`http1`]: messages on a socket, for both
+//! - [`module`]: Wasm plugins of a few lines; [`signer`]: keys, and what is signed by them
+//! - [`registry`]: an OCI registry over TLS
 //! - [`redis`]: a Redis server, a cluster of them
 //! - [`certificate`]: a certificate for `localhost` and who trusts it
 //! - [`metrics`]: the numbers of `/metrics`
@@ -24,11 +26,14 @@ pub mod edge;
 pub mod folder;
 pub mod http1;
 pub mod metrics;
+pub mod module;
 pub mod origin;
 pub mod origin_http2;
 pub mod port;
 pub mod process;
 pub mod redis;
+pub mod registry;
+pub mod signer;
 pub mod wait;
 
 pub use certificate::Certificate;
@@ -41,6 +46,8 @@ pub use origin::{Exchange, Origin};
 pub use port::Port;
 pub use process::Process;
 pub use redis::Redis;
+pub use registry::Registry;
+pub use signer::Signer;
 pub use wait::{PATIENCE, wait_until};
 
 #[cfg(test)]

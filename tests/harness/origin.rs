@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::certificate::Certificate;
 use crate::http1::{Head, Headers, Messages, chunk};
 use crate::wait::{PATIENCE, wait_until};
 
@@ -34,6 +35,7 @@ pub struct Exchange {
 
 struct Shared {
     answer: Box<Answer>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     open: AtomicBool,
     requests: AtomicUsize,
     connections: AtomicUsize,
@@ -46,10 +48,26 @@ struct Shared {
 impl Origin {
     /// Answers each request with what `answer` does.
     pub fn serve(answer: impl Fn(&mut Exchange) -> io::Result<()> + Send + Sync + 'static) -> Origin {
+        Origin::serve_with(None, answer)
+    }
+
+    /// The same in TLS.
+    pub fn serve_tls(
+        certificate: &Certificate,
+        answer: impl Fn(&mut Exchange) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Origin {
+        Origin::serve_with(Some(Arc::new(certificate.server())), answer)
+    }
+
+    fn serve_with(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        answer: impl Fn(&mut Exchange) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Origin {
         Origin::listen(
             SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             Arc::new(Shared {
                 answer: Box::new(answer),
+                tls,
                 open: AtomicBool::new(true),
                 requests: AtomicUsize::new(0),
                 connections: AtomicUsize::new(0),
@@ -157,7 +175,14 @@ impl Shared {
     }
 
     fn connection(&self, socket: TcpStream, connection: usize) -> io::Result<()> {
-        let mut messages = Messages::on(socket)?;
+        let mut messages = match &self.tls {
+            None => Messages::on(socket)?,
+            Some(tls) => {
+                let session = rustls::ServerConnection::new(tls.clone()).map_err(io::Error::other)?;
+                let stream = rustls::StreamOwned::new(session, socket.try_clone()?);
+                Messages::new(Box::new(stream), socket)
+            }
+        };
         while let Some(head) = messages.request_head()? {
             self.seen.lock().expect("no test thread panicked with the lock").push(head.clone());
             let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;

@@ -1,7 +1,7 @@
 //! One process of the binary: its log, its signals, its end. Only its own pid is ever signalled.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -48,24 +48,28 @@ impl Process {
     /// Starts `forebay ARGS` in `folder`.
     #[track_caller]
     pub fn start(args: &[&str], folder: &Path) -> Process {
-        Process::of(Command::new(binary::forebay()), args, folder)
+        Process::start_with(args, folder, &[], None)
     }
 
-    /// The same with so much address space and no more.
+    /// The same with variables of its environment, and with so much address space and no more.
     #[track_caller]
-    pub fn start_within(address_space: u64, args: &[&str], folder: &Path) -> Process {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("ulimit -v {} && exec \"$0\" \"$@\"", address_space >> 10)]);
-        shell.arg(binary::forebay());
-        Process::of(shell, args, folder)
-    }
-
-    #[track_caller]
-    fn of(mut command: Command, args: &[&str], folder: &Path) -> Process {
+    pub fn start_with(
+        args: &[&str],
+        folder: &Path,
+        environment: &[(&str, PathBuf)],
+        address_space: Option<u64>,
+    ) -> Process {
+        let mut command = Command::new(binary::forebay());
+        if let Some(bytes) = address_space {
+            command = Command::new("sh");
+            command.args(["-c", &format!("ulimit -v {} && exec \"$0\" \"$@\"", bytes >> 10)]);
+            command.arg(binary::forebay());
+        }
         let mut child = command
             .args(args)
             .current_dir(folder)
             .env_remove("RUST_LOG")
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -4,12 +4,15 @@
 //! - [`limits`], [`keepalive`], [`retry`], [`pools`]: many, and origins that fail
 //! - [`kv`]: stores that plugins ask, and what becomes of exchanges when those are lost
 //! - [`routes`], [`tls`], [`http2`]: ways in; [`targets`]: callouts out
+//! - [`sources`], [`images`]: modules that are fetched; [`compiling`]: and compiled, aside
 //! - [`reload`], [`reloads`], [`self_test`], [`drain`], [`observe`]: what an operator does
 
+mod compiling;
 mod drain;
 mod forwarding;
 mod framing;
 mod http2;
+mod images;
 mod interim;
 mod keepalive;
 mod kv;
@@ -21,6 +24,7 @@ mod reloads;
 mod retry;
 mod routes;
 mod self_test;
+mod sources;
 mod streaming;
 mod targets;
 mod tls;

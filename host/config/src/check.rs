@@ -3,7 +3,7 @@
 //!
 //! - [`names`]: what is unique, and what resolves.
 //! - [`files`]: paths, plugin folders, PEM.
-//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `state`, `kv`: the sections.
+//! - `edge`, `plugin`, `remote`, `budget`, `secret`, `route`, `pool`, `state`, `kv`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 mod budget;
@@ -14,6 +14,7 @@ pub mod manifest;
 mod names;
 mod plugin;
 mod pool;
+mod remote;
 mod route;
 mod secret;
 pub mod spec;
@@ -66,6 +67,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
         pools: &pool_names,
         targets: &target_names,
         secrets: &secret_names,
+        secret_values: &secrets,
         kv: &kv_names,
     };
     let plugins: Vec<_> = raw.plugins.iter().map(|plugin| plugin::plugin(plugin, &reach, &folder, errors)).collect();

@@ -13,6 +13,7 @@ use std::time::Duration;
 mod budget;
 mod hints;
 mod kv;
+mod remote;
 mod secret;
 mod state;
 mod target;
@@ -20,6 +21,7 @@ mod target;
 pub use budget::CrashBudget;
 pub use hints::{HintKind, Hints};
 pub use kv::{Kv, KvBreaker, KvPassword, KvServers};
+pub use remote::{Login, PublicKey, Remote, RemoteAt};
 pub use secret::{Secret, SecretSource, SecretValue};
 pub use state::{Bucket, Dict, Queue};
 pub use target::{Target, TargetTls, TargetTo};
@@ -190,12 +192,16 @@ pub struct Plugin {
 pub enum PluginCode {
     Lua(PathBuf),
     Wasm(PathBuf),
+    /// Wasm that is fetched.
+    Remote(Arc<Remote>),
 }
 
 impl PluginCode {
-    pub fn path(&self) -> &Path {
+    /// `None` for what is no file.
+    pub fn path(&self) -> Option<&Path> {
         match self {
-            PluginCode::Lua(path) | PluginCode::Wasm(path) => path,
+            PluginCode::Lua(path) | PluginCode::Wasm(path) => Some(path),
+            PluginCode::Remote(_) => None,
         }
     }
 
@@ -203,9 +209,10 @@ impl PluginCode {
     /// the code, or DIR of `DIR/target/forebay/NAME.wasm`. Lua that is not a `main.lua` has none: a
     /// folder may hold many such files.
     pub fn folder(&self) -> Option<&Path> {
-        let folder = self.path().parent()?;
+        let folder = self.path()?.parent()?;
         match self {
             PluginCode::Lua(path) => path.ends_with("main.lua").then_some(folder),
+            PluginCode::Remote(_) => None,
             PluginCode::Wasm(_) if folder.ends_with("target/forebay") => folder.ancestors().nth(2),
             PluginCode::Wasm(_) => Some(folder),
         }

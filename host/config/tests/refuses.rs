@@ -824,6 +824,105 @@ fn only_a_lua_plugin_is_trusted_and_only_a_trusted_one_has_a_path() {
 }
 
 #[test]
+fn a_module_that_is_fetched_is_pinned_and_says_how() {
+    let digest = "0123456789abcdef".repeat(4);
+    let folder = Folder::new("fetched");
+    folder.write("key.pem", folder::PUBLIC_KEY);
+    folder.write("tls.pem", folder::CERTIFICATE);
+    folder.write("password", "s3cr3t");
+    let file = |wasm: &str, fetch: &str| {
+        format!(
+            "{RIGHT}secrets: [{{name: pulls, file: password}}]\nplugins:\n  - name: p\n    wasm: {wasm}\n    fetch: {fetch}\n"
+        )
+    };
+    let refused = |wasm: &str, fetch: &str, lines: &[&str]| {
+        let text = file(wasm, fetch);
+        assert_eq!(errors_in(&text, folder.path()), lines, "\n--- of\n{text}");
+    };
+    let pinned = format!("oci://ghcr.io/a/b@sha256:{digest}");
+    let url = "https://a.test/m.wasm";
+    let sha256 = format!("sha256: {digest}");
+    refused(&pinned, "{}", &[]);
+    refused(&pinned, "{public_key: key.pem, ca: tls.pem, username: u, password: pulls, token_host: b.test}", &[]);
+    refused(url, &format!("{{{sha256}, public_key: key.pem, signature: 'https://b.test/s'}}"), &[]);
+    let allowed = "allowed: a path, https://host/path, or oci://registry/repository@sha256:digest";
+    let pin = "pin the digest of the image, oci://ghcr.io/a/b@sha256:...; `crane digest ghcr.io/a/b:v1` and `docker buildx imagetools inspect` tell it";
+    refused(
+        "oci://ghcr.io/a/b:v1",
+        "{}",
+        &[&format!(
+            "region.yaml:7: plugins[0].wasm: found \"oci://ghcr.io/a/b:v1\" (a tag can be moved: {pin}); {allowed}"
+        )],
+    );
+    refused(
+        "http://a.test/m.wasm",
+        "{}",
+        &[&format!(
+            "region.yaml:7: plugins[0].wasm: found \"http://a.test/m.wasm\" (what comes in clear can be changed on the way); \
+             {allowed}; did you mean \"https://a.test/m.wasm\"?"
+        )],
+    );
+    refused(
+        "https://u:s3cr3t@a.test/m.wasm",
+        "{}",
+        &[&format!(
+            "region.yaml:7: plugins[0].wasm: found a URL with credentials (they stand in `fetch`: `username`, and \
+             `password`, which names a secret); {allowed}"
+        )],
+    );
+    refused(
+        url,
+        "{}",
+        &["region.yaml:7: plugins[0].wasm: a module at https:// without its SHA-256; needed beside it: fetch: \
+           {sha256: <64 digits>}; `sha256sum` tells it"],
+    );
+    refused(
+        url,
+        &format!("{{sha256: 'sha256:{digest}'}}"),
+        &[&format!(
+            "region.yaml:8: plugins[0].fetch.sha256: found \"sha256:{}…\"; allowed: a SHA-256 of 64 hexadecimal digits; \
+             did you mean \"{digest}\"?",
+            &digest[..53]
+        )],
+    );
+    let beside = "allowed: with https://; an image has its digest and its signatures";
+    refused(
+        &pinned,
+        &format!("{{{sha256}, username: u, signature: 'https://b.test/s'}}"),
+        &[
+            &format!("region.yaml:8: plugins[0].fetch.sha256: \"sha256\" beside an image; {beside}"),
+            "region.yaml:8: plugins[0].fetch.username: a user without a password; needed beside it: password, the name \
+             of a secret",
+            &format!("region.yaml:8: plugins[0].fetch.signature: \"signature\" beside an image; {beside}"),
+            "region.yaml:8: plugins[0].fetch.signature: a signature that nothing is held against; needed beside it: \
+             public_key",
+        ],
+    );
+    refused(
+        &pinned,
+        "{username: u, password: pullz, public_key: tls.pem, token_host: 'https://b.test/x'}",
+        &[
+            "region.yaml:8: plugins[0].fetch.password: no secret \"pullz\"; secrets are: pulls; did you mean \"pulls\"?",
+            &format!(
+                "region.yaml:8: plugins[0].fetch.public_key: PEM of CERTIFICATE in {}; needed: -----BEGIN PUBLIC KEY-----",
+                folder.path().join("tls.pem").display()
+            ),
+            "region.yaml:8: plugins[0].fetch.token_host: found \"https://b.test/x\"; allowed: a host, with its port if that \
+             is not 443, such as auth.example.com; did you mean \"b.test\"?",
+        ],
+    );
+    folder.write("m.wasm", "\0asm");
+    refused(
+        "m.wasm",
+        "{ca: tls.pem}",
+        &[
+            "region.yaml:8: plugins[0].fetch: how to fetch what is not fetched; allowed: beside a \"wasm\" that begins with \
+           https:// or oci://",
+        ],
+    );
+}
+
+#[test]
 fn what_plugins_share_is_named_once_and_has_its_bounds() {
     refused(
         &format!(

@@ -14,16 +14,16 @@
 //! - [`reject`]: the only place where a refusal becomes a status, a body and a detail
 //! - [`telemetry`]: one outcome per exchange
 //!
-//! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`clock`], [`plugins`] (loaded code), [`body`],
+//! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`clock`], [`plugins`] (loaded code), [`source`]
+//! (modules that are fetched), `reload`, [`body`],
 //! [`callout`], [`event_stream`], [`state`] (what plugins of all workers share: [`dict`],
 //! [`queue`], [`limit`]), [`tokens`], [`secret`], [`kv`], [`membership`] and `report` (the
 //! aggregator), `admin`, [`stage`] (plugins tried in memory), [`self_test`] (before a plugin serves).
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -48,6 +48,7 @@ pub mod origin;
 pub mod plugins;
 pub mod queue;
 pub mod reject;
+mod reload;
 pub mod report;
 pub mod route;
 pub mod scale;
@@ -55,6 +56,7 @@ pub mod secret;
 pub mod self_test;
 pub mod serve;
 pub mod snapshot;
+pub mod source;
 pub mod stage;
 pub mod state;
 pub mod stream;
@@ -64,7 +66,8 @@ pub mod wheel;
 pub mod worker;
 
 use control::Control;
-use snapshot::Snapshot;
+use reload::Reloads;
+use source::Sources;
 use worker::Shared;
 
 /// A running edge.
@@ -74,9 +77,7 @@ pub struct Edge {
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
     control: Control,
-    self_test: bool,
-    /// One reload at a time.
-    reloading: Mutex<()>,
+    reloads: Arc<Reloads>,
 }
 
 /// What the binary hands in.
@@ -95,13 +96,17 @@ pub struct StartError {
 }
 
 impl Edge {
-    /// Loads all plugins, binds all ports, starts all workers, in that order: nothing is bound
-    /// if anything is wrong. `region.edge` must be present.
+    /// Loads all plugins (for modules that are fetched it waits as long as the region says), binds all
+    /// ports, starts all workers, in that order: nothing is bound if anything is wrong. `region.edge` must be present.
     pub fn start(region: Arc<config::Region>, options: Options) -> Result<Edge, StartError> {
         let edge = region.edge.clone().ok_or_else(|| StartError::one("the file has no section `edge`"))?;
         let count = edge.workers.max(1);
-        let plugins = plugins::load(&region, None)?;
-        let shared = Arc::new(Shared::new(&region, plugins, count)?);
+        let sources = Sources::default();
+        sources.gather(&region);
+        let find = |remote: &Arc<config::Remote>| sources.find(remote);
+        let plugins = plugins::load_found(&region, None, &plugins::code::load, &find)?;
+        sources.loaded(plugins.fetched());
+        let shared = Arc::new(Shared { sources, ..Shared::new(&region, plugins, count)? });
         let (addresses, listeners) = bind_all(&edge, count)?;
         let admin = edge.admin.map(bind_admin).transpose()?;
         let control = control::start(shared.clone(), options.metrics, admin)
@@ -114,10 +119,15 @@ impl Edge {
             let started = thread.spawn(move || worker::run(id, shared, listeners, stop));
             workers.push(started.map_err(|error| StartError::one(&format!("worker {id}: {error}")))?);
         }
-        Ok(Edge { shared, addresses, stop, workers, control, self_test: options.self_test, reloading: Mutex::new(()) })
+        let reloads = Arc::new(Reloads::new(shared.clone(), options.self_test));
+        let arrival = Arc::downgrade(&reloads);
+        shared.sources.on_arrival(move || arrival.upgrade().iter().for_each(|reloads| reloads.take_arrived()));
+        // What came since the plugins were loaded.
+        reloads.take_arrived();
+        Ok(Edge { shared, addresses, stop, workers, control, reloads })
     }
 
-    /// Checks the plugins of a region without binding anything, their self-tests included: for
+    /// Checks the plugins of a region without binding or fetching anything, their self-tests included: for
     /// `forebay check`, and before `start`.
     pub fn check(region: &config::Region) -> Result<(), StartError> {
         let plugins = plugins::load(region, None)?;
@@ -137,28 +147,7 @@ impl Edge {
     /// Checked off to the side (plugins loaded, and tested if they are new), then swapped whole, or
     /// refused while the old one serves on. Listener, admin and worker changes are refused with the reason.
     pub fn reload(&self, region: Arc<config::Region>) -> Result<(), StartError> {
-        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.shared.snapshot.load_full();
-        let errors = unchangeable(&before.region, &region);
-        if !errors.is_empty() {
-            return Err(StartError { errors });
-        }
-        let plugins = plugins::load(&region, Some(&before.plugins))?;
-        if self.self_test {
-            let errors = self_test::errors(&region, &plugins, Some(&before.plugins));
-            if !errors.is_empty() {
-                return Err(StartError { errors });
-            }
-        }
-        let read = snapshot::read(&region)?;
-        // Nothing can fail from here on.
-        plugins.settle(&region);
-        self.shared.ledger.set_access(region.log.access);
-        self.shared.state.configure(&region);
-        self.shared.membership.reload(&region, Instant::now());
-        let snapshot = Snapshot::with(region, plugins, read, &self.shared.membership);
-        self.shared.snapshot.store(Arc::new(snapshot));
-        Ok(())
+        self.reloads.reload(region).map_err(StartError::from)
     }
 
     /// Stops accepting, lets exchanges end for at most `region.edge.drain`, then returns. The
@@ -166,6 +155,7 @@ impl Edge {
     pub fn drain(self) -> usize {
         self.shared.standing.draining.store(true, Ordering::Relaxed);
         self.stop.send_replace(true);
+        self.shared.sources.end();
         // A worker that panicked has cut off what it had, and has said so itself.
         let cut = self.workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum();
         // Last, so that `/readyz` and reports tell of the drain while it lasts.
@@ -205,26 +195,4 @@ fn bind_all(edge: &config::Edge, workers: usize) -> Result<(Vec<SocketAddr>, Vec
 
 fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|error| StartError::one(&format!("cannot listen on {address} (admin): {error}")))
-}
-
-/// What a running edge cannot take from a new file.
-fn unchangeable(before: &config::Region, after: &config::Region) -> Vec<String> {
-    let (Some(before), Some(after)) = (&before.edge, &after.edge) else {
-        return vec!["the section `edge` cannot be taken out of a running edge".into()];
-    };
-    let mut errors = Vec::new();
-    let mut refuse = |what: &str, was: String, is: String| {
-        if was != is {
-            errors.push(format!("{what} cannot change while the edge runs (was {was}, is {is}): restart it"));
-        }
-    };
-    let listeners = |edge: &config::Edge| {
-        let one =
-            |l: &config::Listener| format!("{} http1={} http2={} tls={}", l.address, l.http1, l.http2, l.tls.is_some());
-        edge.listeners.iter().map(one).collect::<Vec<_>>().join(", ")
-    };
-    refuse("edge.listeners", listeners(before), listeners(after));
-    refuse("edge.admin", format!("{:?}", before.admin), format!("{:?}", after.admin));
-    refuse("edge.workers", before.workers.to_string(), after.workers.to_string());
-    errors
 }

@@ -1,21 +1,24 @@
-//! Loaded plugins, bound to the routes that use them.
+//! Loaded plugins, bound to the routes that use them. [`code`]: what is loaded, before it is bound.
 
 use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use abi::{Capabilities, Limits, LoadError, Mode, Settings};
+use abi::{Capabilities, Limits, Mode, Settings};
 use bytes::Bytes;
-use config::{FaultPolicy, Isolation, LimitMode, PluginCode, PluginLimits};
+use config::{FaultPolicy, Isolation, LimitMode, PluginLimits};
+
+pub mod code;
+
+use self::code::{Find, Loaded, Loader};
 
 use crate::exchange::Surroundings;
 use crate::instances::Running;
 use crate::life::Life;
 use crate::life::record::Record;
 use crate::secret::Secrets;
+use crate::source::Terms;
+use crate::source::absent::VERSION as ABSENT;
 
 /// One plugin with one configuration: routes that say the same thing share it, and so do its
 /// instances.
@@ -47,22 +50,12 @@ pub struct Plugins {
     loaded: HashMap<String, Loaded>,
 }
 
-#[derive(Clone)]
-struct Loaded {
-    code: PluginCode,
-    trusted: bool,
-    version: Arc<str>,
-    plugin: Arc<dyn abi::Plugin>,
-}
-
 /// Loads every plugin that a region names and tries one instance of each use. What did not
-/// change since `previous` is taken over with its instances. All errors at once.
+/// change since `previous` is taken over with its instances. All errors at once. Nothing is fetched: what
+/// would have to be is absent.
 pub fn load(region: &config::Region, previous: Option<&Plugins>) -> Result<Plugins, Vec<String>> {
-    load_by(region, previous, &code)
+    load_by(region, previous, &code::load)
 }
-
-/// What makes code of what a region says of a plugin.
-pub type Loader<'a> = dyn Fn(&config::Plugin) -> Result<Arc<dyn abi::Plugin>, LoadError> + 'a;
 
 /// The same with an engine of the caller's own: benches hold ours beside others.
 pub fn load_by(
@@ -70,12 +63,24 @@ pub fn load_by(
     previous: Option<&Plugins>,
     loader: &Loader<'_>,
 ) -> Result<Plugins, Vec<String>> {
+    load_found(region, previous, loader, &|remote| Terms::read(remote).map(|_| None))
+}
+
+/// The same with what `find` has of modules that are fetched. One that it does not have is absent: where
+/// another version of the plugin stood on a route, that stays, as it is.
+pub fn load_found(
+    region: &config::Region,
+    previous: Option<&Plugins>,
+    loader: &Loader<'_>,
+    find: &Find<'_>,
+) -> Result<Plugins, Vec<String>> {
     let mut plugins = Plugins::default();
     let mut errors = Vec::new();
-    for (name, spec) in &region.plugins {
-        match load_one(spec, previous.and_then(|p| p.loaded.get(name)), loader) {
+    let before = previous.map(|previous| &previous.loaded);
+    for (name, loaded) in code::all(region, before, loader, find) {
+        match loaded {
             Ok(loaded) => {
-                plugins.loaded.insert(name.clone(), loaded);
+                plugins.loaded.insert(name, loaded);
             }
             Err(error) => errors.push(error),
         }
@@ -86,14 +91,16 @@ pub fn load_by(
         let before = previous.and_then(|previous| previous.by_route.get(&route.name));
         for plugin in &route.plugins {
             let Some(loaded) = plugins.loaded.get(&plugin.plugin.name) else { continue };
+            // A plugin may stand on a route more than once.
+            let same = |life: &&Arc<Life>| **life.plugin() == plugin.plugin.name;
+            let nth = chain.iter().filter(same).count();
+            let before = before.and_then(|before| before.iter().filter(same).nth(nth));
+            if let Some(serving) = before.filter(|life| loaded.is_absent() && &*life.bound.settings.version != ABSENT) {
+                chain.push(serving.clone());
+                continue;
+            }
             match bind(region, route, plugin, loaded, &plugins, previous, &surroundings) {
-                Ok(bound) => {
-                    // A plugin may stand on a route more than once.
-                    let same = |life: &&Arc<Life>| life.plugin() == &bound.settings.plugin;
-                    let nth = chain.iter().filter(same).count();
-                    let before = before.and_then(|before| before.iter().filter(same).nth(nth));
-                    chain.push(Life::begin(bound.clone(), &route.name, &plugin.crash_budget, before));
-                }
+                Ok(bound) => chain.push(Life::begin(bound, &route.name, &plugin.crash_budget, before)),
                 Err(error) => errors.push(error),
             }
         }
@@ -143,92 +150,22 @@ impl Plugins {
         }
     }
 
+    /// The modules that have not come.
+    pub fn absent(&self) -> impl Iterator<Item = &Arc<config::Remote>> {
+        self.loaded.values().filter(|loaded| loaded.is_absent()).filter_map(Loaded::remote)
+    }
+
+    /// Those that have.
+    pub fn fetched(&self) -> impl Iterator<Item = &Arc<config::Remote>> {
+        self.loaded.values().filter(|loaded| !loaded.is_absent()).filter_map(Loaded::remote)
+    }
+
     /// The same code in something of the stage's: given as `previous` to [`load`], it is bound anew.
     pub fn wrapped(mut self, wrap: impl Fn(Arc<dyn abi::Plugin>) -> Arc<dyn abi::Plugin>) -> Plugins {
         self.loaded.values_mut().for_each(|loaded| loaded.plugin = wrap(loaded.plugin.clone()));
         self.by_route.clear();
         self
     }
-}
-
-fn code(spec: &config::Plugin) -> Result<Arc<dyn abi::Plugin>, LoadError> {
-    match &spec.code {
-        PluginCode::Lua(path) if spec.trusted => lua::load_trusted(path, &spec.lua_path),
-        PluginCode::Lua(path) => lua::load(path),
-        PluginCode::Wasm(path) => wasm::load(path),
-    }
-}
-
-fn load_one(spec: &config::Plugin, previous: Option<&Loaded>, loader: &Loader<'_>) -> Result<Loaded, String> {
-    let path = spec.code.path();
-    let failed = |error: LoadError| {
-        let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
-        format!("plugin {:?}: {}{line}: {}", spec.name, path.display(), error.message)
-    };
-    let version = digest(spec).map_err(|error| failed(LoadError::new(error.to_string())))?;
-    let same = |p: &&Loaded| p.code == spec.code && p.trusted == spec.trusted && p.version == version;
-    if let Some(same) = previous.filter(same) {
-        return Ok(same.clone());
-    }
-    let plugin = loader(spec).map_err(failed)?;
-    Ok(Loaded { code: spec.code.clone(), trusted: spec.trusted, version, plugin })
-}
-
-/// Bytes of a file that is hashed whole: a library of a trusted plugin may be large.
-const LARGEST_MODULE: u64 = 4 << 20;
-
-/// Names the code: its bytes, and for Lua those of the modules that it may require.
-fn digest(spec: &config::Plugin) -> std::io::Result<Arc<str>> {
-    let mut hasher = DefaultHasher::new();
-    match &spec.code {
-        PluginCode::Wasm(path) => read(path)?.hash(&mut hasher),
-        PluginCode::Lua(path) => {
-            read(path)?.hash(&mut hasher);
-            if let Some(folder) = path.parent() {
-                hash_modules(&folder.canonicalize()?, folder, &mut hasher, 8)?;
-            }
-            for folder in &spec.lua_path {
-                folder.hash(&mut hasher);
-                hash_modules(&folder.canonicalize()?, folder, &mut hasher, 8)?;
-            }
-        }
-    }
-    Ok(format!("{:016x}", hasher.finish()).into())
-}
-
-/// A pipe or a device would hold the reload.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    if std::fs::metadata(path)?.is_file() {
-        return std::fs::read(path);
-    }
-    Err(std::io::Error::other("is no file; a plugin is made of files"))
-}
-
-/// What the engine reads as modules, and no more of it: see `lua::is_inside`.
-fn hash_modules(root: &Path, folder: &Path, hasher: &mut DefaultHasher, depth: usize) -> std::io::Result<()> {
-    let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-    entries.sort_by_key(|entry| entry.file_name());
-    for entry in entries {
-        let path = entry.path();
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            if depth > 0 {
-                hash_modules(root, &path, hasher, depth - 1)?;
-            }
-        } else if path.extension().is_some_and(|extension| extension == "lua")
-            && (kind.is_file() || kind.is_symlink() && lua::is_inside(root, &path))
-        {
-            entry.file_name().hash(hasher);
-            let found = std::fs::metadata(&path)?;
-            if found.len() <= LARGEST_MODULE {
-                read(&path)?.hash(hasher);
-            } else {
-                // No module, but it is seen that it is another one.
-                (found.len(), found.modified().ok()).hash(hasher);
-            }
-        }
-    }
-    Ok(())
 }
 
 fn bind(
@@ -259,6 +196,9 @@ fn bind(
         acting: Acting::default(),
         background: Record::default(),
     });
+    if loaded.is_absent() {
+        return Ok(bound);
+    }
     Running::start(&bound, surroundings).map_err(|fault| {
         // What loads it shows the error; this is for whoever looks at faults, such as a stage.
         tracing::debug!(

@@ -65,6 +65,8 @@ pub struct Shared {
     pub standing: crate::admin::Standing,
     /// What plugins of all workers share.
     pub state: Arc<State>,
+    /// Where modules come from that are not files.
+    pub sources: crate::source::Sources,
 }
 
 impl Shared {
@@ -78,6 +80,7 @@ impl Shared {
             ledger: Arc::new(crate::telemetry::Ledger::new(workers, region.log.access)),
             standing: crate::admin::Standing::default(),
             state: Arc::new(State::new(region)),
+            sources: Default::default(),
         })
     }
 }

@@ -5,15 +5,21 @@ use std::path::Path;
 
 use abi::Capabilities;
 use abi::capability::Plain;
-use config::{Region, manifest};
+use config::{PluginCode, Region, manifest};
 
 use crate::region::{self, Unfit};
 
-/// Everything that `run` would refuse, plugins included; nothing is bound or started.
+/// Everything that `run` would refuse, plugins included; nothing is bound or started, and nothing
+/// fetched: of a module at https:// or oci:// only the form is checked, and its key and roots.
 pub fn check(file: &Path) -> anyhow::Result<()> {
     let region = region::load(file)?;
     edge::Edge::check(&region).map_err(Unfit::from)?;
     wishes(&region)?.iter().for_each(|wish| eprintln!("{}: {wish}", file.display()));
+    for plugin in region.plugins.values() {
+        if let PluginCode::Remote(remote) = &plugin.code {
+            eprintln!("{}: plugin {:?}: {remote} is not fetched by a check", file.display(), plugin.name);
+        }
+    }
     let counts = [(region.routes.len(), "route"), (region.plugins.len(), "plugin"), (region.pools.len(), "pool")];
     let counts = counts.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
     println!("{}: ok, {}", file.display(), counts.join(", "));

@@ -4,6 +4,10 @@
 //! A file is named by the SHA-256 of the module and of the engine's version and settings, and
 //! begins with the SHA-256 of what follows: compiled code is run as it is, so a file that was
 //! cut short or damaged must never be taken. (wasmtime's own cache does not check that.)
+//!
+//! What was checked is copied (`deserialize`), not mapped (`deserialize_file`): a mapping would save 0.7 of
+//! the 3.6 ms that a module of 1.3 MB takes, and the digests stay; but who changes or cuts a mapped file
+//! later changes what runs, or ends the process with SIGBUS.
 
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -17,11 +21,16 @@ const DIGEST: usize = 32;
 /// the oldest go, or a machine on which plugins are built would fill up.
 const MAX_FILES: usize = 256;
 
-/// `forebay/compiled` in the user's cache folder, if the user has one.
-pub fn folder() -> Option<PathBuf> {
+/// `forebay` in the user's cache folder, if the user has one.
+pub fn home() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(cache.join("forebay/compiled"))
+    Some(cache.join("forebay"))
+}
+
+/// Where compiled code is kept.
+pub fn folder() -> Option<PathBuf> {
+    Some(home()?.join("compiled"))
 }
 
 /// Compiles `bytes`, or takes what an earlier run compiled. Errors are the compiler's; a folder

@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use abi::{LoadError, Plugin};
 
+pub use cache::home as cache_home;
 pub use clock::thread_cpu;
 #[doc(hidden)]
 pub use engine::without_deadlines;
@@ -46,7 +47,7 @@ pub use imports::names as import_names;
 
 /// Bytes of a module. Large ones of real plugins have 6 MB; compiling takes a second and 100 MB of
 /// memory for each MB.
-const MAX_MODULE: u64 = 64 << 20;
+pub const MAX_MODULE: u64 = 64 << 20;
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let found = std::fs::metadata(path).map_err(|e| LoadError::new(e.to_string()))?;
@@ -65,6 +66,15 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
 /// cache folder. The error names everything that the module lacks or wants too much, but not
 /// `path`: who gave it knows better how to call it.
 pub fn load(path: &Path) -> Result<Arc<dyn Plugin>, LoadError> {
-    let bytes = read(path)?;
-    Ok(Arc::new(plugin::Module::new(&bytes, cache::folder().as_deref())?))
+    load_bytes(&read(path)?)
+}
+
+/// The same of a module that is not a file.
+pub fn load_bytes(bytes: &[u8]) -> Result<Arc<dyn Plugin>, LoadError> {
+    load_with(bytes, cache::folder().as_deref())
+}
+
+/// The same with another folder for the compiled code, or none.
+pub fn load_with(bytes: &[u8], compiled: Option<&Path>) -> Result<Arc<dyn Plugin>, LoadError> {
+    Ok(Arc::new(plugin::Module::new(bytes, compiled)?))
 }

@@ -1,19 +1,24 @@
 //! The section `plugins`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::budget::budget;
 use super::files::Folder;
 use super::names::Names;
 use crate::error::{Errors, Problem};
+use crate::raw::form::{FilePath, ModuleAt, ModulePlace};
 use crate::raw::plugin as raw;
-use crate::region::{Plugin, PluginCode, PluginLimits};
+use crate::raw::value::At;
+use crate::region::{Plugin, PluginCode, PluginLimits, Secret};
 
 /// What capabilities can name.
 pub struct Reach<'a> {
     pub pools: &'a Names,
     pub targets: &'a Names,
     pub secrets: &'a Names,
+    /// What they are; `None` for one that is wrong.
+    pub secret_values: &'a [Option<Secret>],
     pub buckets: &'a Names,
     pub kv: &'a Names,
 }
@@ -26,7 +31,10 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
         errors,
     );
     let lua = raw.lua.as_ref().map(|path| folder.code(path, lua_main, errors).map(PluginCode::Lua));
-    let wasm = raw.wasm.as_ref().map(|path| folder.code(path, wasm_module, errors).map(PluginCode::Wasm));
+    let wasm = raw.wasm.as_ref().map(|at| wasm(raw, at, reach, folder, errors));
+    if let (None, Some(fetch), false) = (&raw.wasm, &raw.fetch, errors.has_under(&raw.place.key("wasm"))) {
+        errors.add(&fetch.place, not_fetched());
+    }
     for capability in raw.capabilities.iter() {
         match capability.value.0.split_once(':') {
             Some(("limit", bucket)) => drop(reach.buckets.resolve(bucket, &capability.place, errors)),
@@ -65,6 +73,30 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
         isolation: raw.isolation.value,
         crash_budget: budget(&raw.crash_budget, errors),
     })
+}
+
+fn wasm(
+    raw: &raw::Plugin,
+    at: &At<ModulePlace>,
+    reach: &Reach<'_>,
+    folder: &Folder,
+    errors: &mut Errors,
+) -> Option<PluginCode> {
+    let ModuleAt::File(path) = &at.0 else {
+        let fetch = raw.fetch.as_ref().map(|fetch| &fetch.value);
+        let remote = super::remote::remote(&at.0, &at.place, fetch, reach, folder, errors)?;
+        return Some(PluginCode::Remote(Arc::new(remote)));
+    };
+    if let Some(fetch) = &raw.fetch {
+        errors.add(&fetch.place, not_fetched());
+    }
+    let path = At { value: FilePath(path.clone()), place: at.place.clone() };
+    folder.code(&path, wasm_module, errors).map(PluginCode::Wasm)
+}
+
+fn not_fetched() -> Problem {
+    let problem = Problem::found("how to fetch what is not fetched");
+    problem.allowed("allowed: beside a \"wasm\" that begins with https:// or oci://")
 }
 
 /// What only a trusted plugin has. The folders of its path.

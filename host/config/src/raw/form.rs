@@ -5,12 +5,14 @@
 //! - [`measure`]: durations and sizes. [`number`]: numbers and booleans. [`word`]: closed sets.
 //! - [`address`]: where something listens. [`store`]: where a key-value store is. [`http`]: parts of requests. [`pattern`]: patterns for
 //!   them. [`time`]: schedules.
+//! - [`module`]: where a plugin's code is fetched from.
 //! - [`capability`]: what a plugin may be granted. [`pairs`]: maps with keys of the writer's own.
 
 mod address;
 mod capability;
 mod http;
 mod measure;
+mod module;
 mod number;
 mod pairs;
 mod pattern;
@@ -25,6 +27,7 @@ pub use address::{Address, AggregatorUrl, HostPort, Ip};
 pub use capability::{Capability, NAMED_CAPABILITIES, PLAIN_CAPABILITIES};
 pub use http::{HeaderName, HeaderValue, Host, Method, UrlPath};
 pub use measure::{Period, Size, Span};
+pub use module::{Authority, HttpsUrl, ModuleAt, ModulePlace, Sha256};
 pub use number::{Count, Faults, Lanes, Positive, Ratio, Status, Workers};
 pub use pairs::Pairs;
 pub use pattern::Pattern;

@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::budget::Budget;
-use super::form::{Capability, Count, FilePath, Name, Period, Size};
+use super::form::{
+    Authority, Capability, Count, FilePath, HttpsUrl, ModulePlace, Name, Period, Sha256, Size, Span, Text,
+};
 use super::value::{Value, keys};
 use crate::error::Errors;
 use crate::node::{Kind, Node};
-use crate::region::{FaultPolicy, Isolation, LimitMode, PluginLimits};
+use crate::region::{FaultPolicy, Isolation, LimitMode, PluginLimits, Remote};
 
 keys! {
     /// Code that routes name, in Lua or Wasm: one of `lua` and `wasm` is given.
@@ -22,8 +24,11 @@ keys! {
         default trusted: bool = false,
         /// Folders in which a trusted Lua plugin finds modules, by `name.lua` and `name/init.lua`.
         list lua_path: FilePath,
-        /// A Wasm module, or a folder with a `Cargo.toml`, built by `forebay plugin build`.
-        optional wasm: FilePath,
+        /// A Wasm module, or a folder with a `Cargo.toml`, built by `forebay plugin build`; or where it is
+        /// fetched from: `https://host/path`, or `oci://registry/repository@sha256:digest`.
+        optional wasm: ModulePlace,
+        /// How a module at https:// or oci:// is fetched, and whom it must be signed by.
+        optional fetch: Fetch,
         /// Told to `on_vm_start`: a text as it is, a map or list as JSON.
         optional vm_config: Freeform,
         /// Told to `on_configure` where the route gives none: a text as it is, a map or list as JSON.
@@ -40,6 +45,33 @@ keys! {
         default isolation: Isolation = Isolation::default(),
         /// How many faults disable it on a route, and when it is tried again.
         section crash_budget: Budget,
+    }
+}
+
+keys! {
+    /// How a module is fetched, and whom it must be signed by.
+    pub struct Fetch {
+        /// The SHA-256 of a module at https://, which it must have. Needed there.
+        optional sha256: Sha256,
+        /// PEM of a public key, ed25519 or ECDSA P-256, by which the module must be signed. Default: no
+        /// signature is asked for.
+        optional public_key: FilePath,
+        /// Where the detached signature of a module at https:// is. Default: its URL with `.sig` behind it.
+        optional signature: HttpsUrl,
+        /// PEM of whom to trust. Default: whom the machine trusts.
+        optional ca: FilePath,
+        /// The user to ask as. Default: nobody.
+        optional username: Text,
+        /// The name of the secret that is the password.
+        optional password: Name,
+        /// Another host than the registry's that may be told user and password, for its tokens. Default:
+        /// none.
+        optional token_host: Authority,
+        /// One attempt, from the first connection to the last byte.
+        default timeout: Period = Remote::TIMEOUT,
+        /// How long a start waits for the module where no earlier one is kept. Past it the plugin's
+        /// `on_fault` holds until the module is there.
+        default wait: Span = Remote::WAIT,
     }
 }
 

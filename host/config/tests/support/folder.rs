@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 pub const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 pub const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+pub const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n";
 
 /// Removed when dropped.
 pub struct Folder(PathBuf);
@@ -36,6 +37,8 @@ impl Folder {
         folder.write("plugins/wasm/shop-headers/target/forebay/shop-headers.wasm", "\0asm");
         folder.write("edge-configs/secrets/billing-key", "a value that nothing shows\n");
         folder.write("edge-configs/secrets/redis", "a password\n");
+        folder.write("edge-configs/secrets/plugin-registry", "a password\n");
+        folder.write("edge-configs/keys/plugins.pem", PUBLIC_KEY);
         for tls in ["edge-configs/tls", "edge-configs/examples/tls"] {
             folder.write(&format!("{tls}/certificate.pem"), CERTIFICATE);
             folder.write(&format!("{tls}/key.pem"), KEY);

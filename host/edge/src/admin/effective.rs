@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::{
     Actuator, Balance, CrashBudget, HeaderMatch, KvPassword, KvServers, LimitMode, LogFormat, PathMatch, PluginCode,
-    PluginLimits, Pool, Region, Route, RouteTo, Scaling, SecretSource, ValueMatch,
+    PluginLimits, Pool, Region, RemoteAt, Route, RouteTo, Scaling, SecretSource, ValueMatch,
 };
 use serde_json::{Map, Value, json};
 
@@ -140,6 +140,7 @@ fn plugin(plugin: &config::Plugin) -> Value {
     let (kind, file) = code(&plugin.code);
     json!({
         kind: file,
+        "fetch": fetch(&plugin.code),
         "vm_config": plugin_config(&plugin.vm_config),
         "config": plugin_config(&plugin.config),
         "limits": plugin_limits(&plugin.limits),
@@ -271,11 +272,32 @@ fn scaling(scaling: &Scaling) -> Value {
     })
 }
 
-pub fn code(code: &PluginCode) -> (&'static str, &std::path::Path) {
+/// The kind of code, and where it is.
+pub fn code(code: &PluginCode) -> (&'static str, String) {
     match code {
-        PluginCode::Lua(path) => ("lua", path),
-        PluginCode::Wasm(path) => ("wasm", path),
+        PluginCode::Lua(path) => ("lua", path.display().to_string()),
+        PluginCode::Wasm(path) => ("wasm", path.display().to_string()),
+        PluginCode::Remote(remote) => ("wasm", remote.to_string()),
     }
+}
+
+fn fetch(code: &PluginCode) -> Option<Value> {
+    let PluginCode::Remote(remote) = code else { return None };
+    let signature = match &remote.at {
+        // Without a query, as the URL of the module is shown.
+        RemoteAt::Https { signature, .. } => remote.public_key.as_ref().and_then(|_| signature.split('?').next()),
+        RemoteAt::Oci { .. } => None,
+    };
+    Some(json!({
+        "sha256": remote.sha256(),
+        "public_key": remote.public_key.as_ref().map(|key| &key.path),
+        "signature": signature,
+        "ca": remote.ca,
+        "username": remote.login.as_ref().map(|login| &login.username),
+        "token_host": remote.token_host,
+        "timeout": span(remote.timeout),
+        "wait": span(remote.wait),
+    }))
 }
 
 pub fn crash_budget(budget: &CrashBudget) -> Value {

@@ -100,7 +100,7 @@ fn work(shared: &Shared, snapshot: &Snapshot, text: &mut String) {
     for (name, kind, about, of, value) in WORK {
         head(text, name, kind, about);
         let plugins = snapshot.region.plugins.values();
-        for plugin in plugins.filter(|p| of.is_none_or(|of| of == matches!(p.code, PluginCode::Wasm(_)))) {
+        for plugin in plugins.filter(|p| of.is_none_or(|of| of == !matches!(p.code, PluginCode::Lua(_)))) {
             for work in shared.ledger.work(&plugin.name) {
                 let (plugin, worker, value) = (escaped(&plugin.name), work.worker, value(&work));
                 line(text, format_args!("{name}{{plugin=\"{plugin}\",worker=\"{worker}\"}} {value}"));

@@ -28,6 +28,7 @@ pub fn plugins(shared: &Shared, snapshot: &Snapshot) -> Value {
             "name": plugin.name,
             "kind": kind,
             "file": file,
+            "source": shared.sources.view(plugin),
             "version": versions.first(),
             "routes": routes,
             "limits": plugin_limits(&plugin.limits),

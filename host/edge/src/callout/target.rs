@@ -10,6 +10,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,7 +80,7 @@ pub fn all(region: &config::Region) -> Result<HashMap<String, Arc<Target>>, Vec<
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let (mut targets, mut errors) = (HashMap::new(), Vec::new());
     for (name, spec) in &region.targets {
-        match spec.tls.as_ref().map(client).transpose() {
+        match spec.tls.as_ref().map(|tls| client(tls.roots.as_deref(), "tls.roots")).transpose() {
             Ok(tls) => {
                 let id = NEXT.fetch_add(1, Ordering::Relaxed);
                 targets.insert(name.clone(), Arc::new(Target { id, spec: spec.clone(), tls }));
@@ -90,9 +91,10 @@ pub fn all(region: &config::Region) -> Result<HashMap<String, Arc<Target>>, Vec<
     if errors.is_empty() { Ok(targets) } else { Err(errors) }
 }
 
-fn client(tls: &config::TargetTls) -> Result<Arc<ClientConfig>, String> {
+/// Trusts the roots of a PEM file, or those of the system; `key` is where the region file names one.
+pub fn client(from: Option<&Path>, key: &str) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
-    let added = match &tls.roots {
+    let added = match from {
         Some(path) => {
             let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
             let read = CertificateDer::pem_file_iter(path).map_err(|error| named(&error))?;
@@ -102,9 +104,9 @@ fn client(tls: &config::TargetTls) -> Result<Arc<ClientConfig>, String> {
         None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs).0,
     };
     if added == 0 {
-        return Err(match &tls.roots {
+        return Err(match from {
             Some(path) => format!("{}: no certificate in it can be a root", path.display()),
-            None => "the system has no roots to trust; \"tls.roots\" can name a file of them".to_owned(),
+            None => format!("the system has no roots to trust; \"{key}\" can name a file of them"),
         });
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

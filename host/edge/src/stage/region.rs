@@ -25,6 +25,9 @@ pub fn of(role: &Role, case: &Case) -> Result<Arc<Region>, Vec<String>> {
     match &role.code {
         PluginCode::Lua(path) => plugin["lua"] = json!(path),
         PluginCode::Wasm(path) => plugin["wasm"] = json!(path),
+        PluginCode::Remote(remote) => {
+            return Err(vec![format!("{remote} is fetched: a stage plays code that is here")]);
+        }
     }
     let mut limits = object(&role.limits)?;
     limits.extend(object(&case.limits)?);
@@ -120,6 +123,6 @@ fn undeclared<'a>(
 
 /// Of the plugin: what relative paths in a case's sections are relative to.
 fn folder(role: &Role) -> PathBuf {
-    let folder = role.code.folder().or(role.code.path().parent());
+    let folder = role.code.folder().or(role.code.path().and_then(Path::parent));
     folder.unwrap_or(Path::new(".")).to_owned()
 }

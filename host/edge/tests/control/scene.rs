@@ -58,6 +58,7 @@ impl Scene {
             ledger: Arc::new(Ledger::new(workers, false)),
             standing: Default::default(),
             state: Default::default(),
+            sources: Default::default(),
             snapshot: ArcSwap::from_pointee(snapshot(region, &membership)),
             membership,
         });

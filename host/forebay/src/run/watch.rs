@@ -49,7 +49,7 @@ impl Watch {
     /// mistaken edit took out is then still noticed when it comes back.
     pub fn follow(&mut self, region: &Region) {
         for plugin in region.plugins.values() {
-            let (PluginCode::Lua(path) | PluginCode::Wasm(path)) = &plugin.code;
+            let (PluginCode::Lua(path) | PluginCode::Wasm(path)) = &plugin.code else { continue };
             self.lua.extend(plugin.lua_path.iter().cloned());
             self.files.insert(path.clone());
             // A plugin that its self-test refused may be mended there.
