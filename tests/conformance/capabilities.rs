@@ -20,7 +20,7 @@ on_both_engines! {
             if matches!(row.lua, "respond" | "close" | "continue" | "http.call_all") {
                 continue;
             }
-            let got = got(&edge, "request", row);
+            let got = got(&edge, "request", row.lua);
             let denied = match row.need {
                 Need::Nothing | Need::Plain(Plain::HttpRead) => false,
                 // One import with ctx.get, which needs nothing.

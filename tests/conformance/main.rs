@@ -8,6 +8,7 @@
 //!   [`meta`]: what each hostcall does
 //! - [`tasks`]: async/await of the SDK for Rust
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
+//! - [`contexts`]: every import in every callback of proxy-wasm
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange; [`life`]: and what many faults cost it
 //! - [`isolation`]: what exchanges share of an instance, and whom its end reaches
@@ -18,6 +19,7 @@ mod body;
 mod callout;
 mod capabilities;
 mod context;
+mod contexts;
 mod coverage;
 mod dict;
 mod ending;

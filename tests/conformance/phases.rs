@@ -143,10 +143,10 @@ pub struct Got {
     pub message: String,
 }
 
-/// Waits for the line about `row`, and reads it.
+/// Waits for the line about `call`, and reads it.
 #[track_caller]
-pub fn got(edge: &Edge, phase: &str, row: &Hostcall) -> Got {
-    let mark = format!("probe {phase} {} ", row.lua);
+pub fn got(edge: &Edge, phase: &str, call: &str) -> Got {
+    let mark = format!("probe {phase} {call} ");
     let line = edge.process.wait_for_log(&[&mark]);
     let rest = &line[line.find(&mark).expect("it has the mark") + mark.len()..];
     let rest = rest.split('"').next().unwrap_or_default();
@@ -167,13 +167,14 @@ fn silent(engine: Engine, row: &Hostcall, phase: Phase) -> bool {
     engine == Engine::Lua && (ends || continues)
 }
 
-fn wrong(engine: Engine, edge: &Edge, row: &Hostcall, phase: Phase) -> Option<String> {
+/// What is wrong with how `row` was answered in a phase, or in the callback of it that `at` names.
+pub fn wrong(engine: Engine, edge: &Edge, row: &Hostcall, phase: Phase, at: &str) -> Option<String> {
     if silent(engine, row, phase) {
         let denied = format!("probe {} {} ", phase.name(), row.lua);
         return edge.process.log_has(&denied).then(|| format!("must be allowed: {denied}"));
     }
-    let got = got(edge, phase.name(), row);
-    let seen = format!("{} in {}: {} {}", row.lua, phase.name(), got.code, got.message);
+    let got = got(edge, at, row.lua);
+    let seen = format!("{} in {at}: {} {}", row.lua, got.code, got.message);
     let refusal = format!("{}: not in phase {} (only in: {})", row.lua, phase.name(), row.phases.names());
     if allowed(engine, row, phase) {
         let refused = got.code == "PHASE_DENIED" || got.code == "101" || got.code == "RAISED";
@@ -205,7 +206,7 @@ fn matrix(engine: Engine, phase: Phase) {
     if phase == Phase::Log {
         side.wait_for_requests(1);
     }
-    let wrong: Vec<_> = rows.filter_map(|row| wrong(engine, &edge, row, phase)).collect();
+    let wrong: Vec<_> = rows.filter_map(|row| wrong(engine, &edge, row, phase, phase.name())).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0, "a refusal is no fault");
 }
@@ -225,7 +226,7 @@ fn ends(engine: Engine, phase: Phase) {
             (_, other) => panic!("{call} in {}: {other:?}", phase.name()),
         }
         let row = TABLE.iter().find(|row| row.lua == call).expect("a row");
-        assert_eq!(wrong(engine, &edge, row, phase), None);
+        assert_eq!(wrong(engine, &edge, row, phase, phase.name()), None);
     }
 }
 

@@ -5,6 +5,7 @@
 //! - `kv`: what is asked of a key-value store
 //! - `state`: what plugins of all workers share
 //! - `probe`: every hostcall tried in one phase, by its import, so that the code is seen
+//! - `beside`: the imports that the table of hostcalls does not have
 //! - `origin`: which origin gets the request; `scale`: what is coming
 //! - `faults`: what a plugin must not do; `life`: versions of a plugin, good and bad
 //! - `isolation`: what exchanges share
@@ -14,6 +15,7 @@
 //! - `secret`: what a plugin does with a secret
 //! - `imports`: the imports, [`packed`] those of our own
 
+mod beside;
 mod cases;
 mod faults;
 mod imports;
@@ -39,12 +41,13 @@ use proxy_wasm::types::{ContextType, LogLevel};
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Trace);
-    proxy_wasm::set_root_context(|id| Box::new(Root { words: Vec::new(), ticks: 0, tasks: Rc::new(Tasks::new(id)) }));
+    proxy_wasm::set_root_context(|id| Box::new(Root { words: Vec::new(), ticks: 0, probed: false, tasks: Rc::new(Tasks::new(id)) }));
 }}
 
 struct Root {
     words: Vec<String>,
     ticks: u32,
+    probed: bool,
     tasks: Rc<Tasks>,
 }
 
@@ -54,17 +57,32 @@ impl Root {
     }
 }
 
-impl Context for Root {}
+impl Context for Root {
+    fn on_http_call_response(&mut self, _: u32, _: usize, _: usize, _: usize) {
+        if self.word(1) == "root_call_response" && !std::mem::replace(&mut self.probed, true) {
+            probe::run("root_call_response", probe::ENDS);
+        }
+    }
+}
 
 impl RootContext for Root {
+    /// The configuration is there before `on_configure`.
+    fn on_vm_start(&mut self, _size: usize) -> bool {
+        let config = self.get_plugin_configuration().unwrap_or_default();
+        if config == b"probe vm_start" {
+            probe::run("vm_start", probe::ENDS);
+        }
+        true
+    }
+
     fn on_configure(&mut self, _size: usize) -> bool {
         let config = self.get_plugin_configuration().unwrap_or_default();
         let config = String::from_utf8(config).unwrap_or_default();
         self.words = config.split_whitespace().map(str::to_owned).collect();
         origin::configure(&self.words);
         match (self.word(0), self.word(1)) {
-            ("probe", "start") => probe::run("start", &["respond", "close"]),
-            ("probe", "background") => {
+            ("probe", "start") => probe::run("start", probe::ENDS),
+            ("probe", "background" | "root_call_response") => {
                 self.set_tick_period(std::time::Duration::from_millis(50));
             }
             ("count", _) => {
@@ -86,7 +104,8 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         self.ticks += 1;
         match self.word(0) {
-            "probe" if self.ticks == 1 => probe::run("background", &["respond", "close"]),
+            "probe" if self.ticks == 1 && self.word(1) == "root_call_response" => probe::ask(),
+            "probe" if self.ticks == 1 => probe::run("background", probe::ENDS),
             "timer_every" => cases::tick(),
             "count" => isolation::tick(),
             _ => {}
@@ -95,6 +114,9 @@ impl RootContext for Root {
 
     /// Takes one item each time that it is told.
     fn on_queue_ready(&mut self, queue: u32) {
+        if (self.word(0), self.word(1)) == ("probe", "queue_ready") && !std::mem::replace(&mut self.probed, true) {
+            return probe::run("queue_ready", probe::ENDS);
+        }
         if self.word(0) != "queue_take" {
             return;
         }

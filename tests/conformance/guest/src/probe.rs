@@ -4,13 +4,14 @@
 use std::ptr::null_mut;
 use std::time::Duration;
 
+use forebay_sdk::queue;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel};
 
 use crate::imports::*;
 use crate::packed::Pack;
-use crate::state;
+use crate::{beside, state};
 
 pub struct Probe {
     pub phase: String,
@@ -85,7 +86,20 @@ pub fn run(phase: &str, too: &[&str]) {
     for call in OTHERS.iter().chain(too) {
         tell(phase, call, other(call));
     }
+    for import in beside::NAMES {
+        tell(phase, import, beside::call(import));
+    }
+    beside::notify();
 }
+
+/// Sends one callout to be told of the answer, in the context that is called now.
+pub fn ask() {
+    let headers = vec![(":method", "GET"), (":path", "/"), (":authority", "side")];
+    let _ = hostcalls::dispatch_http_call("side", headers, None, vec![], Duration::from_secs(5));
+}
+
+/// All calls, those that would end an exchange too: where there is none to end.
+pub const ENDS: &[&str] = &["respond", "close"];
 
 fn tell(phase: &str, call: &str, code: i32) {
     let _ = hostcalls::log(LogLevel::Info, &format!("probe {phase} {call} {code}"));
@@ -190,18 +204,64 @@ impl Probe {
             return;
         }
         match self.only.as_str() {
-            "" if phase == "log" => run(phase, &["respond", "close"]),
+            "" if matches!(phase, "log" | "done") => run(phase, ENDS),
             "" => run(phase, &[]),
             only => tell(phase, only, other(only)),
         }
     }
 }
 
-impl Context for Probe {}
+impl Context for Probe {
+    /// The answer to [`ask`]; those that the probe itself has asked for come after it.
+    fn on_http_call_response(&mut self, _: u32, _: usize, _: usize, _: usize) {
+        if self.phase == "call_response" {
+            self.at("call_response");
+            self.phase.clear();
+            self.resume_http_request();
+        }
+    }
+
+    fn on_done(&mut self) -> bool {
+        self.at("done");
+        true
+    }
+}
 
 impl HttpContext for Probe {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         self.at("request");
+        match self.phase.as_str() {
+            "call_response" => {
+                ask();
+                return Action::Pause;
+            }
+            "queue_ready" => drop(queue::push("probes", b"item")),
+            _ => {}
+        }
+        Action::Continue
+    }
+
+    fn on_http_request_body(&mut self, size: usize, _: bool) -> Action {
+        if size > 0 {
+            self.at("request_body");
+        }
+        Action::Continue
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.at("request_trailers");
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
+        if size > 0 {
+            self.at("response_body");
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.at("response_trailers");
         Action::Continue
     }
 
