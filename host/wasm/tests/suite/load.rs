@@ -2,7 +2,7 @@
 
 use abi::Callbacks;
 
-use super::fake::{load_bytes, load_text, module};
+use super::fake::{Tried, load_bytes, load_text, module, on_request};
 
 fn refusal(text: &str) -> String {
     load_text(text).map(|_| ()).unwrap_err().message
@@ -85,6 +85,30 @@ fn the_same_import_twice_is_no_problem() {
         1,
     );
     load_text(&text).unwrap();
+}
+
+#[test]
+fn both_of_two_equal_imports_are_served() {
+    let text = on_request(
+        &[],
+        "onetwo",
+        "(drop (call $again (i32.const 2) (i32.const 1024) (i32.const 3))) (drop (call $log (i32.const 2) (i32.const 1027) (i32.const 3)))",
+    );
+    let again = r#"(module (import "env" "proxy_log" (func $again (param i32 i32 i32) (result i32)))"#;
+    let mut tried = Tried::text(&text.replacen("(module", again, 1));
+    tried.request().unwrap();
+    assert_eq!(tried.host.log_text(), "Info one\nInfo two\n");
+}
+
+#[test]
+fn a_module_that_allocates_by_malloc_alone_is_given_what_it_asks_for() {
+    let get = "(call $num (call $get_property (i32.const 1024) (i32.const 11) (i32.const 128) (i32.const 132)))";
+    let text =
+        on_request(&[("proxy_get_property", "iiii")], "plugin_name", &format!("{get} (call $show (i32.const 128))"));
+    assert!(text.contains("proxy_on_memory_allocate"));
+    let mut tried = Tried::text(&text.replace("proxy_on_memory_allocate", "malloc"));
+    tried.request().unwrap();
+    assert_eq!(tried.host.log_text(), "Info 0\nInfo tried\n");
 }
 
 #[test]
