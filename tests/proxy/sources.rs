@@ -135,8 +135,10 @@ fn until_it_comes_the_fault_policy_holds_and_then_it_serves_by_itself() {
     assert_eq!((open.status, open.text(), open.header("x-version")), (200, "open", None));
     assert_eq!(edge.get("/bare").text(), "bare", "who does not use it does not feel it");
     let failed = wait_for_source(&edge, "failed twice", |source| {
-        source["attempts"].as_u64() >= Some(2) && source["state"] == "failed"
+        // Its second attempt has ended, not only begun.
+        source["attempts"].as_u64() >= Some(2) && source["next_attempt_in_ms"].is_u64()
     });
+    assert_eq!(failed["state"], "failed");
     assert!(failed["last_error"].as_str().is_some_and(|error| error.contains("500")), "{failed}");
     assert!(failed["failed_for_ms"].as_u64().is_some_and(|time| time >= 500), "{failed}");
     good.store(1, Ordering::SeqCst);
