@@ -1,5 +1,6 @@
 //! The engine as the edge meets it: modules in text form, one for each question, against a
-//! host that remembers what it was asked; and modules that the Rust SDK made.
+//! host that remembers what it was asked; and modules that the Rust SDK made. A file for each noun, as
+//! in `src/api`; what each function answers in each callback stands in `CONTEXTS.md`, a row each.
 
 #[path = "suite/attacks.rs"]
 mod attacks;
