@@ -39,18 +39,32 @@ mod watchdog;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use abi::{LoadError, Plugin};
+use abi::{Limits, LoadError, Plugin};
 pub use source::is_inside;
 // Nothing to call: this makes our build of LuaJIT part of every binary that has this crate.
 use luajit_sys as _;
 
 /// Loads and checks the plugin whose main file is `path`; modules beside it can be required.
 ///
-/// The file is run once in a scratch sandbox to learn its callbacks. Errors: the file (or a
-/// module) cannot be read or is over 64 KiB, does not compile, fails, runs longer than the start
-/// limit, or does not return a table of callbacks.
+/// The file is run once in a scratch sandbox to learn its callbacks, within the usual limits. Errors: the
+/// file (or a module) cannot be read or is over 64 KiB, does not compile, fails, passes its limits, or does
+/// not return a table of callbacks.
 pub fn load(path: &Path) -> Result<Arc<dyn Plugin>, LoadError> {
-    plugin::load(path, None)
+    load_within(path, None, &Limits::default())
+}
+
+/// Loads a plugin within `limits`. With `trusted` it is one that the operator trusts with the process: it
+/// can `require "ffi"`, and Lua modules in those folders, by `name.lua` and `name/init.lua`. Limits and
+/// faults are those of any other; what a C function does, they cannot bound.
+///
+/// Errors: those of [`load`], and a trusted plugin in a build without the feature `ffi`.
+pub fn load_within(path: &Path, trusted: Option<&[PathBuf]>, limits: &Limits) -> Result<Arc<dyn Plugin>, LoadError> {
+    if trusted.is_some() && !FFI {
+        let text = "trusted: true needs a build with FFI, which this is not; \
+                    build one with: cargo build --release --features ffi";
+        return Err(LoadError::new(text));
+    }
+    plugin::load(path, trusted, limits)
 }
 
 /// For `benches/engine`: begins and ends as many runs as it is told, in which nothing happens. What a
@@ -69,17 +83,3 @@ pub fn idle_runs() -> impl FnMut(u32) {
 
 /// Whether this build has FFI: only such a one runs trusted plugins.
 pub const FFI: bool = cfg!(feature = "ffi");
-
-/// Loads a plugin that the operator trusts with the process: it can `require "ffi"`, and Lua modules
-/// in the folders of `path`, by `name.lua` and `name/init.lua`. Limits and faults are those of any
-/// other; what a C function does, they cannot bound.
-///
-/// Errors: those of [`load`], and a build without the feature `ffi`.
-pub fn load_trusted(path: &Path, modules: &[PathBuf]) -> Result<Arc<dyn Plugin>, LoadError> {
-    if !FFI {
-        let text = "trusted: true needs a build with FFI, which this is not; \
-                    build one with: cargo build --release --features ffi";
-        return Err(LoadError::new(text));
-    }
-    plugin::load(path, Some(modules))
-}

@@ -19,13 +19,13 @@ struct LuaPlugin {
 }
 
 /// With `trusted`, the folders in which modules are looked for.
-pub fn load(path: &Path, trusted: Option<&[PathBuf]>) -> Result<Arc<dyn Plugin>, LoadError> {
+pub fn load(path: &Path, trusted: Option<&[PathBuf]>, limits: &Limits) -> Result<Arc<dyn Plugin>, LoadError> {
     let source = Arc::new(Source::read(path, trusted)?);
-    let scratch = source.clone();
+    let (scratch, limits) = (source.clone(), limits.clone());
     let callbacks = std::thread::Builder::new()
         .name("lua-load".to_owned())
         .stack_size(STACK)
-        .spawn(move || learn(scratch))
+        .spawn(move || learn(scratch, limits))
         .map_err(|e| LoadError::new(format!("no thread to check the plugin in: {e}")))?
         .join()
         .unwrap_or_else(|_| Err(LoadError::new("the check of the plugin panicked: this is our bug")))?;
@@ -33,12 +33,14 @@ pub fn load(path: &Path, trusted: Option<&[PathBuf]>) -> Result<Arc<dyn Plugin>,
 }
 
 /// Runs the file where nothing can happen, to see what it returns.
-fn learn(source: Arc<Source>) -> Result<Callbacks, LoadError> {
-    let host = Rc::new(Scratch::new(&source.name, Limits::default()));
+fn learn(source: Arc<Source>, limits: Limits) -> Result<Callbacks, LoadError> {
+    let host = Rc::new(Scratch::new(&source.name, limits.clone()));
     let instance = LuaInstance::start(source.clone(), host).map_err(|failure| {
         let fault = failure.fault;
         let message = match fault.verdict {
-            Verdict::Cpu => format!("{}: ran longer than the start limit while it was loaded", source.name),
+            Verdict::Cpu => {
+                format!("{}: ran longer than {:?} while it was loaded (limit start_cpu)", source.name, limits.start_cpu)
+            }
             _ if failure.shape => format!("{}: {}", source.name, fault.message),
             _ => fault.message.clone(),
         };

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use abi::LoadError;
+use abi::{Limits, LoadError};
 use bytes::Bytes;
-use config::{PluginCode, Remote};
+use config::{PluginCode, PluginLimits, Remote};
 
 use crate::source::absent::{self, Absent};
 
@@ -71,7 +71,8 @@ pub fn all(
 ) -> Vec<(String, Result<Loaded, String>)> {
     let mut all = Vec::with_capacity(region.plugins.len());
     let (mut jobs, mut waiting) = (Vec::<Job<'_>>::new(), Vec::new());
-    for (name, spec) in &region.plugins {
+    let specs: Vec<_> = region.plugins.values().map(|spec| widest(region, spec)).collect();
+    for (name, spec) in region.plugins.keys().zip(&specs) {
         match known_or_job(spec, previous.and_then(|previous| previous.get(name)), find) {
             Ok(Ok(loaded)) => all.push((name.clone(), Ok(loaded))),
             Err(error) => all.push((name.clone(), Err(error))),
@@ -106,6 +107,17 @@ impl Job<'_> {
 
 fn is_wasm(spec: &config::Plugin) -> bool {
     matches!(spec.code, PluginCode::Wasm(_) | PluginCode::Remote(_))
+}
+
+/// The plugin with the widest limits of its start that a route gives it: where none would refuse its file,
+/// loading does not.
+fn widest(region: &config::Region, spec: &config::Plugin) -> config::Plugin {
+    let mut spec = spec.clone();
+    for used in region.routes.iter().flat_map(|route| &route.plugins).filter(|used| used.plugin.name == spec.name) {
+        spec.limits.start_cpu = spec.limits.start_cpu.max(used.limits.start_cpu);
+        spec.limits.memory = spec.limits.memory.max(used.limits.memory);
+    }
+    spec
 }
 
 /// What is loaded already or has not come, or what is to be compiled.
@@ -170,8 +182,11 @@ fn at_once(jobs: &[Job<'_>], loader: &Loader<'_>) -> Vec<Result<Arc<dyn abi::Plu
 /// Loads a plugin that is a file.
 pub fn load(spec: &config::Plugin) -> Result<Arc<dyn abi::Plugin>, LoadError> {
     match &spec.code {
-        PluginCode::Lua(path) if spec.trusted => lua::load_trusted(path, &spec.lua_path),
-        PluginCode::Lua(path) => lua::load(path),
+        PluginCode::Lua(path) => {
+            let PluginLimits { start_cpu, memory, .. } = spec.limits;
+            let limits = Limits { start_cpu, memory, ..Limits::default() };
+            lua::load_within(path, spec.trusted.then_some(&spec.lua_path[..]), &limits)
+        }
         PluginCode::Wasm(path) => wasm::load(path),
         PluginCode::Remote(remote) => Err(LoadError::new(format!("{remote} is fetched, not read"))),
     }

@@ -207,3 +207,18 @@ fn an_uncaught_error_is_a_trap_with_message_and_traceback() {
     let odd = crate::fake::fault("error()");
     assert_eq!((odd.verdict, odd.message.as_str()), (Verdict::Trap, "an error value that is a nil"));
 }
+
+#[test]
+fn a_file_is_loaded_within_the_limits_that_are_given_for_its_start() {
+    let slow = "local t = os.clock() while os.clock() - t < 0.7 do end return {}";
+    let large = "local t = {} for i = 1, 20 do t[i] = ('x'):rep(3e6) .. i end return {}";
+    let wide = Limits { start_cpu: std::time::Duration::from_secs(20), memory: 256 << 20, ..Limits::default() };
+    for (code, why) in
+        [(slow, "ran longer than 500ms while it was loaded (limit start_cpu)"), (large, "33554432 bytes")]
+    {
+        let folder = Folder::new().with("main.lua", code);
+        let message = folder.load().map(|_| ()).unwrap_err().message;
+        assert!(message.contains(why), "{message}");
+        assert!(forebay_lua::load_within(&folder.path("main.lua"), None, &wide).is_ok(), "{code}");
+    }
+}

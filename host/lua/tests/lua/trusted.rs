@@ -7,7 +7,8 @@ use crate::fake::Folder;
 #[test]
 fn a_default_build_refuses_a_trusted_plugin_and_says_how_to_get_one() {
     let folder = Folder::new().with("main.lua", "return {}");
-    let error = forebay_lua::load_trusted(&folder.path("main.lua"), &[]).map(drop).unwrap_err();
+    let error =
+        forebay_lua::load_within(&folder.path("main.lua"), Some(&[]), &abi::Limits::default()).map(drop).unwrap_err();
     let wanted =
         "trusted: true needs a build with FFI, which this is not; build one with: cargo build --release --features ffi";
     assert_eq!(error.message, wanted);
@@ -35,7 +36,8 @@ mod with_ffi {
 
     /// Runs the plugin's request callback: what it logged, or its fault.
     fn run(folder: &Folder, path: &[PathBuf], limits: Limits) -> Result<Vec<String>, Fault> {
-        let plugin = forebay_lua::load_trusted(&folder.path("main.lua"), path).unwrap_or_else(|e| panic!("{e}"));
+        let plugin = forebay_lua::load_within(&folder.path("main.lua"), Some(path), &Limits::default())
+            .unwrap_or_else(|e| panic!("{e}"));
         on_worker(move || {
             let host = Rc::new(Fake::with(limits, Capabilities::default(), ""));
             let mut instance = plugin.instantiate(host.clone())?;
