@@ -66,7 +66,8 @@ impl<T> Reply<T> {
     }
 
     /// Has `then` called with it; return `Action::Pause` meanwhile and let `then` end with
-    /// `resume_http_request` or another call that goes on. It is not called if the exchange ends before.
+    /// `resume_http_request` or another call that goes on. It is not called if the exchange ends before,
+    /// and stays in the instance's memory then: a closure knows no context, as a [task](crate::task) does.
     ///
     /// # Errors
     /// The call was refused at once; `then` is not called.
