@@ -138,6 +138,23 @@ fn a_lua_plugin_that_waits_is_told_again_when_it_has_ended_and_not_before() {
     assert!(!edge.process.log_has("two at a time"));
 }
 
+/// Nothing is granted: `queue_take/own` is the taker's, and only a request makes it.
+#[test]
+fn a_plugin_is_told_of_its_own_queue_which_nobody_granted_it() {
+    let origin = Origin::saying("ok");
+    let taker = TAKE.replace(
+        "return plugin",
+        "local own = forebay.queue(\"queue_take/own\")\n\
+        function plugin.on_request_headers()\n  for i = 1, 20 do own:push(\"item\" .. i) end\nend\nreturn plugin",
+    );
+    let taker = plugin("queue_take", &taker).keys("    limits: {log_lines: 10000}");
+    let edge = setup(&[(Engine::Lua, taker)], origin.address, None).workers(2).start();
+    assert_eq!(edge.get("/a").status, 200);
+    wait_until("every item", PATIENCE, || (taken(&edge).len() >= 20).then_some(()));
+    assert_eq!(taken(&edge), (1..=20).map(|i| format!("item{i}")).collect::<Vec<_>>());
+    assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0);
+}
+
 #[test]
 fn what_a_wasm_plugin_registers_lua_reaches_by_the_plugin_and_the_name() {
     let origin = Origin::saying("ok");

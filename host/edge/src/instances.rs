@@ -113,6 +113,7 @@ impl Instances {
             if bound.code.callbacks().contains(Callbacks::QUEUE_READY) {
                 let granted = bound.settings.capabilities.granted(Named::Queue);
                 granted.for_each(|name| state.queues.open(name).listen(bell, bound.id));
+                state.queues.listen_own(&bound.settings.plugin, bound.id, bell);
             }
         }
     }

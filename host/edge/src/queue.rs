@@ -6,12 +6,14 @@
 //! left, it is told again if it took some, on the next worker; if it took none, the next plugin is;
 //! when no plugin takes any, they are left until the next push. So a plugin that pops one item each
 //! time sees all of them, and one that is told may leave them to another.
+//!
+//! A plugin's own queues are those named `<plugin>/…`: whoever makes one, and when, it is told of them.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use abi::{Answer, Refusal, Status};
+use abi::{Answer, Call, Refusal, Status};
 use bytes::Bytes;
 use metrics::{counter, gauge};
 use tokio::sync::Notify;
@@ -28,6 +30,15 @@ const MOST_NAME: usize = 255;
 pub struct Queues {
     by_name: Named<Queue>,
     last_id: AtomicU32,
+    /// Who is told of queues of their own, also of those to come.
+    owners: Mutex<Vec<Owner>>,
+}
+
+/// A plugin of one worker.
+struct Owner {
+    plugin: Arc<str>,
+    id: u64,
+    bell: Weak<Bell>,
 }
 
 pub struct Queue {
@@ -92,7 +103,10 @@ impl Queues {
 
     /// The queue of that name, made if it is not there.
     pub fn open(&self, name: &str) -> Arc<Queue> {
-        self.by_name.get_or(name, || {
+        if let Some(known) = self.get(name) {
+            return known;
+        }
+        let queue = self.by_name.get_or(name, || {
             let spec = config::Queue::default();
             Queue {
                 id: self.last_id.fetch_add(1, Ordering::Relaxed) + 1,
@@ -102,7 +116,29 @@ impl Queues {
                 pushed: AtomicU64::new(0),
                 refused: AtomicU64::new(0),
             }
-        })
+        });
+        // An owner that comes at this moment finds the queue itself, since it can be found by now.
+        for owner in self.owners().iter().filter(|owner| is_own(&owner.plugin, name)) {
+            owner.bell.upgrade().iter().for_each(|bell| queue.listen(bell, owner.id));
+        }
+        queue
+    }
+
+    /// A plugin of a worker is told of the queues of its own, from now on and once.
+    pub fn listen_own(&self, plugin: &Arc<str>, id: u64, bell: &Arc<Bell>) {
+        let owner = Owner { plugin: plugin.clone(), id, bell: Arc::downgrade(bell) };
+        let mut owners = self.owners();
+        if !owners.iter().any(|known| known.id == id && known.bell.ptr_eq(&owner.bell)) {
+            owners.push(owner);
+        }
+        drop(owners);
+        for (_, queue) in self.by_name.all().iter().filter(|(name, _)| is_own(plugin, name)) {
+            queue.listen(bell, id);
+        }
+    }
+
+    fn owners(&self) -> MutexGuard<'_, Vec<Owner>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<Queue>> {
@@ -116,15 +152,17 @@ impl Queues {
     }
 
     /// A queue that is a plugin's own: `<plugin>/<name>`.
-    pub fn open_own(&self, plugin: &str, name: &str) -> Answer<Arc<Queue>> {
+    pub fn open_own(&self, call: Call, plugin: &str, name: &str) -> Answer<Arc<Queue>> {
+        let call = call.row().lua;
         if name.is_empty() || name.len() > MOST_NAME {
-            let text = format!("queue.register: a name of {} bytes (allowed: 1 to {MOST_NAME})", name.len());
+            let text = format!("{call}: a name of {} bytes behind {plugin:?}/ (allowed: 1 to {MOST_NAME})", name.len());
             return Err(Refusal::new(Status::BadArgument, text));
         }
         let full = format!("{plugin}/{name}");
-        let own = |known: &Arc<str>| known.strip_prefix(plugin).is_some_and(|rest| rest.starts_with('/'));
-        if self.get(&full).is_none() && self.by_name.all().keys().filter(|known| own(known)).count() >= MOST_OWN {
-            let text = format!("queue.register: {plugin:?} has its {MOST_OWN} queues already");
+        if self.get(&full).is_none()
+            && self.by_name.all().keys().filter(|known| is_own(plugin, known)).count() >= MOST_OWN
+        {
+            let text = format!("{call}: {plugin:?} has its {MOST_OWN} queues already");
             return Err(Refusal::new(Status::LimitExceeded, text));
         }
         Ok(self.open(&full))
@@ -132,6 +170,8 @@ impl Queues {
 
     /// Nobody of this worker listens any more but the plugins in `keep`.
     pub fn forget(&self, bell: &Arc<Bell>, keep: &HashSet<u64>) {
+        let kept = |owner: &Owner| keep.contains(&owner.id) || !std::ptr::eq(owner.bell.as_ptr(), Arc::as_ptr(bell));
+        self.owners().retain(|owner| owner.bell.strong_count() > 0 && kept(owner));
         for queue in self.by_name.all().values() {
             let mut state = queue.lock();
             for listener in state.listeners.iter_mut().filter(|listener| !keep.contains(&listener.plugin)) {
@@ -168,6 +208,11 @@ impl Queues {
                 .absolute(refused.load(Ordering::Relaxed));
         }
     }
+}
+
+/// Whether a queue of this name is the plugin's own.
+pub fn is_own(plugin: &str, name: &str) -> bool {
+    name.strip_prefix(plugin).is_some_and(|rest| rest.starts_with('/'))
 }
 
 impl Queue {

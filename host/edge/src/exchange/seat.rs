@@ -13,8 +13,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Algorithm, Answer, Call, Callbacks, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, KvAsk,
-    LeaseId, Limit, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint,
+    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, KvAsk, LeaseId,
+    Limit, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint,
     ServerEvent, Settings, Side, SpanId, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
@@ -28,7 +28,7 @@ use crate::dict::Dict;
 use crate::instances::Running;
 use crate::limit::Bucket;
 use crate::plugins::Bound;
-use crate::queue::Queue;
+use crate::queue::{Queue, is_own};
 use crate::stage::measure;
 use crate::tokens::Leases;
 
@@ -385,11 +385,8 @@ impl Host for Seat {
 
     fn queue_register(&self, name: &str) -> Answer<u32> {
         self.check(Call::QueuePop)?;
-        let queue = self.surroundings.state.queues.open_own(&self.bound.settings.plugin, name)?;
-        if self.bound.code.callbacks().contains(Callbacks::QUEUE_READY) {
-            queue.listen(&self.surroundings.bell, self.bound.id);
-        }
-        Ok(queue.id)
+        // It is told of it as of all queues of its own (`Instances::refresh`).
+        Ok(self.surroundings.state.queues.open_own(Call::QueuePop, &self.bound.settings.plugin, name)?.id)
     }
 
     fn queue_resolve(&self, vm: &str, name: &str) -> Answer<u32> {
@@ -533,11 +530,12 @@ impl Seat {
 
     /// A plugin's own queues (proxy-wasm's of its vm id) need no grant.
     fn queue(&self, call: Call, queue: &str) -> Answer<Arc<Queue>> {
-        let own = queue.strip_prefix(&*self.bound.settings.plugin).is_some_and(|rest| rest.starts_with('/'));
-        if !own {
-            call.check_named(&self.bound.settings.capabilities, queue)?;
+        let (queues, plugin) = (&self.surroundings.state.queues, &*self.bound.settings.plugin);
+        if is_own(plugin, queue) {
+            return queues.open_own(call, plugin, &queue[plugin.len() + 1..]);
         }
-        Ok(self.surroundings.state.queues.open(queue))
+        call.check_named(&self.bound.settings.capabilities, queue)?;
+        Ok(queues.open(queue))
     }
 
     fn bucket(&self, call: Call, bucket: &str) -> Answer<Arc<Bucket>> {

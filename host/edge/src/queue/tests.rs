@@ -144,12 +144,14 @@ fn who_listens_late_is_told_of_what_is_there_and_who_has_gone_of_nothing() {
 fn a_plugin_has_a_bounded_number_of_its_own() {
     let queues = Queues::default();
     for i in 0..MOST_OWN {
-        queues.open_own("p", &i.to_string()).unwrap();
+        queues.open_own(Call::QueuePop, "p", &i.to_string()).unwrap();
     }
-    assert!(matches!(queues.open_own("p", "more"), Err(refused) if refused.status == Status::LimitExceeded));
-    assert_eq!(queues.open_own("p", "3").unwrap().id, queues.by_id(4).unwrap().id);
-    assert!(queues.open_own("pp", "more").is_ok());
-    assert!(matches!(queues.open_own("q", ""), Err(refused) if refused.status == Status::BadArgument));
+    assert!(
+        matches!(queues.open_own(Call::QueuePop, "p", "more"), Err(refused) if refused.status == Status::LimitExceeded)
+    );
+    assert_eq!(queues.open_own(Call::QueuePop, "p", "3").unwrap().id, queues.by_id(4).unwrap().id);
+    assert!(queues.open_own(Call::QueuePop, "pp", "more").is_ok());
+    assert!(matches!(queues.open_own(Call::QueuePop, "q", ""), Err(refused) if refused.status == Status::BadArgument));
     assert!(matches!(queues.by_id(9999), Err(refused) if refused.status == Status::NotFound));
 }
 
@@ -183,4 +185,24 @@ fn eight_threads_pop_each_item_once() {
     });
     assert_eq!((seen.lock().unwrap().len(), queue.pop()), (20_000, None));
     assert_eq!(queue.lock().bytes, 0);
+}
+
+#[test]
+fn a_plugin_is_told_of_its_own_queues_whoever_makes_them_and_whenever() {
+    let (queues, bell) = (Queues::default(), Arc::<Bell>::default());
+    let before = queues.open("p/before");
+    queues.listen_own(&"p".into(), 7, &bell);
+    before.push(b"x").unwrap();
+    assert_eq!(told(&bell), [7]);
+    queues.open("p/after").push(b"x").unwrap();
+    assert_eq!(told(&bell), [7]);
+    for other in ["p", "pp/q", "q/p"] {
+        queues.open(other).push(b"x").unwrap();
+        assert!(told(&bell).is_empty(), "{other} is not its own");
+    }
+    queues.forget(&bell, &HashSet::from([8]));
+    before.pop();
+    before.push(b"x").unwrap();
+    queues.open("p/late").push(b"x").unwrap();
+    assert!(told(&bell).is_empty(), "a plugin of an old configuration hears nothing more");
 }
