@@ -591,6 +591,7 @@ function forebay.trace.span(name) end
 ---@field cpu? number of this callback
 ---@field exchange_cpu? number
 ---@field start_cpu? number while the plugin starts
+---@field background_cpu? number of this second, in the background
 ---@field wall? number of waiting, in this phase
 ---@field memory number
 ---@field buffer? number

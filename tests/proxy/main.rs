@@ -3,6 +3,7 @@
 //! - [`streaming`], [`framing`], [`forwarding`], [`interim`], [`upgrade`]: one exchange
 //! - [`limits`], [`keepalive`], [`retry`], [`pools`]: many, and origins that fail
 //! - [`kv`]: stores that plugins ask, and what becomes of exchanges when those are lost
+//! - [`neighbours`]: a plugin that makes trouble, and the routes beside it
 //! - [`routes`], [`tls`], [`http2`]: ways in; [`targets`]: callouts out
 //! - [`sources`], [`images`]: modules that are fetched; [`compiling`]: and compiled, aside
 //! - [`reload`], [`reloads`], [`self_test`], [`drain`], [`observe`]: what an operator does
@@ -17,6 +18,7 @@ mod interim;
 mod keepalive;
 mod kv;
 mod limits;
+mod neighbours;
 mod observe;
 mod pools;
 mod reload;

@@ -60,6 +60,9 @@ pub use status::{Answer, Refusal, Status};
 /// Fields of one line of the log, or of one span.
 pub const MAX_FIELDS: usize = 16;
 
+/// The least period of ticks.
+pub const LEAST_TICK: Duration = Duration::from_millis(10);
+
 /// Loaded code: checked, compiled, shared by all workers.
 pub trait Plugin: Send + Sync {
     /// The callbacks that this code has. An event that nobody listens to is never sent.
@@ -178,7 +181,8 @@ pub trait Host {
     fn callout_all(&self, callouts: Vec<Callout>) -> Answer<Token>;
     /// Starts a timer; its end comes as [`Event::Timer`].
     fn sleep(&self, duration: Duration) -> Answer<Token>;
-    /// Sets the period of [`Event::Tick`] for the plugin context; zero stops it.
+    /// Sets the period of [`Event::Tick`] for the plugin context; zero stops it. One under
+    /// [`LEAST_TICK`] is that, and the plugin's log says so.
     fn set_tick(&self, period: Duration) -> Answer<()>;
 
     /// Sends the request to another pool; a host that was set before is forgotten.

@@ -33,6 +33,8 @@ pub struct Limits {
     pub start_cpu: Duration,
     /// The same for all callbacks of one exchange.
     pub exchange_cpu: Duration,
+    /// The same for all it does outside of exchanges on one worker, in each second: past it that waits.
+    pub background_cpu: Duration,
     /// Wall time in one phase of an exchange, waits included.
     pub wall: Duration,
     /// Bytes of memory of one instance.
@@ -66,8 +68,20 @@ pub const BACKSTOP: u32 = 10;
 impl Limits {
     /// What really ends a plugin: the limits themselves, or in shadow mode far more.
     pub fn backstop(&self) -> Limits {
-        let Limits { mode, cpu, start_cpu, exchange_cpu, wall, memory, buffer, callouts, kv_calls, log_lines, metrics } =
-            *self;
+        let Limits {
+            mode,
+            cpu,
+            start_cpu,
+            exchange_cpu,
+            background_cpu,
+            wall,
+            memory,
+            buffer,
+            callouts,
+            kv_calls,
+            log_lines,
+            metrics,
+        } = *self;
         // An exchange may always use what one callback may.
         let exchange_cpu = exchange_cpu.max(cpu);
         if mode == Mode::Enforce {
@@ -78,6 +92,7 @@ impl Limits {
             cpu: cpu * BACKSTOP,
             start_cpu: start_cpu * BACKSTOP,
             exchange_cpu: exchange_cpu * BACKSTOP,
+            background_cpu: background_cpu * BACKSTOP,
             wall: wall * BACKSTOP,
             memory: memory.saturating_mul(BACKSTOP as usize),
             buffer: buffer.saturating_mul(BACKSTOP as usize),
@@ -95,6 +110,7 @@ pub enum Limit {
     Cpu,
     StartCpu,
     ExchangeCpu,
+    BackgroundCpu,
     Wall,
     Memory,
     Buffer,
@@ -110,6 +126,7 @@ impl Limit {
             Limit::Cpu => "cpu",
             Limit::StartCpu => "start_cpu",
             Limit::ExchangeCpu => "exchange_cpu",
+            Limit::BackgroundCpu => "background_cpu",
             Limit::Wall => "wall",
             Limit::Memory => "memory",
             Limit::Buffer => "buffer",
@@ -128,6 +145,7 @@ impl Default for Limits {
             cpu: Duration::from_millis(10),
             start_cpu: Duration::from_millis(500),
             exchange_cpu: Duration::from_secs(1),
+            background_cpu: Duration::from_millis(100),
             wall: Duration::from_secs(10),
             memory: 32 << 20,
             buffer: 1 << 20,

@@ -2,6 +2,7 @@
 //! sees it and implements `abi::Host`.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::{Instant, SystemTime};
 use abi::{LocalAnswer, Side};
 use http::HeaderMap;
 
+use crate::instances::background::Background;
 use crate::queue::Bell;
 use crate::reject::Reject;
 use crate::route::Route;
@@ -39,6 +41,8 @@ pub struct Surroundings {
     /// By which this worker hears of queues.
     pub bell: Arc<Bell>,
     pub metrics: metric::PluginMetrics,
+    /// By plugin.
+    background: RefCell<HashMap<Arc<str>, Rc<Background>>>,
     /// Set when the worker runs; a plugin that is only tried has none.
     worker: RefCell<Weak<Worker>>,
     last_token: Cell<u32>,
@@ -51,6 +55,7 @@ impl Surroundings {
             state,
             bell: Arc::default(),
             metrics: metric::PluginMetrics::default(),
+            background: RefCell::default(),
             worker: RefCell::default(),
             last_token: Cell::new(0),
             last_context: Cell::new(abi::ContextId::PLUGIN.0),
@@ -68,6 +73,16 @@ impl Surroundings {
 
     pub fn worker(&self) -> Option<Rc<Worker>> {
         self.worker.borrow().upgrade()
+    }
+
+    /// What a plugin may do by itself on this worker.
+    pub fn background(&self, plugin: &Arc<str>) -> Rc<Background> {
+        self.background.borrow_mut().entry(plugin.clone()).or_default().clone()
+    }
+
+    /// Forgets plugins that nothing runs of any more.
+    pub fn forget_background(&self) {
+        self.background.borrow_mut().retain(|_, background| Rc::strong_count(background) > 1);
     }
 
     pub fn next_token(&self) -> abi::Token {

@@ -3,6 +3,7 @@
 //! once, and the one that acts serves none of them.
 //!
 //! - this file: [`Instances`], a [`Set`] for each plugin in use, and a [`Lease`] for each exchange
+//! - [`background`]: how much of the worker a plugin may use by itself
 //! - [`running`]: one running copy, and whom its end reaches
 //! - [`spare`]: what is made ready, and what is ended, beside the exchanges
 
@@ -19,10 +20,12 @@ use config::Isolation;
 use crate::exchange::window::LogBudget;
 use crate::exchange::{Exchange, Surroundings};
 use crate::plugins::Bound;
+use crate::queue::Telling;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Held;
 use crate::worker::Worker;
 
+pub mod background;
 mod running;
 mod spare;
 
@@ -103,6 +106,7 @@ impl Instances {
         let kept: HashSet<u64> = snapshot.plugins.kept().map(|bound| bound.id).collect();
         self.sets.borrow_mut().retain(|id, _| kept.contains(id));
         let Surroundings { state, bell, .. } = &*self.surroundings;
+        self.surroundings.forget_background();
         state.queues.forget(bell, &used.keys().copied().collect());
         for bound in used.values() {
             let set = self.set(bound);
@@ -125,13 +129,31 @@ impl Instances {
             for (plugin, telling) in instances.surroundings.bell.rung().await {
                 let set = instances.sets.borrow().get(&plugin).cloned();
                 // One that is disabled does nothing by itself: the telling ends here, with nothing taken.
-                let set = set.filter(|set| set.bound.acting.any());
-                if let Some(running) = set.and_then(|set| instances.acting(&set).ok()) {
-                    running.queue_ready(telling);
+                let Some(set) = set.filter(|set| set.bound.acting.any()) else { continue };
+                let background = instances.surroundings.background(&set.bound.settings.plugin);
+                match background.try_turn() {
+                    Some(_turn) => instances.tell_queue(plugin, telling),
+                    None => drop(tokio::task::spawn_local(Instances::tell_late(worker.clone(), set, telling))),
                 }
             }
             // What pushes to its own queue must not keep the others from their turn.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Tells it when it is the plugin's turn; until then the queue tells nobody else.
+    async fn tell_late(worker: Rc<Worker>, set: Rc<Set>, telling: Telling) {
+        let plugin = &set.bound.settings.plugin;
+        let background = worker.instances.surroundings.background(plugin);
+        let _turn = background.turn(|| worker.telemetry.plugin_delayed(plugin)).await;
+        worker.instances.tell_queue(set.bound.id, telling);
+    }
+
+    fn tell_queue(&self, plugin: u64, telling: Telling) {
+        let set = self.sets.borrow().get(&plugin).cloned();
+        let set = set.filter(|set| set.bound.acting.any());
+        if let Some(running) = set.and_then(|set| self.acting(&set).ok()) {
+            running.queue_ready(telling);
         }
     }
 

@@ -272,6 +272,7 @@ fn limits(limits: &PluginLimits) -> Limits {
         cpu,
         start_cpu,
         exchange_cpu,
+        background_cpu,
         wall,
         memory,
         buffer,
@@ -284,7 +285,20 @@ fn limits(limits: &PluginLimits) -> Limits {
         LimitMode::Enforce => Mode::Enforce,
         LimitMode::Shadow => Mode::Shadow,
     };
-    Limits { mode, cpu, start_cpu, exchange_cpu, wall, memory, buffer, callouts, kv_calls, log_lines, metrics }
+    Limits {
+        mode,
+        cpu,
+        start_cpu,
+        exchange_cpu,
+        background_cpu,
+        wall,
+        memory,
+        buffer,
+        callouts,
+        kv_calls,
+        log_lines,
+        metrics,
+    }
 }
 
 #[cfg(test)]

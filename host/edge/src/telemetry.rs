@@ -124,6 +124,11 @@ impl Telemetry {
         self.plugin(plugin, |local| local.tally.collateral(cause));
     }
 
+    /// A callback of the background waits for the plugin's share of the worker.
+    pub fn plugin_delayed(&self, plugin: &Arc<str>) {
+        self.plugin(plugin, |local| local.tally.delayed());
+    }
+
     pub fn instance_made(&self, plugin: &Arc<str>) {
         self.plugin(plugin, |local| local.tally.instance_made());
     }

@@ -351,7 +351,8 @@ impl LuaInstance {
             return Err(Fault::new(Verdict::Cpu, text));
         }
         known.asking.callback.set(callback);
-        let exact = callback.is_near(most.cpu) || counted && exchange.is_near(most.exchange_cpu);
+        // Of the background each entry counts, and no exchange waits for the clock to be read.
+        let exact = !counted || callback.is_near(most.cpu) || exchange.is_near(most.exchange_cpu);
         let (resumed, spent) = vm.metered(left, exact, || vm.resume(&known.asking, coroutine, values));
         if spent != Spent::default() {
             self.cpu += spent.whole();

@@ -86,6 +86,8 @@ keys! {
         default start_cpu: Period = PluginLimits::default().start_cpu,
         /// CPU time of all callbacks of one exchange. Default: 1 s, or `cpu` if that is more.
         optional exchange_cpu: Period,
+        /// CPU time a second, on one worker, outside of exchanges (ticks, queues); past it that waits.
+        default background_cpu: Period = PluginLimits::default().background_cpu,
         /// From the first callback of a phase to its end, with all waiting.
         default wall: Period = PluginLimits::default().wall,
         /// Memory of one instance.
@@ -114,6 +116,8 @@ keys! {
         optional start_cpu: Period,
         /// CPU time of all callbacks of one exchange.
         optional exchange_cpu: Period,
+        /// CPU time a second, on one worker, outside of exchanges (ticks, queues); past it that waits.
+        optional background_cpu: Period,
         /// From the first callback of a phase to its end, with all waiting.
         optional wall: Period,
         /// Memory of one instance.

@@ -315,6 +315,7 @@ pub fn plugin_limits(limits: &PluginLimits) -> Value {
         "cpu": span(limits.cpu),
         "start_cpu": span(limits.start_cpu),
         "exchange_cpu": span(limits.exchange_cpu),
+        "background_cpu": span(limits.background_cpu),
         "wall": span(limits.wall),
         "memory": limits.memory,
         "buffer": limits.buffer,

@@ -47,6 +47,11 @@ fn counts(shared: &Shared, snapshot: &Snapshot, text: &mut String) {
             }
         }
     }
+    let name = "forebay_plugin_background_delayed_total";
+    head(text, name, "counter", "Ticks and other callbacks outside of exchanges that had to wait");
+    for (plugin, count) in there().filter(|(_, count)| count.delayed > 0) {
+        line(text, format_args!("{name}{{plugin=\"{}\"}} {}", escaped(plugin), count.delayed));
+    }
     let name = "forebay_plugin_instances";
     head(text, name, "gauge", "Plugin instances alive, over all workers");
     for (plugin, count) in there() {

@@ -61,6 +61,12 @@ impl Seat {
             (Limit::LogLines, count(limits.log_lines, lines)),
             (Limit::Metrics, count(limits.metrics, u32::try_from(series).unwrap_or(u32::MAX))),
         ];
+        if let Home::Plugin { .. } = &self.home
+            && self.phase.get() == Phase::Background
+        {
+            let left_over = self.surroundings.background(&settings.plugin).left(limits);
+            left.push((Limit::BackgroundCpu, left_over.as_secs_f64()));
+        }
         if let Home::Exchange { .. } = &self.home {
             left.push((Limit::Wall, limits.wall.saturating_sub(waited.unwrap_or_default()).as_secs_f64()));
             left.push((Limit::Buffer, limits.buffer.saturating_sub(held) as f64));

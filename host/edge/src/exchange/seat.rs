@@ -13,9 +13,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, KvAsk, LeaseId,
-    Limit, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint,
-    ServerEvent, Settings, Side, SpanId, Status, Taken, Token, Value,
+    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, KvAsk,
+    LEAST_TICK, LeaseId, Limit, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal,
+    ScaleHint, ServerEvent, Settings, Side, SpanId, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -142,6 +142,9 @@ impl Seat {
                 let held = self.holds_drain.get().then(|| self.surroundings.worker().map(|worker| worker.detach()));
                 tokio::task::spawn_local(async move {
                     let ended = work.await;
+                    let Some(background) = running.upgrade().map(|running| running.background.clone()) else { return };
+                    let delayed = || running.upgrade().iter().for_each(|running| running.delayed());
+                    let _turn = background.turn(delayed).await;
                     if let Some(running) = running.upgrade() {
                         running.deliver(&ended.event(token), held.is_some());
                     }
@@ -297,7 +300,12 @@ impl Host for Seat {
     fn set_tick(&self, period: Duration) -> Answer<()> {
         self.check(Call::SetTick)?;
         if let Home::Plugin { running, tick } = &self.home {
-            tick.set(period);
+            if !period.is_zero() && period < LEAST_TICK {
+                let text =
+                    format!("timer.every: a period of {period:?} (allowed: at least {LEAST_TICK:?}, which it is)");
+                self.log(LogLevel::Warn, &text);
+            }
+            tick.set(if period.is_zero() { period } else { period.max(LEAST_TICK) });
             if let Some(running) = running.borrow().upgrade() {
                 Running::tick(&running);
             }

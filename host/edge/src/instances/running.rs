@@ -8,6 +8,7 @@ use std::time::Duration;
 use abi::{Action, Callbacks, ContextId, Event, Fault, Host, Instance, Phase, Verdict, Work};
 use slab::Slab;
 
+use super::background::Background;
 use crate::clock;
 use crate::exchange::seat::{Home, Seat};
 use crate::exchange::window::LogBudget;
@@ -37,6 +38,7 @@ pub struct Running {
     told: RefCell<Vec<Telling>>,
     /// How often the plugin's secrets had changed when it began.
     changes: u32,
+    pub background: Rc<Background>,
     pub log: Rc<LogBudget>,
 }
 
@@ -64,6 +66,7 @@ impl Running {
         let seat = Seat::of_plugin(bound, surroundings, log);
         let instance = RefCell::new(bound.code.instantiate(seat.clone())?);
         seat.phase.set(Phase::Background);
+        let background = surroundings.background(&bound.settings.plugin);
         let (bound, log) = (bound.clone(), log.clone());
         let running = Rc::new(Running {
             bound,
@@ -78,6 +81,7 @@ impl Running {
             reported: Cell::default(),
             told: RefCell::default(),
             changes,
+            background,
             log,
         });
         if let Home::Plugin { running: home, .. } = &running.seat.home {
@@ -115,9 +119,12 @@ impl Running {
                     running.ticking.set(false);
                     return;
                 }
+                let (background, running) = (running.background.clone(), Rc::downgrade(&running));
+                let delayed = || running.upgrade().iter().for_each(|running| running.delayed());
+                let _turn = background.turn(delayed).await;
                 // One that is disabled, or kept as the version before, does nothing by itself.
-                if running.bound.acting.any() {
-                    running.background(&Event::Tick);
+                if let Some(running) = running.upgrade().filter(|running| running.bound.acting.any()) {
+                    running.tell_background(&Event::Tick);
                 }
             }
         });
@@ -126,13 +133,13 @@ impl Running {
     /// Tells the plugin that the edge drains. What it waits for then holds the drain.
     pub(super) fn drain(&self, left: Duration) {
         if self.bound.code.callbacks().contains(Callbacks::DRAIN) {
-            self.seat.holding(true, || self.background(&Event::Drain { left }));
+            self.seat.holding(true, || self.tell_background(&Event::Drain { left }));
         }
     }
 
     /// The end of something that the plugin context waited for.
     pub fn deliver(&self, event: &Event<'_>, holds_drain: bool) {
-        self.seat.holding(holds_drain, || self.background(event));
+        self.seat.holding(holds_drain, || self.tell_background(event));
     }
 
     pub fn open(&self, context: ContextId, host: Rc<dyn Host>) -> Result<(), Fault> {
@@ -197,6 +204,18 @@ impl Running {
         self.instance.try_borrow().ok()?.trace(context)
     }
 
+    /// CPU time of all its entries: exact where they are of the background.
+    fn cpu(&self) -> Duration {
+        self.instance.try_borrow().map_or(Duration::ZERO, |instance| instance.work().cpu)
+    }
+
+    /// Something of its background waits for its turn.
+    pub fn delayed(&self) {
+        if let Some(worker) = self.seat.surroundings.worker() {
+            worker.telemetry.plugin_delayed(&self.bound.settings.plugin);
+        }
+    }
+
     /// Adds what it has done since the last report to what its worker has counted.
     pub(super) fn report_work(&self) {
         let Ok(work) = self.instance.try_borrow().map(|instance| instance.work()) else { return };
@@ -231,7 +250,7 @@ impl Running {
 
     /// Tells the plugin context. A fault here costs no exchange: it is logged and counted, and
     /// an instance in doubt is not leased again.
-    pub fn background(&self, event: &Event<'_>) {
+    fn tell_background(&self, event: &Event<'_>) {
         // What waited may have been the telling of a queue. If not, it is told again, and still waits.
         if self.tell(event) == Some(Action::Continue) {
             drop(self.told.take());
@@ -258,7 +277,9 @@ impl Running {
         if let Some(worker) = &worker {
             worker.telemetry.plugin_call(plugin, event.callback());
         }
+        let before = self.cpu();
         let called = self.call(ContextId::PLUGIN, *event);
+        self.background.used(self.cpu().saturating_sub(before), &self.seat);
         let overstepped = self.seat.overstepped.borrow_mut().take();
         let fault = match (overstepped, called) {
             (None, Ok(action)) => return Some(action),

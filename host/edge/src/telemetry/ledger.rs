@@ -38,6 +38,8 @@ pub struct PluginTally {
     faults: [Tally; Verdict::ALL.len()],
     /// Exchanges that others' faults have ended, by their verdict.
     collateral: [Tally; Verdict::ALL.len()],
+    /// Callbacks of the background that waited for their share of the worker.
+    delayed: Tally,
     instances: Tally,
     memory: Tally,
     machine_code: Tally,
@@ -93,6 +95,10 @@ impl PluginTally {
         self.collateral[place(cause)].add(1);
     }
 
+    pub fn delayed(&self) {
+        self.delayed.add(1);
+    }
+
     pub fn instance_made(&self) {
         self.instances.add(1);
     }
@@ -110,6 +116,7 @@ pub struct PluginCount {
     pub faults: BTreeMap<&'static str, u64>,
     /// Exchanges that they ended besides their own.
     pub collateral: BTreeMap<&'static str, u64>,
+    pub delayed: u64,
     /// Alive now.
     pub instances: u64,
 }
@@ -206,6 +213,7 @@ fn count(tallies: &[Arc<PluginTally>]) -> PluginCount {
                 }
             }
         }
+        total.delayed += tally.delayed.get();
         total.instances = total.instances.wrapping_add(tally.instances.get());
     }
     total
