@@ -38,6 +38,92 @@ fn a_loop_over_hostcalls_ends_too() {
     assert_eq!(fault_of(&text).verdict, Verdict::Cpu);
 }
 
+/// CPU time past its limit that an endless guest gets.
+const LATE: Duration = Duration::from_millis(2);
+
+/// CPU time of this thread in one request, and how it ended.
+fn timed(plugin: &dyn abi::Plugin, limit: Duration) -> (Duration, Option<abi::Fault>) {
+    let host = Fake::with(|settings| settings.limits.cpu = limit);
+    host.put(abi::Map::RequestHeaders, "a", "value");
+    let mut tried = Tried::start(plugin, host).unwrap();
+    let start = forebay_wasm::thread_cpu();
+    let outcome = tried.request();
+    (forebay_wasm::thread_cpu() - start, outcome.err())
+}
+
+/// How late a guest ends, the best of a few runs: what else runs here takes caches.
+fn lateness(name: &str, text: &str, allowed: Duration) -> Duration {
+    let plugin = load_text(text).unwrap();
+    let limit = Duration::from_millis(10);
+    let mut best = Duration::MAX;
+    for _ in 0..12 {
+        let (used, fault) = timed(&*plugin, limit);
+        let fault = fault.unwrap_or_else(|| panic!("{name} ended by itself"));
+        assert_eq!((fault.verdict, &*fault.message), (Verdict::Cpu, "used more than 10ms of CPU time"), "{name}");
+        assert!(used >= limit, "{name} ended after {used:?}, before its limit");
+        best = best.min(used - limit);
+        if best < allowed {
+            break;
+        }
+    }
+    println!("{name}: {best:?} late, {allowed:?} allowed");
+    best
+}
+
+/// Does `body` when a request comes; `$deep` calls itself as often as it is told.
+fn endless(body: &str) -> String {
+    let imports = [("proxy_get_current_time_nanoseconds", "i"), ("proxy_get_header_map_pairs", "iii")];
+    on_request(&imports, "", body).replace(
+        "(func (export \"proxy_on_request",
+        "(table $t 100000 funcref) (elem declare func $deep)
+        (func $deep (param i32) (if (local.get 0) (then (call $deep (i32.sub (local.get 0) (i32.const 1))))))
+        (func (export \"proxy_on_request",
+    )
+}
+
+#[test]
+fn an_endless_guest_ends_within_2_ms_past_its_limit() {
+    let guests = [
+        ("a tight loop", ""),
+        ("hostcalls", "(drop (call $get_current_time_nanoseconds (i32.const 128)))"),
+        (
+            "hostcalls that allocate",
+            "(global.set $next (i32.const 32768))
+            (drop (call $get_header_map_pairs (i32.const 0) (i32.const 128) (i32.const 132)))",
+        ),
+        ("deep recursion", "(call $deep (i32.const 2000))"),
+        ("refused growth", "(drop (memory.grow (i32.const 512)))"),
+        ("1 MiB filled", "(memory.fill (i32.const 0) (i32.const 7) (i32.const 1048576))"),
+        ("1 MiB copied", "(memory.copy (i32.const 1) (i32.const 0) (i32.const 1048575))"),
+    ];
+    for (name, body) in guests {
+        let text = endless(&format!("(drop (memory.grow (i32.const 15))) (loop $l {body} (br $l))"));
+        let late = lateness(name, &text, LATE);
+        assert!(late < LATE, "{name}: {late:?} of CPU past its limit of 10 ms");
+    }
+}
+
+/// One bulk operation is one call into the engine, which nothing ends half-way: the first is over before the
+/// clock is looked at, and the last was begun within the limit. The memory's limit bounds what they take.
+#[test]
+fn bulk_operations_on_a_whole_memory_end_at_most_two_of_them_later() {
+    for (name, operation) in [
+        ("32 MiB filled", "(memory.fill (i32.const 0) (i32.const 7) (i32.const 33554432))"),
+        ("16 MiB copied", "(memory.copy (i32.const 0) (i32.const 16777216) (i32.const 16777216))"),
+        ("32 MiB copied onto themselves", "(memory.copy (i32.const 1) (i32.const 0) (i32.const 33554431))"),
+        ("100,000 elements filled", "(table.fill $t (i32.const 0) (ref.func $deep) (i32.const 100000))"),
+        ("99,999 elements copied", "(table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 99999))"),
+    ] {
+        let grow = "(drop (memory.grow (i32.const 511)))";
+        let once = load_text(&endless(&format!("{grow} {operation}"))).unwrap();
+        let times = (0..6).map(|_| timed(&*once, Duration::from_secs(5)));
+        let one = times.map(|(used, fault)| (used, assert!(fault.is_none(), "{name}: {fault:?}")).0).max().unwrap();
+        let allowed = LATE + 2 * one;
+        let late = lateness(name, &endless(&format!("{grow} (loop $l {operation} (br $l))")), allowed);
+        assert!(late < allowed, "{name}: {late:?} of CPU past its limit of 10 ms, one takes {one:?}");
+    }
+}
+
 #[test]
 fn a_long_wait_for_the_core_is_no_fault() {
     // The host sleeps inside a hostcall: wall time passes, CPU time does not.
