@@ -74,11 +74,8 @@ impl Stage {
         let local = LocalSet::new();
         worker.instances.surroundings.attach(&worker);
         local.spawn_local(Instances::tend(worker.clone()));
-        let connection = Rc::new(Connection {
-            remote: ([127, 0, 0, 1], 50_000).into(),
-            local: ([127, 0, 0, 1], 80).into(),
-            tls: None,
-        });
+        let (remote, local_address) = (([127, 0, 0, 1], 50_000).into(), ([127, 0, 0, 1], 80).into());
+        let connection = Rc::new(Connection::new(remote, local_address, None));
         let route = worker.snapshot().routes[0].clone();
         let mut stage = Stage { runtime, local, worker, route, connection, headers: headers(), alone: None };
         stage.alone = engine.map(|engine| stage.seat(engine));

@@ -334,6 +334,25 @@ function forebay.origin.stats(pool) end
 ---@return ForebayError? why
 function forebay.http.call_all(calls) end
 
+---@class ForebayGrpcRequest
+---@field service string with its package: `shop.v1.Stock`
+---@field method string
+---@field message? string bytes
+---@field metadata? table<string, string|number|ForebaySecret|(string|number)[]>
+---@field timeout? number seconds
+
+---@class ForebayGrpcAnswer
+---@field status integer gRPC's own: 0 is well
+---@field message string empty unless the status is 0
+---@field text? string what is said of a status that is not 0
+
+---Sends one message to a gRPC method and waits for the one that comes back.
+---@param target string a pool or target with `http2: true`
+---@param request ForebayGrpcRequest
+---@return ForebayGrpcAnswer? answer
+---@return ForebayError? why
+function forebay.grpc.call(target, request) end
+
 ---Says what is coming to a pool, for its scaling to weigh.
 ---@param pool string
 ---@param kind "demand"|"cost"|"prewarm"|"hold"

@@ -28,6 +28,7 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("origin.get", "origin.rs", "origin.get("),
     ("origin.stats", "origin.rs", "origin.stats("),
     ("http.call_all", "callout.rs", "forebay.http.call_all("),
+    ("grpc.call", "grpc.rs", "forebay.grpc.call("),
     ("scale.hint", "scale.rs", "forebay.scale.hint("),
     ("property.get", "context.rs", "forebay.property.get("),
     ("ctx.get", "context.rs", "forebay.ctx.get("),

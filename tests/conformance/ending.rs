@@ -2,7 +2,7 @@
 
 use harness::Origin;
 
-use crate::pair::{Plugin, on_both_engines, plugin, setup};
+use crate::pair::{Engine, Plugin, on_both_engines, plugin, setup};
 
 /// `side` is asked by a callout that is sent after the client has its answer.
 fn late() -> Plugin {
@@ -83,4 +83,29 @@ on_both_engines! {
         assert_eq!(told.count(), 1, "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains("case drain: done")), "the edge ended before its plugin");
     }
+}
+
+/// The order of the specification, which Envoy has otherwise: see `host/wasm/README.md`.
+#[test]
+fn a_context_that_is_not_done_is_held_until_it_is_and_logged_and_deleted_then() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let (shop, side) = (
+        Origin::saying("ok"),
+        Origin::serve(move |exchange| {
+            let _ = wait.lock().expect("not poisoned").recv_timeout(harness::PATIENCE);
+            exchange.respond(204, &[], b"")
+        }),
+    );
+    let held = plugin("held", "return {}").keys("    capabilities: [\"callout:side\"]");
+    let edge = setup(&[(Engine::Wasm, held)], shop.address, Some(side.address)).start();
+    assert_eq!(edge.get("/a").text(), "ok", "the client is not kept");
+    side.wait_for_requests(1);
+    assert!(!edge.process.log_has("case held: log") && !edge.process.log_has("case held: deleted"));
+    go.send(()).expect("the side origin waits");
+    edge.process.wait_for_log(&["case held: deleted"]);
+    let lines = edge.process.log();
+    let told: Vec<_> = lines.iter().filter_map(|line| line.split("case held: ").nth(1)?.split('"').next()).collect();
+    assert_eq!(told, ["done", "called 204", "log", "deleted"]);
+    assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0);
 }

@@ -26,6 +26,7 @@ mod ending;
 mod event;
 mod exchange;
 mod faults;
+mod grpc;
 mod headers;
 mod isolation;
 mod kv;

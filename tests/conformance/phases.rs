@@ -73,6 +73,9 @@ local others = {
 -- Last: in the log these end after the exchange.
 local waits = {
   ["http.call"] = function() return forebay.http.call("side", { path = "/" }, { timeout = 1 }) end,
+  ["grpc.call"] = function()
+    return forebay.grpc.call("side", { service = "test.Echo", method = "Echo", timeout = 1 })
+  end,
   ["http.call_all"] = function() return forebay.http.call_all { { "side", {}, { timeout = 1 } } } end,
   ["kv.get"] = function() return forebay.kv("probes"):get("a") end,
   ["kv.set"] = function() return forebay.kv("probes"):set("a", "1") end,

@@ -5,6 +5,7 @@
 //! - [`process`]: one process of the binary: its log, its signals, its end
 //! - [`origin`]: an HTTP/1.1 origin in this process, one closure for each request
 //! - [`origin_http2`]: the same over HTTP/2 with prior knowledge
+//! - [`grpc`]: a gRPC server, whose methods are the cases
 //! - [`client`]: HTTP/1.1 by hand, so that it can be malformed; [`client_http2`]: HTTP/2
 //! - [`http1`]: messages on a socket, for both
 //! - [`module`]: Wasm plugins of a few lines; [`signer`]: keys, and what is signed by them
@@ -24,6 +25,7 @@ pub mod client;
 pub mod client_http2;
 pub mod edge;
 pub mod folder;
+pub mod grpc;
 pub mod http1;
 pub mod metrics;
 pub mod module;
@@ -41,6 +43,7 @@ pub use client::{Client, get};
 pub use client_http2::Http2;
 pub use edge::{Edge, Setup, list, to_shop};
 pub use folder::Folder;
+pub use grpc::Grpc;
 pub use http1::{Head, Headers, Response};
 pub use origin::{Exchange, Origin};
 pub use port::Port;

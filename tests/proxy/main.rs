@@ -21,6 +21,7 @@ mod limits;
 mod neighbours;
 mod observe;
 mod pools;
+mod properties;
 mod reload;
 mod reloads;
 mod retry;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::grpc::GrpcEvent;
 use crate::status::{Answer, Refusal, Status};
 
 /// One context of an instance. The plugin context is [`ContextId::PLUGIN`]; contexts of
@@ -109,6 +110,11 @@ pub enum Event<'a> {
         token: Token,
         result: &'a Result<CalloutResponse, CalloutError>,
     },
+    /// Something came of a gRPC call or stream; the answer means what it means for `Callout`.
+    Grpc {
+        token: Token,
+        event: &'a GrpcEvent,
+    },
     /// A timer of [`crate::Host::sleep`] ended; the answer means what it means for `Callout`.
     Timer {
         token: Token,
@@ -153,6 +159,7 @@ impl Event<'_> {
             Event::ResponseTrailers => "on_response_trailers",
             Event::OriginSelect { .. } => "on_origin_select",
             Event::Callout { .. } => "on_callout",
+            Event::Grpc { .. } => "on_grpc",
             Event::Timer { .. } => "on_timer",
             Event::Reply { .. } => "on_reply",
             Event::Tick => "on_tick",

@@ -182,6 +182,8 @@ table! {
     OriginGet "origin.get" "forebay_origin_get" SINCE_ORIGIN, SELECT;
     OriginStats "origin.stats" "forebay_origin_stats" RUNNING, SELECT;
     HttpCallAll "http.call_all" "forebay_http_call_all" WAITING, Need::Named(Named::Callout);
+    // With one message each way. Streams are Wasm's alone: see `MORE_IMPORTS`.
+    GrpcCall "grpc.call" "proxy_grpc_call" WAITING, Need::Named(Named::Callout);
     ScaleHint "scale.hint" "forebay_scale_hint" RUNNING, Need::Named(Named::ScaleHint);
     PropertyGet "property.get" "proxy_get_property" Phases::ANY, Need::Plain(Plain::PropertyRead);
     CtxGet "ctx.get" "proxy_get_property" SINCE_REQUEST, Need::Nothing;
@@ -222,7 +224,8 @@ table! {
 }
 
 /// Imports in Wasm that serve a row in another form than the one that it names: with more arguments,
-/// or, as proxy-wasm has it, for what is the plugin's own.
+/// as proxy-wasm has it, for what is the plugin's own; or as a stream, which Lua has none of (and what
+/// is then done with one takes no more than having begun it).
 pub const MORE_IMPORTS: &[&str] = &[
     "forebay_log",
     "forebay_metric_define",
@@ -231,6 +234,10 @@ pub const MORE_IMPORTS: &[&str] = &[
     "proxy_get_shared_data",
     "proxy_set_shared_data",
     "proxy_enqueue_shared_queue",
+    "proxy_grpc_stream",
+    "proxy_grpc_send",
+    "proxy_grpc_close",
+    "proxy_grpc_cancel",
     "proxy_dequeue_shared_queue",
 ];
 

@@ -6,6 +6,7 @@
 //!   a plugin may ask);
 //! - [`dict`]: what is written to a dictionary;
 //! - [`event`]: what an instance is told, and what it answers;
+//! - [`grpc`]: what is said of a gRPC call;
 //! - [`hostcall`]: one table with a row per hostcall: names, phases, capability;
 //! - [`capability`]: what a plugin is granted;
 //! - [`limit`]: what a token bucket answers;
@@ -25,6 +26,7 @@ pub mod capability;
 pub mod dict;
 pub mod event;
 pub mod fault;
+pub mod grpc;
 pub mod hostcall;
 pub mod kv;
 pub mod limit;
@@ -48,6 +50,7 @@ pub use event::{
     LocalAnswer, LogLevel, Map, MetricId, MetricKind, ServerEvent, Side, SpanId, Token, Value,
 };
 pub use fault::{Fault, LoadError, Verdict};
+pub use grpc::{GrpcEvent, GrpcRequest, GrpcStatus};
 pub use hostcall::{Call, Phase};
 pub use kv::KvAsk;
 pub use limit::{LeaseId, Taken};
@@ -179,6 +182,16 @@ pub trait Host {
     /// their order. An answer is a list of its status, its headers (a list of lists of two) and its
     /// body; one that was refused or failed a list of the code's name, the text and the code.
     fn callout_all(&self, callouts: Vec<Callout>) -> Answer<Token>;
+    /// Starts a gRPC call or stream to a pool or a named target that speaks HTTP/2; what comes of it, comes
+    /// as [`Event::Grpc`]. [`Status::NotFound`]: there is no such target.
+    fn grpc(&self, target: &str, request: GrpcRequest) -> Answer<Token>;
+    /// Sends a message on a stream, which is this side's last if it is the `end`.
+    /// [`Status::LimitExceeded`] if more than the limit `buffer` waits to be sent.
+    fn grpc_send(&self, stream: Token, message: &[u8], end: bool) -> Answer<()>;
+    /// Ends this side of a stream, or a call.
+    fn grpc_close(&self, token: Token) -> Answer<()>;
+    /// Ends a call or stream; nothing of it is told any more.
+    fn grpc_cancel(&self, token: Token) -> Answer<()>;
     /// Starts a timer; its end comes as [`Event::Timer`].
     fn sleep(&self, duration: Duration) -> Answer<Token>;
     /// Sets the period of [`Event::Tick`] for the plugin context; zero stops it. One under

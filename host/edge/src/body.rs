@@ -3,12 +3,14 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::callout::grpc::Outgoing;
 use crate::origin::client::{OriginBody, Tunnel};
 use crate::reject::Reject;
 use crate::wheel::Timer;
@@ -22,6 +24,8 @@ pub enum Body {
     Full(Bytes),
     /// Bytes, then trailers.
     Trailed(Bytes, Box<http::HeaderMap>),
+    /// What a plugin sends in a gRPC call or stream.
+    Messages(Rc<Outgoing>),
     /// The client's body, bounded in size and time.
     Client(ClientBody),
     /// An origin's answer; it drives its own connection.
@@ -38,11 +42,31 @@ pub enum Body {
 pub enum BodyError {
     /// The edge refused (too large, too slow, a fault): if nothing was sent yet, this decides
     /// the answer.
-    #[error("{0:?}")]
+    #[error("{0}")]
     Reject(Reject),
     /// The other side went away.
     #[error("connection closed before the end of the body: {0}")]
     Closed(String),
+    /// Whoever sends it has given it up.
+    #[error("cancelled")]
+    Cancelled(#[source] Cancelled),
+}
+
+/// Why, in the words of HTTP/2: what a stream is reset with.
+#[derive(Clone, Debug)]
+pub struct Cancelled(pub Arc<h2::Error>);
+
+impl std::fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// By hand: whoever looks for the reason looks for the error itself, not for a pointer to it.
+impl std::error::Error for Cancelled {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
 }
 
 /// See [`Body::Client`].
@@ -153,6 +177,7 @@ impl http_body::Body for Body {
                 *self = Body::Empty;
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
+            Body::Messages(messages) => messages.poll_frame(cx),
             Body::Client(body) => body.poll_frame(cx),
             Body::Origin(body) => body.poll_frame(cx),
             Body::Chain(body) => body.as_mut().poll_frame(cx),
@@ -164,6 +189,7 @@ impl http_body::Body for Body {
             Body::Empty | Body::Tunnel(_) => true,
             Body::Full(bytes) => bytes.is_empty(),
             Body::Trailed(..) => false,
+            Body::Messages(messages) => messages.is_end_stream(),
             Body::Client(body) => body.inner.is_end_stream(),
             Body::Origin(body) => body.is_end_stream(),
             Body::Chain(body) => body.is_end_stream(),
@@ -175,7 +201,7 @@ impl http_body::Body for Body {
             Body::Empty | Body::Tunnel(_) => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             // No length: trailers need chunks.
-            Body::Trailed(..) => SizeHint::default(),
+            Body::Trailed(..) | Body::Messages(_) => SizeHint::default(),
             Body::Client(body) => body.inner.size_hint(),
             Body::Origin(body) => body.size_hint(),
             Body::Chain(body) => body.size_hint(),

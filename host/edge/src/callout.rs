@@ -1,4 +1,4 @@
-//! HTTP requests that plugins send: to the pools of the region and its named [`target`]s.
+//! HTTP requests and [`grpc`] calls that plugins send: to the pools of the region and its named [`target`]s.
 
 use std::future::Future;
 use std::rc::Rc;
@@ -20,6 +20,7 @@ use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
+pub mod grpc;
 pub mod public;
 pub mod target;
 
@@ -61,7 +62,7 @@ pub fn start(
         To::Pool => Some(target),
         To::Target(named) => named.authority(),
     };
-    let message = Message::new(target, authority, callout, secrets)?;
+    let message = Message::new("http.call", target, authority, callout, secrets)?;
     let way = match &to {
         To::Pool => Whither::Pool { snapshot, pool: target.to_owned() },
         To::Target(target) => Whither::Target(target.way(message.authority(), message.uri.path())?),
@@ -167,23 +168,28 @@ struct Message {
 
 impl Message {
     /// `authority` is that of a callout that names none.
-    fn new(target: &str, authority: Option<&str>, callout: CalloutRequest, secrets: &Secrets) -> Answer<Message> {
+    fn new(
+        call: &str,
+        target: &str,
+        authority: Option<&str>,
+        callout: CalloutRequest,
+        secrets: &Secrets,
+    ) -> Answer<Message> {
         let bad = |text: String| Refusal::new(Status::BadArgument, text);
         let method = if callout.method.is_empty() { "GET" } else { &callout.method };
         let path = if callout.path.is_empty() { "/" } else { &callout.path };
-        let method =
-            Method::from_bytes(method.as_bytes()).map_err(|_| bad(format!("http.call: no method {method:?}")))?;
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| bad(format!("{call}: no method {method:?}")))?;
         if method == Method::CONNECT {
-            return Err(bad("http.call: a callout is no tunnel: CONNECT is not allowed".to_owned()));
+            return Err(bad(format!("{call}: a callout is no tunnel: CONNECT is not allowed")));
         }
         let uri = Uri::try_from(path).ok().filter(|_| path.starts_with('/'));
-        let uri = uri.ok_or_else(|| bad(format!("http.call: no path {path:?} (it begins with /)")))?;
-        let mut headers = headers(target, &callout.headers, secrets)?;
-        let trailers = self::headers(target, &callout.trailers, secrets)?;
+        let uri = uri.ok_or_else(|| bad(format!("{call}: no path {path:?} (it begins with /)")))?;
+        let mut headers = headers(call, target, &callout.headers, secrets)?;
+        let trailers = self::headers(call, target, &callout.trailers, secrets)?;
         if !callout.authority.is_empty() || !headers.contains_key(HOST) {
             let host = if callout.authority.is_empty() { authority } else { Some(&*callout.authority) };
-            let host = host.ok_or_else(|| bad(format!("http.call: target {target:?} needs an authority")))?;
-            let host = HeaderValue::from_str(host).map_err(|_| bad(format!("http.call: no authority {host:?}")))?;
+            let host = host.ok_or_else(|| bad(format!("{call}: target {target:?} needs an authority")))?;
+            let host = HeaderValue::from_str(host).map_err(|_| bad(format!("{call}: no authority {host:?}")))?;
             headers.insert(HOST, host);
         }
         // Framing belongs to the edge, and a callout speaks to one origin only.
@@ -206,10 +212,14 @@ impl Message {
     }
 
     fn request(&self) -> Request<Body> {
-        let mut request = Request::new(match self.trailers.is_empty() {
+        self.request_with(match self.trailers.is_empty() {
             true => Body::from(self.body.clone()),
             false => Body::Trailed(self.body.clone(), Box::new(self.trailers.clone())),
-        });
+        })
+    }
+
+    fn request_with(&self, body: Body) -> Request<Body> {
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -222,16 +232,16 @@ impl Message {
     }
 }
 
-fn headers(target: &str, pairs: &[(Vec<u8>, Vec<u8>)], secrets: &Secrets) -> Answer<HeaderMap> {
+fn headers(call: &str, target: &str, pairs: &[(Vec<u8>, Vec<u8>)], secrets: &Secrets) -> Answer<HeaderMap> {
     let bad = |text: String| Refusal::new(Status::BadArgument, text);
     let mut headers = HeaderMap::with_capacity(pairs.len() + 2);
     for (name, value) in pairs {
         let name = HeaderName::from_bytes(name)
-            .map_err(|_| bad(format!("http.call: no header name \"{}\"", name.escape_ascii())))?;
+            .map_err(|_| bad(format!("{call}: no header name \"{}\"", name.escape_ascii())))?;
         let value = match secrets.reveal(target, value)? {
             Some(value) => value,
             None => HeaderValue::from_bytes(value)
-                .map_err(|_| bad(format!("http.call: no value for {name}: \"{}\"", value.escape_ascii())))?,
+                .map_err(|_| bad(format!("{call}: no value for {name}: \"{}\"", value.escape_ascii())))?,
         };
         headers.append(name, value);
     }

@@ -221,6 +221,9 @@ impl Chain {
             forward::response(&mut parts.headers);
         }
         *self.exchange.answered_by.borrow_mut() = extensions.get::<origin::Answerer>().map(|a| a.address);
+        if self.exchange.answered_by.borrow().is_some() {
+            self.exchange.answered_at.set(Some(clock::now()));
+        }
         *self.exchange.response.borrow_mut() = Some(parts);
         *self.exchange.response_trailers.borrow_mut() = None;
         let lane = self.lane(Side::Response);
@@ -331,7 +334,10 @@ impl Chain {
             return Err(stop);
         }
         match side {
-            Side::Request => self.exchange.request_sent.set(true),
+            Side::Request => {
+                self.exchange.request_sent.set(true);
+                self.exchange.sent_at.set(Some(clock::now()));
+            }
             Side::Response => self.exchange.response_sent.set(true),
         }
         self.forget_undo();

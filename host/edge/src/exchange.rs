@@ -22,10 +22,12 @@ use crate::state::State;
 use crate::worker::Worker;
 
 mod callouts;
+mod grpc;
 pub mod headers;
 mod kv;
 pub mod limits;
 pub mod line;
+mod listener;
 pub mod metric;
 mod name;
 pub mod origin;
@@ -131,6 +133,9 @@ pub struct Exchange {
     pub response_sent: Cell<bool>,
     pub answer: RefCell<Option<LocalAnswer>>,
     pub answered_by: RefCell<Option<SocketAddr>>,
+    /// When the headers went to the origin, and when those of its answer came.
+    pub sent_at: Cell<Option<Instant>>,
+    pub answered_at: Cell<Option<Instant>>,
     /// Where plugins send it.
     pub choice: origin::Choice,
     /// What plugins say it counts for beyond one request.
@@ -168,6 +173,8 @@ impl Exchange {
             response_sent: Cell::new(false),
             answer: RefCell::default(),
             answered_by: RefCell::default(),
+            sent_at: Cell::new(None),
+            answered_at: Cell::new(None),
             choice: origin::Choice::of(route),
             costs: RefCell::default(),
             shared: RefCell::default(),

@@ -18,7 +18,7 @@
 //! (modules that are fetched), `reload`, [`body`],
 //! [`callout`], [`event_stream`], [`state`] (what plugins of all workers share: [`dict`],
 //! [`queue`], [`limit`]), [`tokens`], [`secret`], [`kv`], [`membership`] and `report` (the
-//! aggregator), `admin`, [`stage`] (plugins tried in memory), [`self_test`] (before a plugin serves).
+//! aggregator), `admin`, `certificate`, [`stage`] (plugins tried in memory), [`self_test`] (before a plugin serves).
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use tokio::sync::watch;
 pub mod admin;
 pub mod body;
 pub mod callout;
+mod certificate;
 pub mod chain;
 pub mod clock;
 pub mod control;

@@ -18,6 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::certificate::Certificate;
 use crate::serve::{self, Connection, TlsFacts};
 use crate::stream::Stream;
 use crate::wheel::Timer;
@@ -87,9 +88,9 @@ async fn open(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr, index: 
     let snapshot = worker.snapshot();
     let Some(listener) = snapshot.region.edge.as_ref().and_then(|edge| edge.listeners.get(index)) else { return };
     let (http1, http2) = (listener.http1, listener.http2);
-    let Some(config) = snapshot.tls.get(index).cloned().flatten() else {
+    let Some(TlsSide { config, certificate }) = snapshot.tls.get(index).cloned().flatten() else {
         drop(snapshot);
-        let connection = Connection { remote, local, tls: None };
+        let connection = Connection::new(remote, local, None);
         return serve::serve(worker, Stream::Tcp(stream), connection, http1, http2).await;
     };
     let within = snapshot.limits.header_timeout;
@@ -103,8 +104,8 @@ async fn open(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr, index: 
     });
     match shaken.await {
         Some(Ok(stream)) => {
-            let tls = facts(stream.get_ref().1);
-            let connection = Connection { remote, local, tls: Some(tls) };
+            let tls = facts(stream.get_ref().1, certificate);
+            let connection = Connection::new(remote, local, Some(tls));
             serve::serve(worker, Stream::Tls(Box::new(stream)), connection, http1, http2).await;
         }
         Some(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
@@ -112,7 +113,7 @@ async fn open(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr, index: 
     }
 }
 
-fn facts(session: &rustls::ServerConnection) -> TlsFacts {
+fn facts(session: &rustls::ServerConnection, certificate: Arc<Certificate>) -> TlsFacts {
     TlsFacts {
         version: match session.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -120,11 +121,19 @@ fn facts(session: &rustls::ServerConnection) -> TlsFacts {
         },
         sni: session.server_name().map(Arc::from),
         alpn: session.alpn_protocol().and_then(|alpn| std::str::from_utf8(alpn).ok()).map(Arc::from),
+        certificate,
     }
 }
 
+/// What a listener speaks TLS with.
+#[derive(Clone)]
+pub struct TlsSide {
+    config: Arc<ServerConfig>,
+    certificate: Arc<Certificate>,
+}
+
 /// Reads certificate and key; done again with each reload.
-pub fn tls_config(tls: &config::Tls, listener: &config::Listener) -> Result<Arc<ServerConfig>, String> {
+pub fn tls_side(tls: &config::Tls, listener: &config::Listener) -> Result<TlsSide, String> {
     let named = |path: &Path, what: &str| format!("{}: {}: {what}", listener.address, path.display());
     let open = |path: &Path| match std::fs::File::open(path) {
         Ok(file) => Ok(BufReader::new(file)),
@@ -136,6 +145,7 @@ pub fn tls_config(tls: &config::Tls, listener: &config::Listener) -> Result<Arc<
     if chain.is_empty() {
         return Err(named(&tls.certificate, "no certificate in it"));
     }
+    let certificate = Arc::new(Certificate::of(&chain[0]));
     let key = PrivateKeyDer::from_pem_reader(open(&tls.key)?).map_err(|error| named(&tls.key, &error.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -145,5 +155,5 @@ pub fn tls_config(tls: &config::Tls, listener: &config::Listener) -> Result<Arc<
         .with_single_cert(chain, key)
         .map_err(|error| named(&tls.certificate, &error.to_string()))?;
     config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
-    Ok(Arc::new(config))
+    Ok(TlsSide { config: Arc::new(config), certificate })
 }

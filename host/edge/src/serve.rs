@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -33,6 +34,7 @@ pub mod tap;
 pub mod upgrade;
 
 use crate::body::{Body, ClientBody};
+use crate::certificate::Certificate;
 use crate::reject::Reject;
 use crate::route::Route;
 use crate::snapshot::Snapshot;
@@ -51,9 +53,18 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Facts about a client connection, for forwarding headers and properties.
 #[derive(Clone, Debug)]
 pub struct Connection {
+    /// Unique in this process.
+    pub id: u64,
     pub remote: SocketAddr,
     pub local: SocketAddr,
     pub tls: Option<TlsFacts>,
+}
+
+impl Connection {
+    pub fn new(remote: SocketAddr, local: SocketAddr, tls: Option<TlsFacts>) -> Connection {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Connection { id: NEXT.fetch_add(1, Ordering::Relaxed), remote, local, tls }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +73,8 @@ pub struct TlsFacts {
     pub version: &'static str,
     pub sni: Option<Arc<str>>,
     pub alpn: Option<Arc<str>>,
+    /// The one that the client was shown.
+    pub certificate: Arc<Certificate>,
 }
 
 /// What all requests of a connection share.

@@ -25,7 +25,7 @@ pub struct Snapshot {
     /// By name.
     pub targets: HashMap<String, Arc<Target>>,
     /// One per listener of the file; `None` where it is cleartext.
-    pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+    pub tls: Vec<Option<listen::TlsSide>>,
 }
 
 impl Snapshot {
@@ -58,7 +58,7 @@ impl Snapshot {
 
 /// What a region names that is read from disk beside it.
 pub struct Read {
-    tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+    tls: Vec<Option<listen::TlsSide>>,
     targets: HashMap<String, Arc<Target>>,
 }
 
@@ -67,7 +67,7 @@ pub fn read(region: &config::Region) -> Result<Read, Vec<String>> {
     let mut errors = Vec::new();
     let mut sides = Vec::new();
     for listener in region.edge.iter().flat_map(|edge| &edge.listeners) {
-        match listener.tls.as_ref().map(|tls| listen::tls_config(tls, listener)).transpose() {
+        match listener.tls.as_ref().map(|tls| listen::tls_side(tls, listener)).transpose() {
             Ok(side) => sides.push(side),
             Err(error) => errors.push(error),
         }

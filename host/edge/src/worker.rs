@@ -35,7 +35,7 @@ pub struct Worker {
     /// Connections to origins, idle and live counts, of this worker.
     pub origins: Origins,
     /// Connections to the targets of callouts.
-    pub targets: crate::callout::target::Idle,
+    pub targets: crate::callout::target::idle::Idle,
     pub telemetry: Telemetry,
     /// This worker's running plugins.
     pub instances: Instances,

@@ -11,6 +11,7 @@ mod context;
 mod dict;
 mod event;
 mod exchange;
+mod grpc;
 mod headers;
 mod kv;
 mod limit;
@@ -31,6 +32,7 @@ use abi::{Refusal, Status, Verdict};
 
 pub use callout::push_result;
 pub use event::push_event;
+pub use grpc::push_grpc;
 
 use crate::kit;
 use crate::state::Kind;
@@ -113,6 +115,7 @@ pub fn register(state: State) {
         exchange::FUNCTIONS,
         event::FUNCTIONS,
         callout::FUNCTIONS,
+        grpc::FUNCTIONS,
         context::FUNCTIONS,
         dict::FUNCTIONS,
         limit::FUNCTIONS,

@@ -529,6 +529,9 @@ impl Instance for LuaInstance {
             Event::Callout { token, result } => self
                 .go_on(context, Wait::Token(token), |state| api::push_result(state, result))
                 .unwrap_or(Ok(Action::Pause)),
+            Event::Grpc { token, event } => self
+                .go_on(context, Wait::Token(token), |state| api::push_grpc(state, event))
+                .unwrap_or(Ok(Action::Pause)),
             Event::Timer { token } => self.go_on(context, Wait::Token(token), flag(true)).unwrap_or(Ok(Action::Pause)),
             Event::Reply { token, reply } => self
                 .go_on(context, Wait::Token(token), |state| api::push_reply(state, reply))

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{
-    Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, Host, KvAsk, LeaseId,
-    Limit, Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal, ScaleHint,
-    ServerEvent, Settings, Side, SpanId, Taken, Token, Value,
+    Algorithm, Answer, Call, Callout, CalloutRequest, Capabilities, DictIncr, DictWrite, Field, GrpcRequest, Host,
+    KvAsk, LeaseId, Limit, Limits, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked,
+    Refusal, ScaleHint, ServerEvent, Settings, Side, SpanId, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -78,6 +78,18 @@ impl Host for Scratch {
     }
     fn callout(&self, _: &str, _: CalloutRequest) -> Answer<Token> {
         self.refuse(Call::HttpCall)
+    }
+    fn grpc(&self, _: &str, _: GrpcRequest) -> Answer<Token> {
+        self.refuse(Call::GrpcCall)
+    }
+    fn grpc_send(&self, _: Token, _: &[u8], _: bool) -> Answer<()> {
+        self.refuse(Call::GrpcCall)
+    }
+    fn grpc_close(&self, _: Token) -> Answer<()> {
+        self.refuse(Call::GrpcCall)
+    }
+    fn grpc_cancel(&self, _: Token) -> Answer<()> {
+        self.refuse(Call::GrpcCall)
     }
     fn callout_all(&self, _: Vec<Callout>) -> Answer<Token> {
         self.refuse(Call::HttpCallAll)

@@ -9,6 +9,7 @@ pub mod callout;
 pub mod dict;
 pub mod event;
 pub mod exchange;
+pub mod grpc;
 pub mod headers;
 mod kv;
 pub mod limit;
@@ -19,12 +20,13 @@ pub mod metric;
 pub mod origin;
 pub mod packed;
 pub mod property;
+mod protobuf;
 pub mod queue;
 pub mod scale;
 pub mod secret;
 pub mod time;
 pub mod trace;
-pub mod unserved;
+mod zlib;
 
 use abi::{LogLevel, Refusal, Status};
 use wasmtime::{Caller, FuncType, Linker};
@@ -91,13 +93,14 @@ pub fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "proxy_resolve_shared_queue" = queue::resolve, vm: u32, vm_len: u32, at: u32, len: u32, out: u32;
         "proxy_enqueue_shared_queue" = queue::enqueue, queue: u32, at: u32, len: u32;
         "proxy_dequeue_shared_queue" = queue::dequeue, queue: u32, at_out: u32, len_out: u32;
-        "proxy_grpc_call" = unserved::grpc_call, a: u32, b: u32, c: u32, d: u32, e: u32, f: u32, g: u32, h: u32,
-            i: u32, j: u32, k: u32, l: u32;
-        "proxy_grpc_stream" = unserved::grpc_stream, a: u32, b: u32, c: u32, d: u32, e: u32, f: u32, g: u32,
-            h: u32, i: u32;
-        "proxy_grpc_send" = unserved::grpc_send, a: u32, b: u32, c: u32, d: u32;
-        "proxy_grpc_cancel" = unserved::grpc_cancel, token: u32;
-        "proxy_grpc_close" = unserved::grpc_close, token: u32;
+        "proxy_grpc_call" = grpc::call, target: u32, target_len: u32, service: u32, service_len: u32, method: u32,
+            method_len: u32, metadata: u32, metadata_len: u32, message: u32, message_len: u32, timeout: u32,
+            token_out: u32;
+        "proxy_grpc_stream" = grpc::stream, target: u32, target_len: u32, service: u32, service_len: u32,
+            method: u32, method_len: u32, metadata: u32, metadata_len: u32, token_out: u32;
+        "proxy_grpc_send" = grpc::send, token: u32, message: u32, message_len: u32, end: u32;
+        "proxy_grpc_cancel" = grpc::cancel, token: u32;
+        "proxy_grpc_close" = grpc::close, token: u32;
     }
     packed::define(linker)?;
     // Emscripten's: a module without threads compares its only one, and a memory that has

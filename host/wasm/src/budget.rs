@@ -69,15 +69,21 @@ pub fn spent(limit: Limit, limits: &Limits) -> CpuSpent {
     )
 }
 
-/// Called in the guest at the first loop or call after an epoch has ended.
-pub fn on_epoch(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
-    let State { budget, backstop, .. } = store.data_mut();
+/// For work of the host that takes as long as its input is large: ends the guest as an epoch does.
+pub fn afford(state: &mut State) -> wasmtime::Result<()> {
+    let State { budget, backstop, .. } = state;
     let now = thread_cpu();
     match budget.since {
         None => budget.since = Some(now),
         Some(since) if now.saturating_sub(since) >= budget.limit => return Err(spent(budget.of, backstop).into()),
         Some(_) => {}
     }
+    Ok(())
+}
+
+/// Called in the guest at the first loop or call after an epoch has ended.
+pub fn on_epoch(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    afford(store.data_mut())?;
     Ok(UpdateDeadline::Continue(1))
 }
 

@@ -36,6 +36,10 @@ pub const CALLBACKS: &[(&str, &[usize], usize)] = &[
     ("proxy_on_response_body", &[3], 1),
     ("proxy_on_response_trailers", &[2], 1),
     ("proxy_on_http_call_response", &[5], 0),
+    ("proxy_on_grpc_receive_initial_metadata", &[3], 0),
+    ("proxy_on_grpc_receive", &[3], 0),
+    ("proxy_on_grpc_receive_trailing_metadata", &[3], 0),
+    ("proxy_on_grpc_close", &[3], 0),
     ("proxy_on_done", &[1], 1),
     ("proxy_on_log", &[1], 0),
     ("proxy_on_delete", &[1], 0),
@@ -185,6 +189,10 @@ callbacks! {
     response_body: Call<(u32, u32, u32)> = "proxy_on_response_body";
     response_trailers: Call<(u32, u32)> = "proxy_on_response_trailers";
     http_call_response: Call<(u32, u32, u32, u32, u32), ()> = "proxy_on_http_call_response";
+    grpc_metadata: Call<(u32, u32, u32), ()> = "proxy_on_grpc_receive_initial_metadata";
+    grpc_message: Call<(u32, u32, u32), ()> = "proxy_on_grpc_receive";
+    grpc_trailers: Call<(u32, u32, u32), ()> = "proxy_on_grpc_receive_trailing_metadata";
+    grpc_close: Call<(u32, u32, u32), ()> = "proxy_on_grpc_close";
     done: Call<u32> = "proxy_on_done";
     log: Call<u32, ()> = "proxy_on_log";
     delete: Call<u32, ()> = "proxy_on_delete";

@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use abi::{
-    Action, Answer, CalloutError, CalloutResponse, ContextId, Event, Fault, Host, LogLevel, Map, Side, Value, Verdict,
+    Action, Answer, CalloutError, CalloutResponse, ContextId, Event, Fault, GrpcEvent, Host, LogLevel, Map, Side,
+    Value, Verdict,
 };
 use wasmtime::Store;
 
@@ -173,6 +174,23 @@ impl Running {
         done.map(|()| Action::Pause)
     }
 
+    /// The guest itself says what goes on, as after a callout.
+    fn on_grpc(&mut self, context: u32, token: u32, event: &GrpcEvent) -> Result<Action, Fault> {
+        let told = self.enter_for(Entry::Wait, context, |exports, store| {
+            let (callback, number) = match event {
+                GrpcEvent::Metadata(map) => (&exports.grpc_metadata, map.len() as u32),
+                GrpcEvent::Message(message) => (&exports.grpc_message, message.len() as u32),
+                GrpcEvent::Trailers(map) => (&exports.grpc_trailers, map.len() as u32),
+                GrpcEvent::Closed(status) => (&exports.grpc_close, status.code),
+            };
+            let Some(callback) = callback else { return Ok(()) };
+            store.data_mut().grpc = Some(event.clone());
+            callback.call(store, (context, token, number))
+        });
+        self.store.data_mut().grpc = None;
+        told.map(|()| Action::Pause)
+    }
+
     /// Tells what a call that was waited for has brought: the guest reads it, packed, from the
     /// buffer of foreign calls.
     fn on_reply(&mut self, context: u32, token: u32, reply: &Answer<Value>) -> Result<Action, Fault> {
@@ -271,6 +289,7 @@ impl abi::Instance for Running {
                 self.on_body(id, side, size, true)
             }
             Event::Callout { token, result } => self.on_callout(id, token.0, result),
+            Event::Grpc { token, event } => self.on_grpc(id, token.0, event),
             Event::Timer { token } => self.enter_for(Entry::Wait, id, |exports, store| {
                 if let Some(timer) = &exports.timer {
                     timer.call(store, (id, token.0))?;

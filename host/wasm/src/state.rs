@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use abi::{
-    Answer, CalloutError, CalloutResponse, ContextId, Host, Limit, Limits, LogLevel, Meter, Mode, Refusal, Spent,
-    Status,
+    Answer, CalloutError, CalloutResponse, ContextId, GrpcEvent, Host, Limit, Limits, LogLevel, Meter, Mode, Refusal,
+    Spent, Status,
 };
 use bytes::Bytes;
 use wasmtime::{Memory, TypedFunc};
@@ -57,6 +57,8 @@ pub struct State {
     pub cpu: Duration,
     /// The end of a callout, while the guest is told of it.
     pub answer: Option<Result<CalloutResponse, CalloutError>>,
+    /// What came of a gRPC call or stream, while the guest is told of it.
+    pub grpc: Option<GrpcEvent>,
     /// What another wait has brought, packed, or the pool that an origin is selected for, while the
     /// guest is told of it.
     pub reply: Option<Bytes>,
@@ -122,6 +124,7 @@ impl State {
             backstop: Limits::default(),
             cpu: Duration::ZERO,
             answer: None,
+            grpc: None,
             reply: None,
             printed: Printed::default(),
             scratch: Vec::new(),

@@ -14,6 +14,10 @@ mod dict;
 mod exchange;
 #[path = "suite/fake.rs"]
 mod fake;
+#[path = "suite/foreign.rs"]
+mod foreign;
+#[path = "suite/grpc.rs"]
+mod grpc;
 #[path = "suite/headers.rs"]
 mod headers;
 #[path = "suite/host.rs"]

@@ -54,6 +54,7 @@ pub fn target(raw: &At<raw::Target>, pools: &Names, folder: &Folder, errors: &mu
         name: raw.name.as_ref()?.0.clone(),
         to,
         tls: super::transpose(tls)?,
+        http2: raw.http2.value,
         timeout: raw.timeout.0,
         hosts: raw.hosts.iter().map(|host| host.value.0.clone()).collect(),
         path_prefix: raw.path_prefix.as_ref().map(|path| path.0.clone()),

@@ -19,6 +19,8 @@ keys! {
         default private_addresses: bool = false,
         /// Speak TLS, and check the certificate. Default: cleartext.
         optional tls: TargetTls,
+        /// Speak HTTP/2 with it, which gRPC takes: by ALPN over TLS, else with prior knowledge. Default: false.
+        default http2: bool = false,
         /// The whole callout, where the plugin gives no timeout of its own.
         default timeout: Period = region::Target::TIMEOUT,
         /// Hosts that callouts may ask for. Default: any.

@@ -10,6 +10,8 @@ pub struct Target {
     pub to: TargetTo,
     /// Cleartext if `None`.
     pub tls: Option<TargetTls>,
+    /// Speak HTTP/2 with it, not HTTP/1.1.
+    pub http2: bool,
     /// The whole callout, where the plugin gives no timeout of its own.
     pub timeout: Duration,
     /// Hosts that a callout may ask for, lower case, without port; `*.example.com` matches any depth of

@@ -87,6 +87,7 @@ fn target(target: &config::Target) -> Value {
         "any_address": address.is_none(),
         "private_addresses": private,
         "tls": target.tls.as_ref().map(|tls| json!({ "roots": tls.roots, "server_name": tls.server_name })),
+        "http2": target.http2,
         "timeout": span(target.timeout),
         "hosts": target.hosts,
         "path_prefix": target.path_prefix,

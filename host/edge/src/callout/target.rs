@@ -6,15 +6,15 @@
 //! any public one: a name is looked up, the addresses that it gives are checked, and one that passed is
 //! connected to (not the name again, which could then mean another). `hosts` and `path_prefix` narrow
 //! both down. Redirects are never followed: who follows them asks where a stranger says.
+//!
+//! - [`idle`]: the connections of a worker
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use abi::{Answer, Refusal, Status};
 use config::TargetTo;
@@ -22,6 +22,7 @@ use http::uri::Authority;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -30,14 +31,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use self::idle::Key;
 use super::public::is_public;
 use crate::body::Body;
-use crate::clock;
 use crate::worker::Worker;
 
-/// Idle connections that a worker keeps to one host of a target, and how long.
-const MOST_IDLE: usize = 8;
-const IDLE: Duration = Duration::from_secs(15);
+pub mod idle;
+
+/// What TLS calls HTTP/2.
+const HTTP2: &[u8] = b"h2";
 /// Addresses of one name that are tried.
 const MOST_TRIED: usize = 4;
 
@@ -62,16 +64,6 @@ pub struct Failed {
     pub unanswered: bool,
 }
 
-/// This worker's idle connections, the last one used last.
-#[derive(Default)]
-pub struct Idle {
-    kept: RefCell<HashMap<Key, Vec<Kept>>>,
-}
-
-type Key = (u64, String, u16);
-/// A connection, and since when nobody uses it.
-type Kept = (SendRequest<Body>, Instant);
-
 trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
@@ -80,7 +72,7 @@ pub fn all(region: &config::Region) -> Result<HashMap<String, Arc<Target>>, Vec<
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let (mut targets, mut errors) = (HashMap::new(), Vec::new());
     for (name, spec) in &region.targets {
-        match spec.tls.as_ref().map(|tls| client(tls.roots.as_deref(), "tls.roots")).transpose() {
+        match spec.tls.as_ref().map(|tls| tls_client(tls, spec.http2)).transpose() {
             Ok(tls) => {
                 let id = NEXT.fetch_add(1, Ordering::Relaxed);
                 targets.insert(name.clone(), Arc::new(Target { id, spec: spec.clone(), tls }));
@@ -89,6 +81,14 @@ pub fn all(region: &config::Region) -> Result<HashMap<String, Arc<Target>>, Vec<
         }
     }
     if errors.is_empty() { Ok(targets) } else { Err(errors) }
+}
+
+fn tls_client(tls: &config::TargetTls, http2: bool) -> Result<Arc<ClientConfig>, String> {
+    let mut client = client(tls.roots.as_deref(), "tls.roots")?;
+    if http2 {
+        Arc::make_mut(&mut client).alpn_protocols = vec![HTTP2.to_vec()];
+    }
+    Ok(client)
 }
 
 /// Trusts the roots of a PEM file, or those of the system; `key` is where the region file names one.
@@ -130,17 +130,17 @@ impl Target {
     pub fn way(self: &Arc<Target>, authority: &str, path: &str) -> Answer<Way> {
         let (name, bad) = (&self.spec.name, |text: String| Refusal::new(Status::BadArgument, text));
         let asked = authority.parse::<Authority>().ok().filter(|asked| !asked.as_str().contains('@'));
-        let asked = asked.ok_or_else(|| bad(format!("http.call: no authority {authority:?} (host or host:port)")))?;
+        let asked = asked.ok_or_else(|| bad(format!("no authority {authority:?} (host or host:port)")))?;
         let host = asked.host().to_ascii_lowercase();
         if !self.spec.hosts.is_empty() && !self.spec.hosts.iter().any(|allowed| covers(allowed, &host)) {
             let allowed = self.spec.hosts.join(", ");
-            let text = format!("http.call: target {name:?} is not for host {host:?} (only for: {allowed})");
+            let text = format!("target {name:?} is not for host {host:?} (only for: {allowed})");
             return Err(Refusal::new(Status::CapabilityDenied, text));
         }
         if let Some(prefix) = &self.spec.path_prefix
             && !is_below(prefix, path)
         {
-            let text = format!("http.call: target {name:?} is not for path {path:?} (only for {prefix} and below)");
+            let text = format!("target {name:?} is not for path {path:?} (only for {prefix} and below)");
             return Err(Refusal::new(Status::CapabilityDenied, text));
         }
         let (host, port) = match &self.spec.to {
@@ -159,11 +159,14 @@ impl Way {
     /// One request over an idle connection or a new one. An idle one that has ended meanwhile does
     /// not count.
     pub async fn send(&self, worker: &Rc<Worker>, request: impl Fn() -> Request<Body>) -> Result<Received, Failed> {
+        if self.target.spec.http2 {
+            return self.send_http2(worker, request()).await;
+        }
         while let Some(mut sender) = worker.targets.take(&self.key()) {
             let request = request();
             let idempotent = request.method().is_idempotent();
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok(Received { response, sender }),
+                Ok(response) => return Ok(Received { response, sender: Some(sender) }),
                 Err(mut error) => {
                     // Nothing of it was sent, or it does no harm to send it again: another connection.
                     if error.take_message().is_none() && !idempotent {
@@ -172,15 +175,57 @@ impl Way {
                 }
             }
         }
-        let mut sender = self.connect().await.map_err(|why| Failed { why, unanswered: true })?;
+        let unanswered = |why| Failed { why, unanswered: true };
+        let io = self.connect().await.map_err(unanswered)?;
+        let made = http1::handshake(TokioIo::new(io)).await;
+        let (mut sender, connection) = made.map_err(|error| unanswered(self.named(&error)))?;
+        drive(connection);
         match sender.send_request(request()).await {
-            Ok(response) => Ok(Received { response, sender }),
+            Ok(response) => Ok(Received { response, sender: Some(sender) }),
             Err(error) => Err(Failed { why: error.to_string(), unanswered: true }),
         }
     }
 
+    /// Over the shared connection, or a new one if there is none or it has ended meanwhile.
+    async fn send_http2(&self, worker: &Rc<Worker>, mut request: Request<Body>) -> Result<Received, Failed> {
+        let unanswered = |why| Failed { why, unanswered: true };
+        self.absolute(&mut request).map_err(unanswered)?;
+        if let Some(mut shared) = worker.targets.shared(&self.key()) {
+            match shared.try_send_request(request).await {
+                Ok(response) => return Ok(Received { response, sender: None }),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(unanswered(error.into_error().to_string())),
+                },
+            }
+        }
+        let io = self.connect().await.map_err(unanswered)?;
+        let made = http2::Builder::new(crate::worker::LocalExecutor).handshake(TokioIo::new(io)).await;
+        let (mut shared, connection) = made.map_err(|error| unanswered(self.named(&error)))?;
+        drive(connection);
+        worker.targets.share(self.key(), shared.clone());
+        match shared.send_request(request).await {
+            Ok(response) => Ok(Received { response, sender: None }),
+            Err(error) => Err(unanswered(error.to_string())),
+        }
+    }
+
+    /// The target as HTTP/2 writes it.
+    fn absolute(&self, request: &mut Request<Body>) -> Result<(), String> {
+        let host = request.headers_mut().remove(http::header::HOST);
+        let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(&self.host);
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let scheme = if self.target.tls.is_some() { "https" } else { "http" };
+        let uri = http::Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+        *request.uri_mut() = uri.map_err(|error| self.named(&error))?;
+        *request.version_mut() = http::Version::HTTP_2;
+        Ok(())
+    }
+
     /// Gives a connection back whose answer was read whole.
-    pub fn keep(&self, worker: &Rc<Worker>, mut sender: SendRequest<Body>) {
+    pub fn keep(&self, worker: &Rc<Worker>, sender: Option<SendRequest<Body>>) {
+        // What is shared stays where it is.
+        let Some(mut sender) = sender else { return };
         let (worker, key) = (worker.clone(), self.key());
         tokio::task::spawn_local(async move {
             if sender.ready().await.is_ok() {
@@ -193,7 +238,11 @@ impl Way {
         (self.target.id, self.host.clone(), self.port)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Body>, String> {
+    fn named(&self, error: &dyn std::fmt::Display) -> String {
+        format!("{}:{}: {error}", self.host, self.port)
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Io>, String> {
         let mut why = format!("{}: no address", self.host);
         for address in self.addresses().await?.into_iter().take(MOST_TRIED) {
             match TcpStream::connect(address).await {
@@ -202,30 +251,22 @@ impl Way {
                     let _ = stream.set_nodelay(true);
                     return self.shake_hands(stream).await;
                 }
-                Err(error) => why = format!("{}:{}: {error}", self.host, self.port),
+                Err(error) => why = self.named(&error),
             }
         }
         Err(why)
     }
 
-    async fn shake_hands(&self, stream: TcpStream) -> Result<SendRequest<Body>, String> {
-        let named = |error: &dyn std::fmt::Display| format!("{}:{}: {error}", self.host, self.port);
-        let io: Box<dyn Io> = match (&self.target.tls, &self.target.spec.tls) {
-            (Some(client), Some(spec)) => {
-                let name = spec.server_name.as_ref().unwrap_or(&self.host).clone();
-                let name = ServerName::try_from(name).map_err(|error| named(&error))?;
-                let stream = TlsConnector::from(client.clone()).connect(name, stream).await;
-                Box::new(stream.map_err(|error| named(&error))?)
-            }
-            _ => Box::new(stream),
-        };
-        let (sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(|error| named(&error))?;
-        tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection to a target ended");
-            }
-        });
-        Ok(sender)
+    async fn shake_hands(&self, stream: TcpStream) -> Result<Box<dyn Io>, String> {
+        let (Some(client), Some(spec)) = (&self.target.tls, &self.target.spec.tls) else { return Ok(Box::new(stream)) };
+        let name = spec.server_name.as_ref().unwrap_or(&self.host).clone();
+        let name = ServerName::try_from(name).map_err(|error| self.named(&error))?;
+        let stream = TlsConnector::from(client.clone()).connect(name, stream).await;
+        let stream = stream.map_err(|error| self.named(&error))?;
+        if self.target.spec.http2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
+            return Err(self.named(&"it does not offer HTTP/2 (ALPN h2)"));
+        }
+        Ok(Box::new(stream))
     }
 
     /// Those that may be connected to. A name that gives none is told apart from one that is not known
@@ -251,42 +292,19 @@ impl Way {
     }
 }
 
-/// An answer whose body is still on its way, and the connection that it comes over.
-pub struct Received {
-    pub response: Response<Incoming>,
-    pub sender: SendRequest<Body>,
+/// Moves a connection until it ends.
+fn drive<E: std::fmt::Display>(connection: impl Future<Output = Result<(), E>> + 'static) {
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to a target ended");
+        }
+    });
 }
 
-impl Idle {
-    fn take(&self, key: &Key) -> Option<SendRequest<Body>> {
-        let mut kept = self.kept.borrow_mut();
-        let senders = kept.get_mut(key)?;
-        while let Some((sender, until)) = senders.pop() {
-            if until > clock::now() && !sender.is_closed() {
-                return Some(sender);
-            }
-        }
-        kept.remove(key);
-        None
-    }
-
-    fn put(&self, key: Key, sender: SendRequest<Body>) {
-        let (mut kept, now) = (self.kept.borrow_mut(), clock::now());
-        // Hosts that nobody asks any more, and targets that a reload has taken away, go here.
-        kept.retain(|_, senders| {
-            senders.retain(|(sender, until)| *until > now && !sender.is_closed());
-            !senders.is_empty()
-        });
-        let senders = kept.entry(key).or_default();
-        if senders.len() < MOST_IDLE {
-            senders.push((sender, now + IDLE));
-        }
-    }
-
-    /// Closes all: the worker is draining.
-    pub fn clear(&self) {
-        self.kept.borrow_mut().clear();
-    }
+/// An answer whose body is still on its way, and the connection that it comes over, if it has it alone.
+pub struct Received {
+    pub response: Response<Incoming>,
+    pub sender: Option<SendRequest<Body>>,
 }
 
 /// `*.example.com` is for what is below it.

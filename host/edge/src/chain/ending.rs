@@ -34,17 +34,20 @@ impl Slot {
         });
     }
 
-    /// Something was started that the context is told of; `late`: by the end of the exchange.
-    pub fn expect_late(&self, late: bool) {
-        self.late.set(self.late.get() + u32::from(late));
+    /// The end of the exchange has started something that the context is told of.
+    pub fn expect_late(&self) {
+        self.late.set(self.late.get() + 1);
     }
 
-    /// The end of something that the end of the exchange has started.
+    /// Something that the end of the exchange has started has brought this.
     pub fn deliver_late(&self, event: &Event<'_>) {
         if !self.is_off() {
             let _ = self.call(Phase::Log, event);
         }
-        // After the call, which may have started more.
+    }
+
+    /// It has ended, and been told (which may have started more).
+    pub fn ended_late(&self) {
         self.late.set(self.late.get() - 1);
         self.exchange().wake();
     }

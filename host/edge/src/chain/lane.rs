@@ -182,8 +182,11 @@ async fn pull_source(chain: &Rc<Chain>, side: Side) -> Result<Item, Stop> {
 pub fn broken(chain: &Chain, side: Side, error: BodyError) -> Reject {
     match (error, side) {
         (BodyError::Reject(reject), _) => reject,
-        (BodyError::Closed(_), Side::Request) => Reject::RequestBodyBroken,
+        (BodyError::Closed(_) | BodyError::Cancelled(_), Side::Request) => Reject::RequestBodyBroken,
         (BodyError::Closed(detail), Side::Response) => Reject::OriginBroken { pool: chain.pool(), detail },
+        (error @ BodyError::Cancelled(_), Side::Response) => {
+            Reject::OriginBroken { pool: chain.pool(), detail: error.to_string() }
+        }
     }
 }
 

@@ -159,7 +159,11 @@ impl Slot {
         // attempt, which may come while the body still passes.
         if !matches!(
             event,
-            Event::Callout { .. } | Event::Timer { .. } | Event::Reply { .. } | Event::OriginSelect { .. }
+            Event::Callout { .. }
+                | Event::Timer { .. }
+                | Event::Reply { .. }
+                | Event::Grpc { .. }
+                | Event::OriginSelect { .. }
         ) {
             self.stage(side).resumed.set(false);
         }

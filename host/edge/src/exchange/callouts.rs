@@ -59,6 +59,21 @@ impl Seat {
         Ok(token)
     }
 
+    /// Counts one of the exchange; one too many ends it.
+    pub(super) fn spend_callout(&self, call: Call) -> Answer<()> {
+        let most = self.bound.settings.limits.callouts;
+        if matches!(self.home, Home::Plugin { .. }) {
+            return Ok(());
+        }
+        self.callouts.set(self.callouts.get() + 1);
+        if self.may(Limit::Callouts, self.callouts.get().into(), most.into()) {
+            return Ok(());
+        }
+        let text = format!("{}: more than {most} callouts in one exchange (limit callouts)", call.row().lua);
+        *self.overstepped.borrow_mut() = Some(Fault::new(Verdict::Callout, text.clone()));
+        Err(Refusal::new(Status::LimitExceeded, text))
+    }
+
     /// Checks the grant of its target, counts it, and gives its work.
     fn callout_work(
         &self,
@@ -68,15 +83,7 @@ impl Seat {
     ) -> Answer<impl Future<Output = Ending> + use<>> {
         let settings = &self.bound.settings;
         call.check_named(&settings.capabilities, target)?;
-        let most = settings.limits.callouts;
-        if matches!(self.home, Home::Exchange { .. }) {
-            self.callouts.set(self.callouts.get() + 1);
-            if !self.may(Limit::Callouts, self.callouts.get().into(), most.into()) {
-                let text = format!("{}: more than {most} callouts in one exchange (limit callouts)", call.row().lua);
-                *self.overstepped.borrow_mut() = Some(Fault::new(Verdict::Callout, text.clone()));
-                return Err(Refusal::new(Status::LimitExceeded, text));
-            }
-        }
+        self.spend_callout(call)?;
         let worker = self.surroundings.worker();
         let worker = worker.ok_or_else(|| Refusal::new(Status::Unavailable, "http.call: no worker runs here"))?;
         self.trace_callout(&mut request.headers);

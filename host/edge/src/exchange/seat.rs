@@ -13,12 +13,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use abi::hostcall::HeaderOp;
 use abi::{
-    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Event, Fault, Field, Host, KvAsk,
+    Algorithm, Answer, Call, Callout, CalloutRequest, DictIncr, DictWrite, Fault, Field, GrpcRequest, Host, KvAsk,
     LEAST_TICK, LeaseId, Limit, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked, Refusal,
     ScaleHint, ServerEvent, Settings, Side, SpanId, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
+use super::grpc::Grpcs;
 use super::trace::{Spans, Trace};
 use super::window::{LogBudget, Window};
 use super::{Exchange, Surroundings, line, property};
@@ -44,7 +45,8 @@ pub struct Seat {
     pub(super) callouts: Cell<u32>,
     pub(super) kv_calls: Cell<u32>,
     /// What is started now holds a drain of the edge until it has ended.
-    holds_drain: Cell<bool>,
+    pub(super) holds_drain: Cell<bool>,
+    pub(super) grpcs: Rc<Grpcs>,
     /// Tokens that were reserved and not settled yet.
     leases: Leases,
     pub(super) log: Rc<LogBudget>,
@@ -83,6 +85,7 @@ impl Seat {
             overstepped: RefCell::default(),
             callouts: Cell::new(0),
             holds_drain: Cell::new(false),
+            grpcs: Rc::default(),
             leases: Leases::default(),
             kv_calls: Cell::new(0),
             log: log.clone(),
@@ -115,42 +118,6 @@ impl Seat {
         match &self.home {
             Home::Exchange { exchange, .. } => Ok(exchange),
             Home::Plugin { .. } => Err(Refusal::new(Status::PhaseDenied, "there is no exchange here")),
-        }
-    }
-
-    /// Runs `work` beside the exchange; its end is told to whoever started it, if it still
-    /// stands. In phase log the exchange has ended, and the context stays until it is told.
-    pub(super) fn spawn(&self, token: Token, work: impl Future<Output = callout::Ended> + 'static) {
-        match &self.home {
-            Home::Exchange { slot, .. } => {
-                let (side, late, to) = (self.side(), self.phase.get() == Phase::Log, slot.clone());
-                let task = tokio::task::spawn_local(async move {
-                    let ended = work.await;
-                    match to.upgrade() {
-                        Some(slot) if late => slot.deliver_late(&ended.event(token)),
-                        Some(slot) => slot.deliver(side, &ended.event(token)),
-                        None => {}
-                    }
-                });
-                if let Some(slot) = slot.upgrade() {
-                    slot.own(task.abort_handle());
-                    slot.expect_late(late);
-                }
-            }
-            Home::Plugin { running, .. } => {
-                let running = running.borrow().clone();
-                let held = self.holds_drain.get().then(|| self.surroundings.worker().map(|worker| worker.detach()));
-                tokio::task::spawn_local(async move {
-                    let ended = work.await;
-                    let Some(background) = running.upgrade().map(|running| running.background.clone()) else { return };
-                    let delayed = || running.upgrade().iter().for_each(|running| running.delayed());
-                    let _turn = background.turn(delayed).await;
-                    if let Some(running) = running.upgrade() {
-                        running.deliver(&ended.event(token), held.is_some());
-                    }
-                    drop(held);
-                });
-            }
         }
     }
 
@@ -287,6 +254,23 @@ impl Host for Seat {
         self.start_callouts(callouts)
     }
 
+    fn grpc(&self, target: &str, request: GrpcRequest) -> Answer<Token> {
+        self.check(Call::GrpcCall)?;
+        self.start_grpc(target, request)
+    }
+
+    fn grpc_send(&self, stream: Token, message: &[u8], end: bool) -> Answer<()> {
+        self.send_grpc(stream, message, end)
+    }
+
+    fn grpc_close(&self, token: Token) -> Answer<()> {
+        self.close_grpc(token)
+    }
+
+    fn grpc_cancel(&self, token: Token) -> Answer<()> {
+        self.cancel_grpc(token)
+    }
+
     fn sleep(&self, duration: Duration) -> Answer<Token> {
         self.check(Call::Sleep)?;
         let token = self.surroundings.next_token();
@@ -349,8 +333,7 @@ impl Host for Seat {
             Home::Exchange { exchange, .. } => Some(exchange),
             Home::Plugin { .. } => None,
         };
-        let known = property::of_plugin(&self.bound.settings, path)
-            .or_else(|| exchange.and_then(|exchange| exchange.property(path)));
+        let known = self.own_property(path).or_else(|| exchange.and_then(|exchange| exchange.property(path)));
         // What plugins share along the chain is `ctx.get`, which takes no capability; it never
         // stands in front of a fact.
         if known.is_none()
@@ -528,6 +511,16 @@ impl Seat {
         fits
     }
 
+    /// A fact that needs no exchange.
+    fn own_property(&self, path: &[&str]) -> Option<Value> {
+        let worker = || self.surroundings.worker();
+        let node = match path.last() {
+            Some(&"id") => worker().and_then(|worker| Some(worker.snapshot().region.edge.as_ref()?.name.clone())),
+            _ => None,
+        };
+        property::of_plugin(&self.bound.settings, node.as_deref().unwrap_or_default(), path)
+    }
+
     /// A plugin's own dictionary (proxy-wasm's shared data of its vm id) needs no grant.
     fn dict(&self, call: Call, dict: &str) -> Answer<Arc<Dict>> {
         if dict != &*self.bound.settings.plugin {
@@ -549,15 +542,5 @@ impl Seat {
     fn bucket(&self, call: Call, bucket: &str) -> Answer<Arc<Bucket>> {
         call.check_named(&self.bound.settings.capabilities, bucket)?;
         self.surroundings.state.bucket(call.row().lua, bucket)
-    }
-}
-
-impl callout::Ended {
-    fn event(&self, token: Token) -> Event<'_> {
-        match self {
-            callout::Ended::Callout(result) => Event::Callout { token, result },
-            callout::Ended::Timer => Event::Timer { token },
-            callout::Ended::Reply(reply) => Event::Reply { token, reply },
-        }
     }
 }

@@ -220,7 +220,7 @@ fn of_body(error: &hyper::Error) -> Option<Reject> {
         if let Some(error) = error.downcast_ref::<BodyError>() {
             return Some(match error {
                 BodyError::Reject(reject) => reject.clone(),
-                BodyError::Closed(_) => Reject::RequestBodyBroken,
+                BodyError::Closed(_) | BodyError::Cancelled(_) => Reject::RequestBodyBroken,
             });
         }
         source = error.source();

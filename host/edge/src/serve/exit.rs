@@ -172,6 +172,7 @@ impl Finish {
                 self.detail = Some(reject.to_string());
             }
             BodyError::Closed(detail) => self.detail = Some(detail.clone()),
+            BodyError::Cancelled(_) => self.detail = Some(error.to_string()),
         }
         self.ended = true;
     }

@@ -252,11 +252,8 @@ fn addresses(region: &Region) -> HashMap<SocketAddr, String> {
 /// Sends a request as a client would, over a pipe; why there is no response, if there is none.
 async fn exchange(worker: &Rc<Worker>, script: &spec::Request, step: &Step) -> Result<Got, String> {
     let (near, far) = tokio::io::duplex(PIPE);
-    let connection = Connection {
-        remote: (Ipv4Addr::new(192, 0, 2, 1), 50_000).into(),
-        local: (Ipv4Addr::new(192, 0, 2, 2), 80).into(),
-        tls: None,
-    };
+    let (remote, local) = ((Ipv4Addr::new(192, 0, 2, 1), 50_000), (Ipv4Addr::new(192, 0, 2, 2), 80));
+    let connection = Connection::new(remote.into(), local.into(), None);
     spawn_local(serve::serve(worker.clone(), Stream::Memory(far), connection, true, false));
     let (mut send, driving) = http1::handshake(TokioIo::new(near)).await.map_err(|error| error.to_string())?;
     let driving = spawn_local(driving);

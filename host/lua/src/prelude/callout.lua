@@ -1,8 +1,9 @@
--- `forebay.http`: what a plugin writes as tables becomes the plain arguments of the C functions.
+-- `forebay.http`, `forebay.grpc`: what a plugin writes as tables becomes the plain arguments of the C functions.
 local host = ...
 
 local lower, type = string.lower, type
 local wrong, flat, optional_text, refused = host.wrong, host.flat, host.optional_text, host.refused
+local start_grpc = host["grpc.call"]
 local start, start_all = host["http.call"], host["http.call_all"]
 
 -- One callout as its parts, in the order that the C functions read them.
@@ -76,5 +77,28 @@ host.forebay.http = {
       results[i] = result(list[i])
     end
     return results
+  end,
+}
+
+host.forebay.grpc = {
+  call = function(target, request)
+    if type(target) ~= "string" then
+      wrong("grpc.call", 1, "target", target, "a string")
+    end
+    if type(request) ~= "table" then
+      wrong("grpc.call", 2, "request", request, "a table {service, method, message, metadata, timeout}")
+    end
+    local service, method, timeout = request.service, request.method, request.timeout
+    if type(service) ~= "string" then
+      wrong("grpc.call", 2, "request.service", service, "a string, as in shop.v1.Stock")
+    end
+    if type(method) ~= "string" then
+      wrong("grpc.call", 2, "request.method", method, "a string")
+    end
+    if timeout ~= nil and type(timeout) ~= "number" then
+      wrong("grpc.call", 2, "request.timeout", timeout, "a number of seconds, or nil")
+    end
+    local message = optional_text(request.message, "grpc.call", 2, "request.message") or ""
+    return start_grpc(target, service, method, message, flat(request.metadata, "grpc.call", 2, true), timeout)
   end,
 }

@@ -478,6 +478,7 @@ fn every_row_is_refused_outside_of_its_phases() {
                 Call::Respond => "200",
                 Call::HttpCall => "'authz'",
                 Call::HttpCallAll => "{ { 'authz' } }",
+                Call::GrpcCall => "'authz', { service = 's.S', method = 'M' }",
                 Call::Sleep | Call::SetTick => "1",
                 Call::MetricCounter | Call::MetricGauge | Call::MetricHistogram => "'name'",
                 Call::Secret => "'key'",

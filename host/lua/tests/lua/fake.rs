@@ -75,6 +75,8 @@ pub struct Fake {
     pub events: RefCell<Vec<Option<ServerEvent>>>,
     pub aborted: Cell<bool>,
     pub callouts: RefCell<Vec<(String, CalloutRequest, Token)>>,
+    /// Calls of gRPC.
+    pub grpcs: RefCell<Vec<(String, GrpcRequest, Token)>>,
     pub several: RefCell<Vec<(Vec<Callout>, Token)>>,
     pub timers: RefCell<Vec<(Duration, Token)>>,
     pub kv: RefCell<Vec<(String, KvAsk, Token)>>,
@@ -143,6 +145,7 @@ impl Fake {
             events: RefCell::default(),
             aborted: Cell::new(false),
             callouts: RefCell::default(),
+            grpcs: RefCell::default(),
             several: RefCell::default(),
             timers: RefCell::default(),
             kv: RefCell::default(),
@@ -266,6 +269,22 @@ impl Host for Fake {
         let token = self.token();
         self.several.borrow_mut().push((callouts, token));
         Ok(token)
+    }
+    fn grpc(&self, target: &str, request: GrpcRequest) -> Answer<Token> {
+        self.check(Call::GrpcCall)?;
+        Call::GrpcCall.check_named(&self.settings.capabilities, target)?;
+        let token = self.token();
+        self.grpcs.borrow_mut().push((target.to_owned(), request, token));
+        Ok(token)
+    }
+    fn grpc_send(&self, _: Token, _: &[u8], _: bool) -> Answer<()> {
+        Err(Refusal::not_found())
+    }
+    fn grpc_close(&self, _: Token) -> Answer<()> {
+        Err(Refusal::not_found())
+    }
+    fn grpc_cancel(&self, _: Token) -> Answer<()> {
+        Err(Refusal::not_found())
     }
     fn sleep(&self, duration: Duration) -> Answer<Token> {
         self.check(Call::Sleep)?;

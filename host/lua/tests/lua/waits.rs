@@ -48,6 +48,38 @@ fn a_callout_is_waited_for() {
     });
 }
 
+#[test]
+fn a_grpc_call_is_waited_for_and_its_status_is_an_answer() {
+    on_worker(|| {
+        let mut run = Run::new(
+            r#"return { on_request_headers = function()
+                local request = { service = "s.S", method = "M", message = "hi", metadata = { a = "1" }, timeout = 0.25 }
+                local answer = forebay.grpc.call("authz", request)
+                forebay.log.info(answer.status .. answer.message .. tostring(answer.text))
+                answer = forebay.grpc.call("authz", { service = "s.S", method = "M" })
+                forebay.log.info(answer.status .. answer.message .. answer.text)
+                local _, why = forebay.grpc.call("other", request)
+                forebay.log.info(why.code)
+                forebay.log.info(select(2, pcall(forebay.grpc.call, "authz", { service = "s.S" })))
+            end }"#,
+        );
+        assert_eq!(run.headers().unwrap(), Action::Pause);
+        let (target, request, first) = run.host.grpcs.borrow()[0].clone();
+        assert_eq!((target.as_str(), request.service.as_str(), request.method.as_str()), ("authz", "s.S", "M"));
+        assert_eq!((request.message, request.metadata), (Some(Bytes::from("hi")), pairs(&[("a", "1")])));
+        assert_eq!(request.timeout, Some(Duration::from_millis(250)));
+        let message = GrpcEvent::Message("there".into());
+        assert_eq!(run.call(Event::Grpc { token: first, event: &message }).unwrap(), Action::Pause);
+        let (_, request, second) = run.host.grpcs.borrow()[1].clone();
+        assert_eq!((request.message, request.timeout), (Some(Bytes::new()), None), "no message is an empty one");
+        let closed = GrpcEvent::Closed(GrpcStatus::new(5, "no such"));
+        assert_eq!(run.call(Event::Grpc { token: second, event: &closed }).unwrap(), Action::Continue);
+        let texts = run.host.texts();
+        assert_eq!(texts[..3], ["0therenil", "5no such", "CAPABILITY_DENIED"]);
+        assert!(texts[3].contains("request.method"), "{}", texts[3]);
+    });
+}
+
 /// `wait()` sleeps and gives true; each body must log "done" at its end.
 #[test]
 fn waiting_works_across_everything_that_lua_calls_through() {

@@ -1,6 +1,6 @@
-//! Buffers: bodies of the exchange, the body of a callout's answer, both configurations.
+//! Buffers: bodies of the exchange, the body of a callout's answer, a message of gRPC, both configurations.
 
-use abi::{LogLevel, Refusal, Side, Status};
+use abi::{GrpcEvent, LogLevel, Refusal, Side, Status};
 use bytes::Bytes;
 
 use super::Guest;
@@ -32,8 +32,12 @@ fn buffer(state: &State, buffer: u32) -> Result<Bytes, Refusal> {
         6 => Ok(host.settings().vm_config.clone()),
         7 => Ok(host.settings().config.clone()),
         8 => state.reply.clone().ok_or_else(Refusal::not_found),
-        // Data of plain connections, of gRPC.
-        2 | 3 | 5 => Err(Refusal::not_found()),
+        5 => match &state.grpc {
+            Some(GrpcEvent::Message(message)) => Ok(message.clone()),
+            _ => Err(Refusal::not_found()),
+        },
+        // Data of plain connections.
+        2 | 3 => Err(Refusal::not_found()),
         _ => Err(Refusal::new(Status::BadArgument, format!("{buffer} is no buffer (0 to 8)"))),
     }
 }

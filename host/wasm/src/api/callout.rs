@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use abi::{Answer, Callout, CalloutError, CalloutRequest, Refusal, Status};
+use abi::{Answer, Callout, CalloutError, CalloutRequest, GrpcEvent, Refusal, Status};
 use bytes::Bytes;
 
 use super::Guest;
@@ -93,11 +93,12 @@ pub fn call_all(state: &State, arguments: &mut Reader<'_>) -> Answer<Writer> {
     Ok(Writer::default().u32(token.0).done())
 }
 
-/// Why the callout failed that the guest is told of; 0 and no text if it did not, or in any
-/// other callback.
+/// Why the callout failed that the guest is told of, or how a gRPC call or stream was closed; 0 and no text
+/// if it did not, or in any other callback.
 pub fn status(guest: &mut Guest<'_>, code_out: u32, at_out: u32, len_out: u32) -> Outcome {
-    let (code, text) = match &guest.data().answer {
-        Some(Err(error)) => (
+    let (code, text) = match (&guest.data().answer, &guest.data().grpc) {
+        (_, Some(GrpcEvent::Closed(status))) => (status.code, status.message.clone()),
+        (Some(Err(error)), _) => (
             Status::BrokenConnection as u32,
             match error {
                 CalloutError::Timeout => "timeout".to_owned(),

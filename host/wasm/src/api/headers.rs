@@ -1,6 +1,6 @@
-//! Header maps: of the exchange, and of a callout's answer while the guest is told of it.
+//! Header maps: of the exchange, and of a callout's answer or of gRPC while the guest is told of it.
 
-use abi::{Map, Refusal, Status};
+use abi::{GrpcEvent, Map, Refusal, Status};
 
 use super::Guest;
 use crate::memory::{self, Outcome, Pairs, refuse};
@@ -11,6 +11,8 @@ enum Which {
     Exchange(Map),
     AnswerHeaders,
     AnswerTrailers,
+    GrpcMetadata,
+    GrpcTrailers,
 }
 
 fn which(map: u32) -> Result<Which, Refusal> {
@@ -21,7 +23,8 @@ fn which(map: u32) -> Result<Which, Refusal> {
         3 => Which::Exchange(Map::ResponseTrailers),
         6 => Which::AnswerHeaders,
         7 => Which::AnswerTrailers,
-        4 | 5 => return Err(Refusal::new(Status::Unimplemented, "gRPC calls are not served by this host")),
+        4 => Which::GrpcMetadata,
+        5 => Which::GrpcTrailers,
         _ => return Err(Refusal::new(Status::BadArgument, format!("{map} is no header map (0 to 7)"))),
     })
 }
@@ -29,7 +32,7 @@ fn which(map: u32) -> Result<Which, Refusal> {
 fn writable(map: u32) -> Result<Map, Refusal> {
     match which(map)? {
         Which::Exchange(map) => Ok(map),
-        _ => Err(Refusal::new(Status::BadArgument, "the answer of a callout cannot be changed")),
+        _ => Err(Refusal::new(Status::BadArgument, "what a callout brought cannot be changed")),
     }
 }
 
@@ -50,11 +53,27 @@ fn each_of_answer(state: &State, trailers: bool, each: &mut dyn FnMut(&[u8], &[u
     Ok(())
 }
 
+/// Gives each pair of what the guest is told of a gRPC stream.
+fn each_of_grpc(state: &State, trailers: bool, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Refusal> {
+    let map = match (&state.grpc, trailers) {
+        (Some(GrpcEvent::Metadata(map)), false) | (Some(GrpcEvent::Trailers(map)), true) => map,
+        _ => {
+            let name = if trailers { "trailing" } else { "initial" };
+            let text = format!("there is {name} metadata only in proxy_on_grpc_receive_{name}_metadata");
+            return Err(Refusal::new(Status::BadArgument, text));
+        }
+    };
+    map.iter().for_each(|(name, value)| each(name, value));
+    Ok(())
+}
+
 fn each(state: &State, map: u32, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Refusal> {
     match which(map)? {
         Which::Exchange(map) => state.host().headers(map, each),
         Which::AnswerHeaders => each_of_answer(state, false, each),
         Which::AnswerTrailers => each_of_answer(state, true, each),
+        Which::GrpcMetadata => each_of_grpc(state, false, each),
+        Which::GrpcTrailers => each_of_grpc(state, true, each),
     }
 }
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 use abi::Capabilities;
 use abi::hostcall::{Call, HeaderOp};
 use abi::{
-    Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, Host, Instance, KvAsk,
-    LeaseId, Limit, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats, Phase, Picked,
-    Plugin, Refusal, ScaleHint, ServerEvent, Settings, Side, SpanId, Status, Taken, Token, Value,
+    Algorithm, Answer, Callout, CalloutRequest, ContextId, DictIncr, DictWrite, Fault, Field, GrpcRequest, Host,
+    Instance, KvAsk, LeaseId, Limit, Limits, LoadError, LocalAnswer, LogLevel, Map, MetricId, MetricKind, OriginStats,
+    Phase, Picked, Plugin, Refusal, ScaleHint, ServerEvent, Settings, Side, SpanId, Status, Taken, Token, Value,
 };
 use bytes::Bytes;
 
@@ -35,6 +35,8 @@ pub struct Fake {
     pub resumed: RefCell<Vec<Side>>,
     pub aborted: Cell<bool>,
     pub callouts: RefCell<Vec<(String, CalloutRequest)>>,
+    /// What was asked of gRPC.
+    pub grpcs: RefCell<Vec<String>>,
     pub several: RefCell<Vec<Vec<Callout>>>,
     pub sleeps: RefCell<Vec<Duration>>,
     pub kv: RefCell<Vec<(String, KvAsk)>>,
@@ -87,6 +89,7 @@ impl Fake {
             resumed: RefCell::default(),
             aborted: Cell::new(false),
             callouts: RefCell::default(),
+            grpcs: RefCell::default(),
             several: RefCell::default(),
             sleeps: RefCell::default(),
             kv: RefCell::default(),
@@ -234,6 +237,35 @@ impl Host for Fake {
         self.check(Call::HttpCallAll)?;
         self.several.borrow_mut().push(callouts);
         Ok(Token(70))
+    }
+
+    fn grpc(&self, target: &str, request: GrpcRequest) -> Answer<Token> {
+        self.check(Call::GrpcCall)?;
+        if target == "nobody" {
+            return Err(Refusal::not_found());
+        }
+        Call::GrpcCall.check_named(&self.settings.capabilities, target)?;
+        let token = Token(60);
+        self.grpcs.borrow_mut().push(format!("{target} {request:?}"));
+        Ok(token)
+    }
+
+    fn grpc_send(&self, stream: Token, message: &[u8], end: bool) -> Answer<()> {
+        self.grpcs.borrow_mut().push(format!("send {} {:?} {end}", stream.0, message.escape_ascii().to_string()));
+        Ok(())
+    }
+
+    fn grpc_close(&self, token: Token) -> Answer<()> {
+        self.grpcs.borrow_mut().push(format!("close {}", token.0));
+        Ok(())
+    }
+
+    fn grpc_cancel(&self, token: Token) -> Answer<()> {
+        if token != Token(60) {
+            return Err(Refusal::not_found());
+        }
+        self.grpcs.borrow_mut().push(format!("cancel {}", token.0));
+        Ok(())
     }
 
     fn sleep(&self, duration: Duration) -> Answer<Token> {

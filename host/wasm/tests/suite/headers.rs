@@ -105,9 +105,9 @@ fn a_map_that_is_refused_is_refused_with_a_reason_and_changes_nothing() {
             "2",
             &format!("{call}: 9 is no header map (0 to 7)"),
             "2",
-            &format!("{call}: gRPC calls are not served by this host"),
-            "12",
-            &format!("{call}: the answer of a callout cannot be changed"),
+            &format!("{call}: what a callout brought cannot be changed"),
+            "2",
+            &format!("{call}: what a callout brought cannot be changed"),
             "2",
         ]
     );

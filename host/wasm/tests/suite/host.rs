@@ -232,26 +232,6 @@ fn who_cannot_be_told_of_the_end_cannot_sleep_and_our_imports_have_all_our_codes
 }
 
 #[test]
-fn grpc_can_be_imported_and_says_that_it_is_not_served() {
-    let calls = [
-        ("proxy_grpc_call", 12),
-        ("proxy_grpc_stream", 9),
-        ("proxy_grpc_send", 4),
-        ("proxy_grpc_cancel", 1),
-        ("proxy_grpc_close", 1),
-    ];
-    let imports = calls.map(|(name, count)| (name, &"iiiiiiiiiiii"[..count]));
-    let body =
-        calls.map(|(name, count)| format!("(call $num (call ${} {}))", &name[6..], "(i32.const 0)".repeat(count)));
-    let lines = logged(&imports, "", &body.concat(), &Fake::new());
-    assert_eq!(lines.len(), 10);
-    for (i, (name, _)) in calls.into_iter().enumerate() {
-        assert!(lines[2 * i].starts_with(name) && lines[2 * i].ends_with("not served by this host"), "{lines:?}");
-        assert_eq!(lines[2 * i + 1], "12");
-    }
-}
-
-#[test]
 fn shared_queues_are_registered_resolved_filled_and_emptied() {
     let host = Fake::new();
     let dequeue = |id: u32, out: u32| {

@@ -25,6 +25,9 @@ const CALLS: &[(&str, &str)] = &[
     ("proxy_set_buffer_bytes", "iiipn"),
     ("proxy_get_configuration", "oo"),
     ("proxy_http_call", "pnpnpnpnio"),
+    ("proxy_grpc_call", "pnpnpnpnpnio"),
+    ("proxy_grpc_stream", "pnpnpnpno"),
+    ("proxy_grpc_send", "ipni"),
     ("proxy_get_shared_data", "pnooo"),
     ("proxy_set_shared_data", "pnpni"),
     ("proxy_define_metric", "ipno"),
@@ -124,6 +127,7 @@ fn no_pointer_of_any_call_reaches_outside_the_memory() {
                 (host.answers.borrow().len(), host.callouts.borrow().len(), host.sleeps.borrow().len()),
                 (0, 0, 0)
             );
+            assert!(host.grpcs.borrow().is_empty(), "{name} {lie:?}");
             assert_eq!(host.map(abi::Map::RequestHeaders), [("a".to_owned(), "value".to_owned())], "{name} {lie:?}");
         }
     }

@@ -11,6 +11,7 @@
 //! - `isolation`: what exchanges share
 //! - `trace`: spans
 //! - `tasks`: async/await
+//! - `grpc`: gRPC calls and streams; `held`: an end that waits
 //! - `limits`: what uses up limits
 //! - `secret`: what a plugin does with a secret
 //! - `imports`: the imports, [`packed`] those of our own
@@ -18,6 +19,8 @@
 mod beside;
 mod cases;
 mod faults;
+mod grpc;
+mod held;
 mod imports;
 mod isolation;
 mod life;
@@ -63,6 +66,10 @@ impl Context for Root {
             probe::run("root_call_response", probe::ENDS);
         }
     }
+
+    fn on_grpc_call_response(&mut self, _: u32, status: u32, size: usize) {
+        grpc::say("tick", &grpc::told(self, status, size));
+    }
 }
 
 impl RootContext for Root {
@@ -89,6 +96,7 @@ impl RootContext for Root {
                 self.set_tick_period(std::time::Duration::from_millis(20));
                 return !isolation::refuses();
             }
+            ("grpc", "tick") => self.set_tick_period(std::time::Duration::from_millis(20)),
             ("timer_every", _) => self.set_tick_period(std::time::Duration::from_millis(20)),
             ("queue_take", "register") => {
                 self.register_shared_queue("own");
@@ -108,6 +116,7 @@ impl RootContext for Root {
             "probe" if self.ticks == 1 => probe::run("background", probe::ENDS),
             "timer_every" => cases::tick(),
             "count" => isolation::tick(),
+            "grpc" if self.ticks == 1 => grpc::tick(),
             _ => {}
         }
     }
@@ -139,6 +148,8 @@ impl RootContext for Root {
             "kv" => Box::new(kv::Asks { how: argument, tasks: Tasks::new(id) }),
             "tasks" => tasks::context(id, argument, &self.tasks),
             "fault" => Box::new(faults::Fault { how: argument }),
+            "held" => Box::new(held::Held),
+            "grpc" => Box::new(grpc::Calls::new(argument)),
             "life" => Box::new(life::Life { version: argument, fails: self.word(2).to_owned() }),
             _ => Box::new(cases::Case::new(case, argument)),
         })

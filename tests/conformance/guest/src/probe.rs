@@ -40,6 +40,7 @@ const OTHERS: &[&str] = &[
     "origin.get",
     "origin.stats",
     "http.call_all",
+    "grpc.call",
     "scale.hint",
     "property.get",
     "ctx.get",
@@ -147,6 +148,7 @@ fn other(call: &str) -> i32 {
                 let arguments = [0u8; 4];
                 forebay_http_call_all(arguments.as_ptr(), arguments.len(), &mut data, &mut size)
             }
+            "grpc.call" => crate::grpc::probe(),
             // Through the SDK, which would panic at the answer to a token that it does not know.
             "http.call" => {
                 let headers = vec![(":method", "GET"), (":path", "/"), (":authority", "side")];
