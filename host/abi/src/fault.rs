@@ -1,6 +1,7 @@
 //! How a plugin fails: at run time ([`Fault`]) and while its file is loaded ([`LoadError`]).
 
 use std::fmt;
+use std::time::Duration;
 
 /// The class of a fault. It is the same in every engine for the same misbehaviour, and it is
 /// what metrics and details carry.
@@ -70,11 +71,17 @@ pub struct Fault {
     pub message: String,
     /// Traceback of the guest, one frame a line, if there is one.
     pub trace: Option<String>,
+    /// CPU time that it took, as far as that is known: of the callback that failed, over all its waits.
+    pub cpu: Duration,
 }
 
 impl Fault {
     pub fn new(verdict: Verdict, message: impl Into<String>) -> Fault {
-        Fault { verdict, message: message.into(), trace: None }
+        Fault { verdict, message: message.into(), trace: None, cpu: Duration::ZERO }
+    }
+
+    pub fn with_cpu(self, cpu: Duration) -> Fault {
+        Fault { cpu, ..self }
     }
 
     pub fn with_trace(mut self, trace: impl Into<String>) -> Fault {

@@ -2,7 +2,7 @@
 //!
 //! The parts:
 //!
-//! - this file: [`Plugin`] (loaded code), [`Instance`] (a running copy), [`Host`] (everything
+//! - this file: [`Plugin`] (loaded code), [`Instance`] (a running copy; [`Started`]: before a worker has it), [`Host`] (everything
 //!   a plugin may ask);
 //! - [`dict`]: what is written to a dictionary;
 //! - [`event`]: what an instance is told, and what it answers;
@@ -75,11 +75,25 @@ pub trait Plugin: Send + Sync {
     /// `host` answers for the plugin context. A `false` from either is [`Verdict::Config`].
     fn instantiate(&self, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault>;
 
+    /// The same for a worker that is not known yet: the start runs on the calling thread, and `host`
+    /// answers for it and is let go of at its end. `None` where an instance stays on the thread that
+    /// has started it.
+    fn start(&self, host: Rc<dyn Host>) -> Option<Result<Box<dyn Started>, Fault>> {
+        let _ = host;
+        None
+    }
+
     /// Whether one instance holds many exchanges without one's fault reaching the others. Where it
     /// does not, the edge keeps a spare (see [`Instance::ended`]).
     fn shares(&self) -> bool {
         false
     }
+}
+
+/// An instance whose start has run and that no worker has yet: nothing in it belongs to a thread.
+pub trait Started: Send {
+    /// Makes it the calling worker's; from here on `host` answers for the plugin context.
+    fn adopt(self: Box<Self>, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault>;
 }
 
 /// A running copy, owned by one worker (so not `Send`). After a fault it may be dropped, and

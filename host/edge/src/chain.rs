@@ -7,6 +7,7 @@
 //! and those behind it do not.
 //!
 //! - [`slot`]: one plugin's place in the chain; its faults; [`ending`]: how it is told of the end
+//! - [`opening`]: how a plugin comes to its place
 //! - [`select`]: what plugins say before an attempt
 //! - [`body`]: what goes on to origin and client, [`frame`] its length; [`answer`]: responses that no origin gave
 //! - [`lane`]: a body on its way through the slots of one side
@@ -40,6 +41,7 @@ pub mod ending;
 pub mod events;
 pub mod frame;
 pub mod lane;
+mod opening;
 mod select;
 pub mod slot;
 pub mod takeover;
@@ -143,34 +145,6 @@ impl Chain {
         self.exchange.choice.pool().unwrap_or_default()
     }
 
-    /// The slot at this place, if its plugin has any of these callbacks or is open already.
-    fn slot(&self, place: usize, wanted: Callbacks) -> Result<Option<Rc<Slot>>, Stop> {
-        if let Some(slot) = &self.slots.borrow()[place] {
-            return Ok(Some(slot.clone()));
-        }
-        let Some(role) = self.role(place)? else { return Ok(None) };
-        if !role.bound().code.callbacks().intersects(wanted) {
-            return Ok(None);
-        }
-        match Slot::open(place, role, &self.exchange) {
-            Ok(slot) => {
-                self.slots.borrow_mut()[place] = Some(slot.clone());
-                Ok(Some(slot))
-            }
-            Err((role, fault)) => {
-                slot::report(&role, &self.exchange, &fault, "on_context_create");
-                role.fault();
-                if !role.stands_in && role.life.good.is_some() {
-                    self.admitted.borrow_mut()[place] = Some(Admission::StandIn);
-                    return self.slot(place, wanted);
-                }
-                // It is passed by, and not tried again.
-                self.admitted.borrow_mut()[place] = Some(Admission::PassedBy);
-                slot::judge(&role, &fault, false).map(|()| None)
-            }
-        }
-    }
-
     /// Who serves at this place, if anybody does.
     fn role(&self, place: usize) -> Result<Option<Role>, Stop> {
         let life = &self.exchange.route.plugins[place];
@@ -195,7 +169,7 @@ impl Chain {
         let lane = self.lane(Side::Request);
         lane.begin(body);
         for place in 0..self.exchange.route.plugins.len() {
-            let Some(slot) = self.slot(place, SIDE)? else { continue };
+            let Some(slot) = self.slot(place, SIDE).await? else { continue };
             let end_of_stream = lane.is_empty(Side::Request);
             self.reach(&slot, Side::Request);
             lane.add(&slot);
@@ -231,7 +205,7 @@ impl Chain {
         // Of an answer that this one replaces.
         self.slots.borrow().iter().flatten().for_each(|slot| slot.forget(Side::Response));
         for place in (0..below).rev() {
-            let Some(slot) = self.slot(place, SIDE)? else { continue };
+            let Some(slot) = self.slot(place, SIDE).await? else { continue };
             let end_of_stream = lane.is_empty(Side::Response);
             self.reach(&slot, Side::Response);
             lane.add(&slot);
@@ -357,6 +331,10 @@ impl Chain {
         let exchange = &self.exchange;
         if let config::RouteTo::Respond(direct) = &exchange.route.spec.to {
             return Ok(direct_response(direct));
+        }
+        // Before an attempt nothing can be waited for.
+        for place in 0..exchange.route.plugins.len() {
+            self.slot(place, Callbacks::ORIGIN_SELECT).await?;
         }
         let mut parts = exchange.request.borrow().clone();
         parts.extensions = extensions;

@@ -3,6 +3,7 @@
 //! once, and the one that acts serves none of them.
 //!
 //! - this file: [`Instances`], a [`Set`] for each plugin in use, and a [`Lease`] for each exchange
+//! - [`asking`]: the starter is asked for what is not there
 //! - [`background`]: how much of the worker a plugin may use by itself
 //! - [`running`]: one running copy, and whom its end reaches
 //! - [`spare`]: what is made ready, and what is ended, beside the exchanges
@@ -22,13 +23,17 @@ use crate::exchange::{Exchange, Surroundings};
 use crate::plugins::Bound;
 use crate::queue::Telling;
 use crate::snapshot::Snapshot;
+use crate::starter::Prepared;
 use crate::telemetry::Held;
 use crate::worker::Worker;
 
+mod asking;
 pub mod background;
 mod running;
 mod spare;
 
+pub use asking::Unready;
+use asking::{Asked, Asking};
 pub use running::Running;
 use spare::{BackOff, Wanting};
 
@@ -45,6 +50,7 @@ pub struct Instances {
     /// When the drain that has begun ends.
     drained_by: Cell<Option<Instant>>,
     wanting: Rc<Wanting>,
+    asking: Asking,
 }
 
 /// The instances of one bound plugin.
@@ -63,10 +69,11 @@ pub struct Set {
     roused: Cell<bool>,
     /// After starts that failed.
     back_off: BackOff,
+    asked: Asked,
     /// It stands among those that want something done.
     wants: Cell<bool>,
     wanting: Rc<Wanting>,
-    log: Rc<LogBudget>,
+    log: Arc<LogBudget>,
 }
 
 /// An instance for one exchange; given back when dropped.
@@ -79,8 +86,8 @@ pub struct Lease {
 
 impl Instances {
     pub fn new(state: Arc<crate::state::State>) -> Instances {
-        let (sets, seen, drained_by, wanting) = Default::default();
-        Instances { surroundings: Surroundings::new(state), sets, seen, drained_by, wanting }
+        let (sets, seen, drained_by, wanting, asking) = Default::default();
+        Instances { surroundings: Surroundings::new(state), sets, seen, drained_by, wanting, asking }
     }
 
     /// Keeps this worker's instances in step with the configuration; runs as long as the worker.
@@ -89,6 +96,7 @@ impl Instances {
         loop {
             worker.instances.refresh(&worker.snapshot());
             worker.instances.revive();
+            worker.instances.ask_again();
             worker.instances.rouse();
             worker.instances.measure(&worker);
             crate::clock::sleep(REFRESH).await;
@@ -110,7 +118,7 @@ impl Instances {
         state.queues.forget(bell, &used.keys().copied().collect());
         for bound in used.values() {
             let set = self.set(bound);
-            if let Err(fault) = self.acting(&set) {
+            if let Err(Unready::Failed(fault)) = self.acting(&set) {
                 tracing::warn!(plugin = &*bound.settings.plugin, %fault, "plugin does not start");
             }
             set.want();
@@ -131,9 +139,9 @@ impl Instances {
                 // One that is disabled does nothing by itself: the telling ends here, with nothing taken.
                 let Some(set) = set.filter(|set| set.bound.acting.any()) else { continue };
                 let background = instances.surroundings.background(&set.bound.settings.plugin);
-                match background.try_turn() {
-                    Some(_turn) => instances.tell_queue(plugin, telling),
-                    None => drop(tokio::task::spawn_local(Instances::tell_late(worker.clone(), set, telling))),
+                match (background.try_turn(), instances.acting(&set)) {
+                    (Some(_turn), Ok(running)) => running.queue_ready(telling),
+                    _ => drop(tokio::task::spawn_local(Instances::tell_late(worker.clone(), set, telling))),
                 }
             }
             // What pushes to its own queue must not keep the others from their turn.
@@ -141,19 +149,31 @@ impl Instances {
         }
     }
 
-    /// Tells it when it is the plugin's turn; until then the queue tells nobody else.
+    /// Tells it when it is the plugin's turn and an instance is there; until then the queue tells nobody else.
     async fn tell_late(worker: Rc<Worker>, set: Rc<Set>, telling: Telling) {
-        let plugin = &set.bound.settings.plugin;
-        let background = worker.instances.surroundings.background(plugin);
-        let _turn = background.turn(|| worker.telemetry.plugin_delayed(plugin)).await;
-        worker.instances.tell_queue(set.bound.id, telling);
-    }
-
-    fn tell_queue(&self, plugin: u64, telling: Telling) {
-        let set = self.sets.borrow().get(&plugin).cloned();
-        let set = set.filter(|set| set.bound.acting.any());
-        if let Some(running) = set.and_then(|set| self.acting(&set).ok()) {
-            running.queue_ready(telling);
+        let (instances, plugin) = (&worker.instances, &set.bound.settings.plugin);
+        let background = instances.surroundings.background(plugin);
+        let failures = set.asked.failures.get();
+        loop {
+            let turn = background.turn(|| worker.telemetry.plugin_delayed(plugin)).await;
+            let ended = !instances.sets.borrow().contains_key(&set.bound.id) || !set.bound.acting.any();
+            if ended || set.asked.failures.get() != failures {
+                return;
+            }
+            let news = set.asked.news.notified();
+            match instances.acting(&set) {
+                Ok(running) => return running.queue_ready(telling),
+                Err(Unready::Failed(_)) => return,
+                Err(Unready::Coming) => {
+                    drop(turn);
+                    news.await;
+                }
+                Err(Unready::Held { wait, .. }) => {
+                    drop(turn);
+                    // A reload may have begun a new version meanwhile, whose turn this is then.
+                    crate::clock::sleep(wait.min(REFRESH)).await;
+                }
+            }
         }
     }
 
@@ -182,7 +202,7 @@ impl Instances {
         };
         let sets: Vec<_> = self.sets.borrow().values().filter(dead).cloned().collect();
         for set in sets {
-            if let Err(fault) = self.acting(&set) {
+            if let Err(Unready::Failed(fault)) = self.acting(&set) {
                 tracing::warn!(plugin = &*set.bound.settings.plugin, %fault, "plugin does not start again");
             }
         }
@@ -198,25 +218,32 @@ impl Instances {
         }
     }
 
-    /// An instance for one exchange, ready if there is one.
-    pub fn lease(&self, bound: &Arc<Bound>) -> Result<Lease, Fault> {
-        let set = self.set(bound);
-        let running = match bound.isolation {
-            Isolation::Worker => self.acting(&set)?,
-            Isolation::Exchange => self.fresh(&set)?,
+    /// An instance for one exchange, if one is ready.
+    pub fn lease(&self, bound: &Arc<Bound>) -> Result<Lease, Unready> {
+        self.lease_of(&self.set(bound))
+    }
+
+    fn lease_of(&self, set: &Rc<Set>) -> Result<Lease, Unready> {
+        let running = match set.bound.isolation {
+            Isolation::Worker => self.acting(set)?,
+            Isolation::Exchange => self.fresh(set)?,
         };
-        Ok(Lease { set, running, place: None })
+        Ok(Lease { set: set.clone(), running, place: None })
     }
 
     /// The one that acts, or what takes its place.
-    fn acting(&self, set: &Rc<Set>) -> Result<Rc<Running>, Fault> {
+    fn acting(&self, set: &Rc<Set>) -> Result<Rc<Running>, Unready> {
         if let Some(running) = set.acting.borrow().as_ref().filter(|running| running.is_fit()) {
             return Ok(running.clone());
         }
-        let running = self.fresh(set)?;
-        if let Some(before) = set.acting.replace(Some(running.clone())) {
+        if let Some(before) = set.acting.take() {
+            if !before.healthy() {
+                set.asked.lost.set(Some(before.last_fault()));
+            }
             set.retire(before);
         }
+        let running = self.fresh(set)?;
+        set.acting.replace(Some(running.clone()));
         Running::act(&running);
         if let Some(by) = self.drained_by.get() {
             running.drain(by.saturating_duration_since(crate::clock::now()));
@@ -224,12 +251,20 @@ impl Instances {
         Ok(running)
     }
 
-    /// One that nobody has used: a spare, or else started now.
-    fn fresh(&self, set: &Rc<Set>) -> Result<Rc<Running>, Fault> {
+    /// One that nobody has used: a spare, or one that was prepared; else it is asked for.
+    fn fresh(&self, set: &Rc<Set>) -> Result<Rc<Running>, Unready> {
         // Those that are not fit have had their time.
         let spare = std::iter::from_fn(|| set.spares.borrow_mut().pop()).find(|spare| spare.is_fit());
         set.want();
-        spare.map_or_else(|| set.start(&self.surroundings), Ok)
+        if let Some(spare) = spare {
+            return Ok(spare);
+        }
+        let changes = set.bound.secrets.changes();
+        let prepared = std::iter::from_fn(|| set.bound.prepared.take()).find(|prepared| prepared.changes == changes);
+        match prepared {
+            Some(prepared) => Ok(set.adopt(&self.surroundings, prepared)?),
+            None => self.ask(set),
+        }
     }
 
     /// The edge drains, for at most this long: every instance that acts is told, also one that does later.
@@ -263,15 +298,20 @@ impl Instances {
 
 impl Set {
     fn new(bound: &Arc<Bound>, wanting: &Rc<Wanting>) -> Set {
-        let (acting, spares, retired, all, crowded, roused, back_off, wants, log) = Default::default();
+        let (acting, spares, retired, all, crowded, roused, back_off, asked, wants, log) = Default::default();
         let (bound, wanting) = (bound.clone(), wanting.clone());
-        Set { bound, acting, spares, retired, all, crowded, roused, back_off, wants, wanting, log }
+        Set { bound, acting, spares, retired, all, crowded, roused, back_off, asked, wants, wanting, log }
     }
 
     fn start(&self, surroundings: &Rc<Surroundings>) -> Result<Rc<Running>, Fault> {
         let started = Running::start_with(&self.bound, surroundings, &self.log);
         self.back_off.note(started.is_ok());
         started.inspect(|running| self.remember(running))
+    }
+
+    fn adopt(&self, surroundings: &Rc<Surroundings>, prepared: Prepared) -> Result<Rc<Running>, Fault> {
+        let adopted = Running::adopt(&self.bound, surroundings, &self.log, prepared);
+        adopted.inspect(|running| self.remember(running))
     }
 
     fn remember(&self, running: &Rc<Running>) {

@@ -8,7 +8,7 @@
 //! - [`serve`]: HTTP in; takes the current [`snapshot`] once for each request
 //! - [`route`]: finds the route; pure
 //! - [`exchange`]: the state of one exchange; implements `abi::Host`
-//! - [`instances`]: this worker's warm instances of each plugin
+//! - [`instances`]: this worker's warm instances of each plugin; [`starter`]: where they are started
 //! - [`chain`]: tells each plugin the events, in order; [`life`]: whether it serves or is disabled
 //! - [`origin`]: picks an origin, connects, sends, retries what may be; health; warm-up
 //! - [`reject`]: the only place where a refusal becomes a status, a body and a detail
@@ -17,7 +17,7 @@
 //! Beside it: [`worker`] (what a thread owns), [`wheel`] (its timers), [`clock`], [`plugins`] (loaded code), [`source`]
 //! (modules that are fetched), `reload`, [`body`],
 //! [`callout`], [`event_stream`], [`state`] (what plugins of all workers share: [`dict`],
-//! [`queue`], [`limit`]), [`tokens`], [`secret`], [`kv`], [`membership`] and `report` (the
+//! [`queue`], [`limit`]), [`share`], [`tokens`], [`secret`], [`kv`], [`membership`] and `report` (the
 //! aggregator), `admin`, `certificate`, [`stage`] (plugins tried in memory), [`self_test`] (before a plugin serves).
 
 use std::net::{SocketAddr, TcpListener};
@@ -56,9 +56,11 @@ pub mod scale;
 pub mod secret;
 pub mod self_test;
 pub mod serve;
+pub mod share;
 pub mod snapshot;
 pub mod source;
 pub mod stage;
+pub mod starter;
 pub mod state;
 pub mod stream;
 pub mod telemetry;
@@ -69,6 +71,7 @@ pub mod worker;
 use control::Control;
 use reload::Reloads;
 use source::Sources;
+use starter::Starter;
 use worker::Shared;
 
 /// A running edge.
@@ -107,7 +110,12 @@ impl Edge {
         let find = |remote: &Arc<config::Remote>| sources.find(remote);
         let plugins = plugins::load_found(&region, None, &plugins::code::load, &find)?;
         sources.loaded(plugins.fetched());
-        let shared = Arc::new(Shared { sources, ..Shared::new(&region, plugins, count)? });
+        let mut shared = Shared { sources, ..Shared::new(&region, plugins, count)? };
+        let starter = Starter::new(shared.state.clone())
+            .map_err(|error| StartError::one(&format!("the threads that start plugins: {error}")))?;
+        starter.prepare(&shared.snapshot.load().plugins, None, count);
+        shared.starter = Some(starter);
+        let shared = Arc::new(shared);
         let (addresses, listeners) = bind_all(&edge, count)?;
         let admin = edge.admin.map(bind_admin).transpose()?;
         let control = control::start(shared.clone(), options.metrics, admin)

@@ -13,7 +13,7 @@
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::{CrashBudget, FaultPolicy};
 
@@ -113,9 +113,9 @@ impl Life {
         }
     }
 
-    /// The plugin itself has failed in an exchange, as the probe or not.
-    pub fn fault(&self, now: Instant, probe: Option<&Probe>) {
-        self.turn(|budget| ((), budget.fault(now, probe.map(|probe| probe.turn))));
+    /// The plugin itself has failed in an exchange, as the probe or not, at this cost of CPU time.
+    pub fn fault(&self, now: Instant, cost: Duration, probe: Option<&Probe>) {
+        self.turn(|budget| ((), budget.fault(now, cost, probe.map(|probe| probe.turn))));
     }
 
     /// An exchange has ended, in which the plugin itself was called and did not fail.

@@ -1,8 +1,8 @@
 //! Loaded plugins, bound to the routes that use them. [`code`]: what is loaded, before it is bound.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use abi::{Capabilities, Limits, Mode, Settings};
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use crate::life::record::Record;
 use crate::secret::Secrets;
 use crate::source::Terms;
 use crate::source::absent::VERSION as ABSENT;
+use crate::starter::Prepared;
 
 /// One plugin with one configuration: routes that say the same thing share it, and so do its
 /// instances.
@@ -35,7 +36,13 @@ pub struct Bound {
     pub acting: Acting,
     /// Its faults outside of exchanges.
     pub background: Record,
+    /// Started before it serves, for the workers to come and take.
+    pub prepared: Ready,
 }
+
+/// Instances that no worker has yet.
+#[derive(Default)]
+pub struct Ready(Mutex<Vec<Prepared>>);
 
 /// Counts the routes on which a version serves.
 #[derive(Debug, Default)]
@@ -195,6 +202,7 @@ fn bind(
         secrets,
         acting: Acting::default(),
         background: Record::default(),
+        prepared: Ready::default(),
     });
     if loaded.is_absent() {
         return Ok(bound);
@@ -233,6 +241,16 @@ fn same(one: &Settings, other: &Settings) -> bool {
         && one.config == other.config
         && one.limits == other.limits
         && one.capabilities == other.capabilities
+}
+
+impl Ready {
+    pub fn add(&self, prepared: Prepared) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(prepared);
+    }
+
+    pub fn take(&self) -> Option<Prepared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
 }
 
 impl Acting {

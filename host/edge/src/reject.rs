@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi::Verdict;
 use bytes::Bytes;
@@ -44,6 +45,12 @@ pub enum Reject {
     PluginDisabled {
         plugin: Arc<str>,
     },
+    /// A fault has ended its instance, and it is not to be started again yet.
+    PluginRestarting {
+        plugin: Arc<str>,
+        cause: Verdict,
+        wait: Duration,
+    },
     /// A plugin ended the exchange with `close`.
     PluginAbort {
         plugin: Arc<str>,
@@ -74,6 +81,7 @@ impl Reject {
             Reject::OriginBroken { .. } => "origin_broken",
             Reject::PluginFault { .. } => "plugin_fault",
             Reject::PluginDisabled { .. } => "plugin_disabled",
+            Reject::PluginRestarting { .. } => "plugin_restarting",
             Reject::PluginAbort { .. } => "plugin_abort",
             Reject::RequestBodyTooLarge => "request_body_too_large",
             Reject::ResponseBodyTooLarge { .. } => "response_body_too_large",
@@ -87,9 +95,10 @@ impl Reject {
     pub fn status(&self) -> StatusCode {
         match self {
             Reject::NoRoute => StatusCode::NOT_FOUND,
-            Reject::NoOrigin { .. } | Reject::PluginFault { .. } | Reject::PluginDisabled { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Reject::NoOrigin { .. }
+            | Reject::PluginFault { .. }
+            | Reject::PluginDisabled { .. }
+            | Reject::PluginRestarting { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Reject::OriginUnreachable { .. }
             | Reject::OriginBroken { .. }
             | Reject::PluginAbort { .. }
@@ -112,6 +121,9 @@ impl Reject {
             Reject::OriginBroken { pool, .. } => format!("an origin of pool \"{pool}\" broke off its answer"),
             Reject::PluginFault { plugin, verdict } => format!("plugin \"{plugin}\" failed: {}", verdict.name()),
             Reject::PluginDisabled { plugin } => format!("plugin \"{plugin}\" is disabled after too many faults"),
+            Reject::PluginRestarting { plugin, .. } => {
+                format!("plugin \"{plugin}\" failed and is not started again yet")
+            }
             Reject::PluginAbort { plugin } => format!("plugin \"{plugin}\" ended the exchange"),
             Reject::RequestBodyTooLarge => "the request body is too large".into(),
             Reject::ResponseBodyTooLarge { plugin } => {
@@ -164,6 +176,13 @@ impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.client_text())?;
         match self {
+            Reject::PluginRestarting { cause, wait, .. } => {
+                let seconds = wait.as_secs_f64();
+                write!(
+                    f,
+                    ": its last instance ended with {cause}, and its restarts take too long; next in {seconds:.1} s"
+                )
+            }
             Reject::NoOrigin { detail, .. } if detail.is_empty() => Ok(()),
             Reject::OriginUnreachable { detail, .. }
             | Reject::OriginBroken { detail, .. }

@@ -71,8 +71,11 @@ impl Reloads {
             }
         }
         let read = snapshot::read(&region)?;
-        // Nothing can fail from here on.
         let shared = &self.shared;
+        if let (Some(starter), Some(edge)) = (&shared.starter, &region.edge) {
+            starter.prepare(&plugins, Some(before), edge.workers.max(1));
+        }
+        // Nothing can fail from here on.
         plugins.settle(&region);
         shared.sources.loaded(plugins.fetched());
         shared.ledger.set_access(region.log.access);

@@ -21,6 +21,7 @@ use crate::origin::Origins;
 use crate::origin::dial::Dial;
 use crate::plugins::Plugins;
 use crate::snapshot::Snapshot;
+use crate::starter::Starter;
 use crate::state::State;
 use crate::telemetry::Telemetry;
 use crate::{listen, wheel};
@@ -67,6 +68,8 @@ pub struct Shared {
     pub state: Arc<State>,
     /// Where modules come from that are not files.
     pub sources: crate::source::Sources,
+    /// On a stage there is none: a worker starts its instances itself.
+    pub starter: Option<Starter>,
 }
 
 impl Shared {
@@ -81,6 +84,7 @@ impl Shared {
             standing: crate::admin::Standing::default(),
             state: Arc::new(State::new(region)),
             sources: Default::default(),
+            starter: None,
         })
     }
 }
@@ -134,6 +138,7 @@ impl Worker {
         spawn_local(Instances::keep(self.clone()));
         spawn_local(Instances::listen(self.clone()));
         spawn_local(Instances::tend(self.clone()));
+        spawn_local(Instances::receive(self.clone()));
     }
 
     /// The configuration as it is now.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use abi::{Action, ContextId, Event, Fault, Host, Instance, Limit, Limits, Meter, Mode, Side, Spent, Verdict};
+use abi::{Action, ContextId, Event, Fault, Host, Instance, Limit, Limits, Meter, Mode, Side, Spent, Started, Verdict};
 
 use crate::api;
 use crate::source::Source;
@@ -40,6 +40,8 @@ const ON_QUEUE_READY: usize = 13;
 const ON_DONE: usize = 11;
 const ON_DRAIN: usize = 12;
 const ON_RESPONSE_EVENT: usize = 14;
+
+pub mod parked;
 
 pub struct LuaInstance {
     vm: ManuallyDrop<Box<Vm>>,
@@ -164,6 +166,24 @@ impl LuaInstance {
 
     pub fn has(&self, callback: usize) -> bool {
         self.callbacks[callback].is_some()
+    }
+
+    /// Runs the whole start where it may go to another thread after.
+    pub fn started(source: Arc<Source>, host: Rc<dyn Host>) -> Result<Box<dyn Started>, Fault> {
+        LuaInstance::configured(source, host).map(|instance| Box::new(instance.park()) as Box<dyn Started>)
+    }
+
+    /// Runs the whole start.
+    pub fn configured(source: Arc<Source>, host: Rc<dyn Host>) -> Result<LuaInstance, Fault> {
+        let mut instance = LuaInstance::start(source, host).map_err(|failure| {
+            let mut fault = failure.fault;
+            if fault.verdict == Verdict::Trap {
+                fault.verdict = Verdict::Config;
+            }
+            fault
+        })?;
+        instance.configure()?;
+        Ok(instance)
     }
 
     /// Calls `on_vm_start` and `on_configure`. After this globals are read-only.
@@ -348,7 +368,7 @@ impl LuaInstance {
             // Its last entries have used it up: this one is not begun.
             let text = self.cpu_text(callback.left(most.cpu).is_zero());
             vm.drop_coroutine(coroutine);
-            return Err(Fault::new(Verdict::Cpu, text));
+            return Err(Fault::new(Verdict::Cpu, text).with_cpu(callback.known()));
         }
         known.asking.callback.set(callback);
         // Of the background each entry counts, and no exchange waits for the clock to be read.
@@ -398,7 +418,7 @@ impl LuaInstance {
                 if fault.verdict == Verdict::Cpu {
                     fault.message = self.cpu_text(!by_exchange);
                 }
-                Err(fault)
+                Err(fault.with_cpu(callback.known()))
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use abi::{Callbacks, Fault, Host, Instance, Limits, LoadError, Plugin, Verdict};
+use abi::{Callbacks, Fault, Host, Instance, Limits, LoadError, Plugin, Started, Verdict};
 
 use crate::instance::{CALLBACKS, LuaInstance};
 use crate::scratch::Scratch;
@@ -79,14 +79,11 @@ impl Plugin for LuaPlugin {
     }
 
     fn instantiate(&self, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault> {
-        let mut instance = LuaInstance::start(self.source.clone(), host).map_err(|failure| {
-            let mut fault = failure.fault;
-            if fault.verdict == Verdict::Trap {
-                fault.verdict = Verdict::Config;
-            }
-            fault
-        })?;
-        instance.configure()?;
-        Ok(Box::new(instance))
+        Ok(Box::new(LuaInstance::configured(self.source.clone(), host)?))
+    }
+
+    /// What the FFI of a trusted plugin loads may belong to the thread that loads it.
+    fn start(&self, host: Rc<dyn Host>) -> Option<Result<Box<dyn Started>, Fault>> {
+        (!self.source.is_trusted()).then(|| LuaInstance::started(self.source.clone(), host))
     }
 }

@@ -179,8 +179,19 @@ impl Vm {
         let main = main.ok_or("no memory for a Lua state")?;
         vm.main.set(Some(main));
         sandbox::furnish(&vm)?;
-        let _ = vm.watch.set(Watch::new(main, hook)?);
+        vm.watch()?;
         Ok(vm)
+    }
+
+    /// Has this thread watch it, which owns it from here on.
+    pub fn watch(&self) -> Result<(), String> {
+        let _ = self.watch.set(Watch::new(self.main(), hook)?);
+        Ok(())
+    }
+
+    /// No thread owns it until one watches it.
+    pub fn unwatch(&mut self) {
+        drop(self.watch.take());
     }
 
     /// The VM that a state belongs to.

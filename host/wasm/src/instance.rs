@@ -20,6 +20,8 @@ use crate::state::{Entry, State};
 /// What goes over the wire as the root context.
 const ROOT: u32 = ContextId::PLUGIN.0;
 
+mod parked;
+
 pub struct Running {
     store: Store<State>,
     exports: Exports,
@@ -112,8 +114,9 @@ impl Running {
         let exports = &self.exports;
         let result = contain(&mut self.store, |store| body(exports, store));
         self.dead = result.is_err();
-        self.store.data_mut().end(context);
-        result
+        let state = self.store.data_mut();
+        state.end(context);
+        result.map_err(|fault| fault.with_cpu(state.used(context)))
     }
 
     fn on_headers(&mut self, context: u32, map: Map, end: bool) -> Result<Action, Fault> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use abi::{Callbacks, Fault, Host, Instance, LoadError, Plugin};
+use abi::{Callbacks, Fault, Host, Instance, LoadError, Plugin, Started};
 use wasmtime::InstancePre;
 
 use crate::begin::Begin;
@@ -67,5 +67,9 @@ impl Plugin for Module {
 
     fn instantiate(&self, host: Rc<dyn Host>) -> Result<Box<dyn Instance>, Fault> {
         Ok(Box::new(Running::start(self, host)?))
+    }
+
+    fn start(&self, host: Rc<dyn Host>) -> Option<Result<Box<dyn Started>, Fault>> {
+        Some(Running::start(self, host).map(|running| Box::new(running.park()) as Box<dyn Started>))
     }
 }

@@ -226,6 +226,11 @@ impl State {
         }
     }
 
+    /// What the callback of `context` that failed has used.
+    pub fn used(&self, context: u32) -> Duration {
+        self.hosts.get(&context).map_or(Duration::ZERO, |open| open.callback.known())
+    }
+
     /// What is left now of the limits that are counted here: seconds, bytes.
     pub fn left(&self) -> Vec<(Limit, f64)> {
         let used = self.budget.spent().known;
@@ -242,6 +247,17 @@ impl State {
             None => {}
         }
         left
+    }
+
+    /// The start is over: nobody answers until a worker adopts it.
+    pub fn park(&mut self) {
+        self.hosts.clear();
+        self.host = None;
+    }
+
+    pub fn adopt(&mut self, host: Rc<dyn Host>) {
+        self.host = Some(host.clone());
+        self.open(ContextId::PLUGIN.0, host);
     }
 
     pub fn open(&mut self, context: u32, host: Rc<dyn Host>) {

@@ -12,7 +12,7 @@ impl Chain {
     pub fn select(&self, attempt: u32) -> Result<(), Reject> {
         let told = || {
             for place in 0..self.exchange.route.plugins.len() {
-                let Some(slot) = self.slot(place, Callbacks::ORIGIN_SELECT)? else { continue };
+                let Some(slot) = self.opened(place) else { continue };
                 if !slot.has(Callbacks::ORIGIN_SELECT) {
                     continue;
                 }

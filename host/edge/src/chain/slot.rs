@@ -83,15 +83,15 @@ pub struct Stage {
 }
 
 impl Slot {
-    /// Leases an instance and opens the context of this exchange in it.
-    pub fn open(index: usize, role: Role, exchange: &Rc<Exchange>) -> Result<Rc<Slot>, (Role, Fault)> {
-        let instances = &exchange.worker.instances;
-        let mut lease = match instances.lease(role.bound()) {
-            Ok(lease) => lease,
-            Err(fault) => return Err((role, fault)),
-        };
+    /// Opens the context of this exchange in an instance.
+    pub fn open(
+        index: usize,
+        role: Role,
+        exchange: &Rc<Exchange>,
+        mut lease: Lease,
+    ) -> Result<Rc<Slot>, (Role, Fault)> {
         lease.serve(exchange);
-        let surroundings = &instances.surroundings;
+        let surroundings = &exchange.worker.instances.surroundings;
         let context = surroundings.next_context();
         let slot = Rc::new_cyclic(|slot| {
             let home = Home::Exchange { exchange: exchange.clone(), slot: slot.clone() };
@@ -117,6 +117,8 @@ impl Slot {
             None => Ok(()),
         };
         opened.map(|()| slot.clone()).map_err(|fault| {
+            let cost = fault.cpu + slot.lost();
+            let fault = fault.with_cpu(cost);
             slot.close();
             (slot.role.clone(), fault)
         })
@@ -351,10 +353,10 @@ impl Role {
         }
     }
 
-    /// It has failed; of the version before it nobody keeps count, as nothing stands in for it.
-    pub fn fault(&self) {
+    /// It has failed, at this cost of CPU time; of the version before it nobody keeps count, as nothing stands in for it.
+    pub fn fault(&self, cost: Duration) {
         if !self.stands_in {
-            self.life.fault(clock::now(), self.probe.as_deref());
+            self.life.fault(clock::now(), cost, self.probe.as_deref());
         }
     }
 }

@@ -130,12 +130,9 @@ impl Chain {
         );
         let end_of_stream = undo.end_of_stream;
         let input = undo.carry_out(&self.exchange);
-        let slot = match Slot::open(place, role, &self.exchange) {
+        let slot = match self.open(place, role).await? {
             Ok(slot) => slot,
-            Err((role, fault)) => {
-                super::slot::report(&role, &self.exchange, &fault, "on_context_create");
-                return super::slot::judge(&role, &fault, false);
-            }
+            Err((role, why)) => return self.unready(&role, &why),
         };
         let (new, old) = (slot.stage(side), failed.stage(side));
         new.replay.borrow_mut().extend(input);

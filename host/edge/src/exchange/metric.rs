@@ -10,11 +10,12 @@ use abi::{Answer, MetricId, MetricKind, Refusal, Settings, Status};
 
 use crate::state::metrics::{Exported, Key, Labels, Metric, Metrics};
 
-/// This worker's view of all metrics that plugins defined: ids are of this worker, so that
-/// using one takes no lock.
+/// This worker's view of all metrics that plugins defined, so that using one takes no lock. Ids are of the
+/// edge: an instance may have been started on another thread than that of its worker.
 #[derive(Default)]
 pub struct PluginMetrics {
-    known: RefCell<Vec<Rc<Defined>>>,
+    /// By id, as far as they were met here.
+    known: RefCell<Vec<Option<Rc<Defined>>>>,
     ids: RefCell<HashMap<Key, MetricId>>,
 }
 
@@ -43,29 +44,34 @@ impl PluginMetrics {
     ) -> Answer<MetricId> {
         let key = Key { plugin: settings.plugin.clone(), name: name.to_owned(), labels: sorted(labels) };
         let met = self.ids.borrow().get(&key).copied();
-        if let Some(id) = met {
-            let metric = &self.known.borrow()[id.0 as usize].metric;
-            if metric.kind == kind && !metric.has_ended() {
-                return Ok(id);
-            }
+        if let Some(id) = met
+            && let Some(Some(defined)) = self.known.borrow().get(id.0 as usize)
+            && defined.metric.kind == kind
+            && !defined.metric.has_ended()
+        {
+            return Ok(id);
         }
         check_name(name)?;
         check_labels(name, &key.labels)?;
-        let metric = all.find_or_add(settings, kind, &key, may)?;
-        let mut known = self.known.borrow_mut();
-        let defined = Rc::new(Defined { plugin: settings.plugin.clone(), metric });
-        if let Some(id) = met {
-            known[id.0 as usize] = defined;
-            return Ok(id);
+        let id = self.meet(settings, all.find_or_add(settings, kind, &key, may)?).metric.id;
+        // What has ended is not met again.
+        let old = self.ids.borrow_mut().insert(key, id).filter(|old| *old != id);
+        if let Some(old) = old {
+            self.known.borrow_mut()[old.0 as usize] = None;
         }
-        let id = MetricId(known.len() as u32);
-        known.push(defined);
-        self.ids.borrow_mut().insert(key, id);
         Ok(id)
     }
 
-    pub fn increment(&self, settings: &Settings, id: MetricId, by: i64) -> Answer<()> {
-        let defined = self.find(settings, id)?;
+    fn meet(&self, settings: &Settings, metric: Arc<Metric>) -> Rc<Defined> {
+        let (mut known, place) = (self.known.borrow_mut(), metric.id.0 as usize);
+        if known.len() <= place {
+            known.resize(place + 1, None);
+        }
+        known[place].insert(Rc::new(Defined { plugin: settings.plugin.clone(), metric })).clone()
+    }
+
+    pub fn increment(&self, all: &Metrics, settings: &Settings, id: MetricId, by: i64) -> Answer<()> {
+        let defined = self.find(all, settings, id)?;
         let metric = &defined.metric;
         match &metric.exported {
             Exported::Counter(counter) => {
@@ -83,8 +89,8 @@ impl PluginMetrics {
         Ok(())
     }
 
-    pub fn record(&self, settings: &Settings, id: MetricId, value: u64) -> Answer<()> {
-        let defined = self.find(settings, id)?;
+    pub fn record(&self, all: &Metrics, settings: &Settings, id: MetricId, value: u64) -> Answer<()> {
+        let defined = self.find(all, settings, id)?;
         let metric = &defined.metric;
         match &metric.exported {
             Exported::Counter(_) => return Err(bad("a counter is incremented, not recorded".into())),
@@ -100,15 +106,17 @@ impl PluginMetrics {
         Ok(())
     }
 
-    pub fn read(&self, settings: &Settings, id: MetricId) -> Answer<u64> {
-        Ok(self.find(settings, id)?.metric.value.load(Ordering::Relaxed))
+    pub fn read(&self, all: &Metrics, settings: &Settings, id: MetricId) -> Answer<u64> {
+        Ok(self.find(all, settings, id)?.metric.value.load(Ordering::Relaxed))
     }
 
     /// A plugin reaches its own metrics only.
-    fn find(&self, settings: &Settings, id: MetricId) -> Answer<Rc<Defined>> {
-        let known = self.known.borrow();
-        let mine = known.get(id.0 as usize).filter(|defined| defined.plugin == settings.plugin);
-        mine.cloned().ok_or_else(|| Refusal::new(Status::NotFound, format!("no metric with id {}", id.0)))
+    fn find(&self, all: &Metrics, settings: &Settings, id: MetricId) -> Answer<Rc<Defined>> {
+        let known = self.known.borrow().get(id.0 as usize).cloned().flatten();
+        // One that a start on another thread has defined is met here for the first time.
+        let known = known.or_else(|| all.find(&settings.plugin, id).map(|metric| self.meet(settings, metric)));
+        let mine = known.filter(|defined| defined.plugin == settings.plugin);
+        mine.ok_or_else(|| Refusal::new(Status::NotFound, format!("no metric with id {}", id.0)))
     }
 }
 

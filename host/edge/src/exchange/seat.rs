@@ -49,7 +49,7 @@ pub struct Seat {
     pub(super) grpcs: Rc<Grpcs>,
     /// Tokens that were reserved and not settled yet.
     leases: Leases,
-    pub(super) log: Rc<LogBudget>,
+    pub log: Arc<LogBudget>,
     /// The limits whose passing has been told, a bit each.
     pub told: Cell<u32>,
     pub(super) spans: Spans,
@@ -64,7 +64,7 @@ pub enum Home {
 }
 
 impl Seat {
-    pub fn of_plugin(bound: &Arc<Bound>, surroundings: &Rc<Surroundings>, log: &Rc<LogBudget>) -> Rc<Seat> {
+    pub fn of_plugin(bound: &Arc<Bound>, surroundings: &Rc<Surroundings>, log: &Arc<LogBudget>) -> Rc<Seat> {
         let home = Home::Plugin { running: RefCell::default(), tick: Cell::default() };
         Rc::new(Seat::new(bound, surroundings, log, home, Phase::Start))
     }
@@ -72,7 +72,7 @@ impl Seat {
     pub fn new(
         bound: &Arc<Bound>,
         surroundings: &Rc<Surroundings>,
-        log: &Rc<LogBudget>,
+        log: &Arc<LogBudget>,
         home: Home,
         phase: Phase,
     ) -> Seat {
@@ -97,6 +97,14 @@ impl Seat {
 
     pub fn window(&self, side: Side) -> &Window {
         &self.windows[side as usize]
+    }
+
+    /// As the start of the instance, which had another seat, has left it.
+    pub fn take_up(&self, period: Duration) {
+        self.phase.set(Phase::Background);
+        if let Home::Plugin { tick, .. } = &self.home {
+            tick.set(period);
+        }
     }
 
     /// The period that the plugin asked for with `set_tick`.
@@ -444,15 +452,15 @@ impl Host for Seat {
     }
 
     fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()> {
-        self.surroundings.metrics.increment(&self.bound.settings, metric, by)
+        self.surroundings.metrics.increment(&self.surroundings.state.metrics, &self.bound.settings, metric, by)
     }
 
     fn record_metric(&self, metric: MetricId, value: u64) -> Answer<()> {
-        self.surroundings.metrics.record(&self.bound.settings, metric, value)
+        self.surroundings.metrics.record(&self.surroundings.state.metrics, &self.bound.settings, metric, value)
     }
 
     fn metric(&self, metric: MetricId) -> Answer<u64> {
-        self.surroundings.metrics.read(&self.bound.settings, metric)
+        self.surroundings.metrics.read(&self.surroundings.state.metrics, &self.bound.settings, metric)
     }
 
     fn log_fields(&self, level: LogLevel, message: &str, fields: &[(&str, Field)]) {

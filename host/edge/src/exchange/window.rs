@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,13 +20,13 @@ pub struct Window {
     pub changed: Cell<bool>,
 }
 
-/// Lines that one plugin of one worker may still log in this second.
+/// Lines that one plugin of one worker may still log in this second. A start logs from a thread of its own.
 #[derive(Default)]
 pub struct LogBudget {
-    second: Cell<u64>,
-    lines: Cell<u32>,
+    second: AtomicU64,
+    lines: AtomicU32,
     /// Lines of the edge about limits that the plugin passed in shadow mode.
-    warned: Cell<u32>,
+    warned: AtomicU32,
 }
 
 /// Such lines in one second: the counter has them all.
@@ -76,23 +78,22 @@ impl Window {
 impl LogBudget {
     /// Lines of this second.
     pub fn lines(&self, now: Duration) -> u32 {
-        if self.second.replace(now.as_secs()) != now.as_secs() {
-            self.lines.set(0);
-            self.warned.set(0);
+        if self.second.swap(now.as_secs(), Relaxed) != now.as_secs() {
+            self.lines.store(0, Relaxed);
+            self.warned.store(0, Relaxed);
         }
-        self.lines.get()
+        self.lines.load(Relaxed)
     }
 
     /// One more line, and how many it makes in this second.
     pub fn take(&self, now: Duration) -> u32 {
-        self.lines.set(self.lines(now).saturating_add(1));
-        self.lines.get()
+        self.lines(now);
+        self.lines.fetch_add(1, Relaxed).saturating_add(1)
     }
 
     /// Whether the edge says once more in this second that a limit was passed.
     pub fn may_warn(&self, now: Duration) -> bool {
         self.lines(now);
-        self.warned.set(self.warned.get().saturating_add(1));
-        self.warned.get() <= WARNINGS
+        self.warned.fetch_add(1, Relaxed) < WARNINGS
     }
 }

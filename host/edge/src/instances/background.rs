@@ -4,13 +4,14 @@
 //! dropped.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use abi::{Limit, Limits, Mode};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::clock;
 use crate::exchange::seat::Seat;
+use crate::share::Share;
 
 /// The share of what is used in this time is free at once.
 const BURST: Duration = Duration::from_secs(1);
@@ -19,38 +20,19 @@ const BURST: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Background {
     /// By the limits, and by what really holds back: in shadow mode that is more.
-    paid: [Paid; 2],
+    used: [Cell<Share>; 2],
     /// Who waits comes in order.
     turns: Mutex<()>,
 }
 
-/// A bucket of CPU time as one instant (GCRA): by when all that was used is made up for.
-#[derive(Default)]
-struct Paid(Cell<Option<Instant>>);
-
 /// Leave to call the plugin once.
 pub struct Turn<'a>(#[expect(dead_code, reason = "the next in line waits for its drop")] MutexGuard<'a, ()>);
-
-impl Paid {
-    /// How long until more may be used.
-    fn wait(&self, now: Instant) -> Option<Duration> {
-        let over = self.0.get()?.saturating_duration_since(now).checked_sub(BURST)?;
-        (!over.is_zero()).then_some(over)
-    }
-
-    /// `share` may be used in a second.
-    fn add(&self, now: Instant, used: Duration, share: Duration) {
-        let from = self.0.get().map_or(now, |by| by.max(now));
-        let seconds = used.as_secs_f64() / share.as_secs_f64().max(1e-3);
-        self.0.set(Some(from + Duration::from_secs_f64(seconds)));
-    }
-}
 
 impl Background {
     /// Leave, if there is any now.
     pub fn try_turn(&self) -> Option<Turn<'_>> {
         let turn = self.turns.try_lock().ok()?;
-        self.paid[1].wait(clock::now()).is_none().then_some(Turn(turn))
+        self.used[1].get().wait(clock::now(), BURST).is_none().then_some(Turn(turn))
     }
 
     /// Waits for it; `delayed` is called if there was none.
@@ -60,7 +42,7 @@ impl Background {
         }
         delayed();
         let turn = self.turns.lock().await;
-        while let Some(wait) = self.paid[1].wait(clock::now()) {
+        while let Some(wait) = self.used[1].get().wait(clock::now(), BURST) {
             clock::sleep(wait).await;
         }
         Turn(turn)
@@ -69,9 +51,12 @@ impl Background {
     /// The plugin has used this much. In shadow mode it is told what it would have waited for.
     pub fn used(&self, used: Duration, seat: &Seat) {
         let (now, limits) = (clock::now(), &seat.bound.settings.limits);
-        self.paid[0].add(now, used, limits.background_cpu);
-        self.paid[1].add(now, used, limits.backstop().background_cpu);
-        if limits.mode == Mode::Shadow && self.paid[0].wait(now).is_some() {
+        for (share, limits) in self.used.iter().zip([limits, &limits.backstop()]) {
+            let mut sum = share.get();
+            sum.add(now, used, limits.background_cpu.as_secs_f64());
+            share.set(sum);
+        }
+        if limits.mode == Mode::Shadow && self.used[0].get().wait(now, BURST).is_some() {
             let share = limits.background_cpu;
             let text = format!("used more than {share:?} of CPU time a second (limit background_cpu)");
             seat.tell_passed(Limit::BackgroundCpu, &text);
@@ -80,33 +65,7 @@ impl Background {
 
     /// What may be used now before anything waits.
     pub fn left(&self, limits: &Limits) -> Duration {
-        let now = clock::now();
-        let owed = self.paid[0].0.get().map_or(Duration::ZERO, |by| by.saturating_duration_since(now));
+        let owed = self.used[0].get().owed(clock::now());
         limits.background_cpu.mul_f64(BURST.saturating_sub(owed).as_secs_f64())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn a_share_is_free_at_once_and_then_comes_back_with_time() {
-        let (paid, now) = (Paid::default(), Instant::now());
-        for _ in 0..10 {
-            assert_eq!(paid.wait(now), None);
-            paid.add(now, 10 * MS, 100 * MS);
-        }
-        assert_eq!(paid.wait(now), None, "just used up");
-        paid.add(now, 10 * MS, 100 * MS);
-        let wait = paid.wait(now).expect("10 ms too much");
-        assert!(wait > 99 * MS && wait < 101 * MS, "{wait:?} at a tenth of the worker");
-        assert_eq!(paid.wait(now + 101 * MS), None);
-        assert_eq!(paid.wait(now + 3600 * BURST), None);
-        // A rest of any length gives no more than the burst.
-        paid.add(now + 3600 * BURST, 150 * MS, 100 * MS);
-        assert!(paid.wait(now + 3600 * BURST).is_some_and(|wait| wait > 499 * MS));
     }
 }

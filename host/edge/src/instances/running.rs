@@ -15,12 +15,17 @@ use crate::exchange::window::LogBudget;
 use crate::exchange::{Exchange, Surroundings};
 use crate::plugins::Bound;
 use crate::queue::Telling;
+use crate::starter::Prepared;
 
 /// One running copy. It is never entered twice: calls are synchronous and of one thread.
 pub struct Running {
     bound: Arc<Bound>,
     instance: RefCell<Box<dyn Instance>>,
     seat: Rc<Seat>,
+    /// CPU time of its start, until a fault is charged with that.
+    cost: Cell<Duration>,
+    /// The verdict of its last fault.
+    last: Cell<Option<Verdict>>,
     /// It is the one of its worker that is told of ticks, queues and drains.
     acting: Cell<bool>,
     ticking: Cell<bool>,
@@ -39,7 +44,7 @@ pub struct Running {
     /// How often the plugin's secrets had changed when it began.
     changes: u32,
     pub background: Rc<Background>,
-    pub log: Rc<LogBudget>,
+    pub log: Arc<LogBudget>,
 }
 
 impl Drop for Running {
@@ -60,18 +65,38 @@ impl Running {
     pub(super) fn start_with(
         bound: &Arc<Bound>,
         surroundings: &Rc<Surroundings>,
-        log: &Rc<LogBudget>,
+        log: &Arc<LogBudget>,
     ) -> Result<Rc<Running>, Fault> {
         let changes = bound.secrets.changes();
         let seat = Seat::of_plugin(bound, surroundings, log);
-        let instance = RefCell::new(bound.code.instantiate(seat.clone())?);
+        let instance = bound.code.instantiate(seat.clone())?;
+        Ok(Running::with(instance, seat, changes, Duration::ZERO))
+    }
+
+    /// What has started elsewhere becomes this worker's.
+    pub(super) fn adopt(
+        bound: &Arc<Bound>,
+        surroundings: &Rc<Surroundings>,
+        log: &Arc<LogBudget>,
+        prepared: Prepared,
+    ) -> Result<Rc<Running>, Fault> {
+        let Prepared { started, tick, changes, cost } = prepared;
+        let seat = Seat::of_plugin(bound, surroundings, log);
+        let instance = started.adopt(seat.clone())?;
+        seat.take_up(tick);
+        Ok(Running::with(instance, seat, changes, cost))
+    }
+
+    fn with(instance: Box<dyn Instance>, seat: Rc<Seat>, changes: u32, cost: Duration) -> Rc<Running> {
         seat.phase.set(Phase::Background);
-        let background = surroundings.background(&bound.settings.plugin);
-        let (bound, log) = (bound.clone(), log.clone());
+        let (bound, log, instance) = (seat.bound.clone(), seat.log.clone(), RefCell::new(instance));
+        let background = seat.surroundings.background(&bound.settings.plugin);
         let running = Rc::new(Running {
             bound,
             instance,
             seat,
+            cost: Cell::new(cost),
+            last: Cell::default(),
             acting: Cell::new(false),
             ticking: Cell::new(false),
             ended: Cell::default(),
@@ -91,7 +116,7 @@ impl Running {
             worker.telemetry.instance_made(&running.bound.settings.plugin);
             running.counted.set(true);
         }
-        Ok(running)
+        running
     }
 
     /// From now on it is the one that is told what concerns the plugin on this worker.
@@ -178,12 +203,22 @@ impl Running {
     /// when they come to it next.
     #[cold]
     fn failed(&self, verdict: Verdict) {
+        self.last.set(Some(verdict));
         if self.ended.get().is_some() || !self.instance.try_borrow().is_ok_and(|instance| instance.ended()) {
             return;
         }
         self.ended.set(Some(verdict));
         let serves: Vec<_> = self.serves.borrow().iter().filter_map(|(_, exchange)| exchange.upgrade()).collect();
         serves.iter().for_each(|exchange| exchange.wake());
+    }
+
+    /// What a fault has cost that has ended it: its start, once.
+    pub fn lost(&self) -> Duration {
+        if self.healthy() { Duration::ZERO } else { self.cost.take() }
+    }
+
+    pub(super) fn last_fault(&self) -> Verdict {
+        self.last.get().unwrap_or(Verdict::Panic)
     }
 
     /// The fault that has ended it for all that it holds.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use config::Isolation;
 use tokio::sync::Notify;
 
-use super::{Instances, Running, Set};
+use super::{Instances, Running, Set, Unready};
 use crate::clock;
 use crate::worker::Worker;
 
@@ -75,8 +75,8 @@ impl Instances {
 
     /// Until a set wants something, or may be tried again.
     async fn wanted(&self) {
-        // One that lacks nothing would be due for ever.
-        let lacking = |set: &&Rc<Set>| set.lacks();
+        // One that lacks nothing would be due for ever, as would one whose start is on its way or held back.
+        let lacking = |set: &&Rc<Set>| set.lacks() && set.asked.is_free();
         let next = self.sets.borrow().values().filter(lacking).filter_map(|set| set.back_off.over.get()).min();
         let Some(next) = next else { return self.wanting.bell.notified().await };
         let left = next.saturating_duration_since(clock::now());
@@ -99,15 +99,17 @@ impl Instances {
         if !kept || !set.lacks() || !set.back_off.is_over(clock::now()) {
             return false;
         }
-        match set.start(&self.surroundings) {
+        match self.ask(set) {
             Ok(spare) => {
                 set.spares.borrow_mut().push(spare);
                 true
             }
-            Err(fault) => {
+            Err(Unready::Failed(fault)) => {
                 tracing::warn!(plugin = &*set.bound.settings.plugin, %fault, "no spare instance starts");
                 false
             }
+            // It comes later, or is asked for later.
+            Err(Unready::Coming | Unready::Held { .. }) => false,
         }
     }
 }
@@ -130,7 +132,7 @@ impl Set {
         }
     }
 
-    fn lacks(&self) -> bool {
+    pub(super) fn lacks(&self) -> bool {
         self.spares.borrow().len() < self.most_spares()
     }
 

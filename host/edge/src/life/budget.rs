@@ -1,7 +1,9 @@
 //! The crash budget: how many faults disable a plugin, and when it is tried again. Pure: whoever
 //! asks says what time it is.
 //!
-//! It serves until `faults` of them have come `within` a time. Then it is disabled for `back_off`,
+//! A fault counts once, or once for each [`UNIT`] of CPU time that it took: of the callback that failed, and
+//! of the start of an instance that it has ended. So few that cost much disable a plugin as surely as many
+//! that cost nothing. It serves until `faults` of them have come `within` a time. Then it is disabled for `back_off`,
 //! after which one exchange is its probe: the others find it disabled still. A probe that ends
 //! without a fault lets it serve again; one that fails disables it for twice as long, up to `most`.
 
@@ -10,11 +12,14 @@ use std::time::{Duration, Instant};
 
 use config::CrashBudget;
 
+/// CPU time that counts as one fault: what one callback may use by default.
+pub const UNIT: Duration = Duration::from_millis(10);
+
 #[derive(Debug)]
 pub struct Budget {
     terms: CrashBudget,
-    /// When the faults of the window came, the oldest first; of a plugin that serves.
-    faults: VecDeque<Instant>,
+    /// When the faults of the window came and what each counts, the oldest first; of a plugin that serves.
+    faults: VecDeque<(Instant, u32)>,
     standing: Standing,
     /// Counts probes, so that a late word of an old one changes nothing.
     turn: u64,
@@ -76,7 +81,7 @@ impl Budget {
             return None;
         }
         self.trim(now);
-        let spent = u32::try_from(self.faults.len()).unwrap_or(u32::MAX);
+        let spent = self.spent();
         Some(if self.standing == Standing::Serving { self.terms.faults.saturating_sub(spent) } else { 0 })
     }
 
@@ -95,13 +100,14 @@ impl Budget {
         (Entry::Probe(self.turn), first.then_some(Change::Probing))
     }
 
-    /// An exchange had a fault; `turn` is that of a probe.
-    pub fn fault(&mut self, now: Instant, turn: Option<u64>) -> Option<Change> {
+    /// An exchange had a fault that took `cost` of CPU time; `turn` is that of a probe.
+    pub fn fault(&mut self, now: Instant, cost: Duration, turn: Option<u64>) -> Option<Change> {
         match self.standing {
             Standing::Serving if self.terms.faults > 0 => {
                 self.trim(now);
-                self.faults.push_back(now);
-                (self.faults.len() >= self.terms.faults as usize).then(|| self.disable(now, self.terms.back_off, false))
+                let counts = u32::try_from(cost.as_nanos() / UNIT.as_nanos()).unwrap_or(u32::MAX).max(1);
+                self.faults.push_back((now, counts));
+                (self.spent() >= self.terms.faults).then(|| self.disable(now, self.terms.back_off, false))
             }
             Standing::Probing { back_off, .. } if turn == Some(self.turn) => {
                 Some(self.disable(now, back_off.saturating_mul(2).min(self.terms.most), true))
@@ -151,8 +157,12 @@ impl Budget {
         change
     }
 
+    fn spent(&self) -> u32 {
+        self.faults.iter().fold(0, |sum: u32, (_, counts)| sum.saturating_add(*counts))
+    }
+
     fn trim(&mut self, now: Instant) {
-        let old = |at: &Instant| now.saturating_duration_since(*at) >= self.terms.within;
+        let old = |(at, _): &(Instant, u32)| now.saturating_duration_since(*at) >= self.terms.within;
         while self.faults.front().is_some_and(old) {
             self.faults.pop_front();
         }
@@ -164,6 +174,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const FREE: Duration = Duration::ZERO;
 
     fn terms(faults: u32) -> CrashBudget {
         CrashBudget { faults, within: 10 * SECOND, back_off: SECOND, most: 5 * SECOND }
@@ -172,8 +183,8 @@ mod tests {
     /// Three faults at `now`.
     fn tripped(now: Instant) -> Budget {
         let mut budget = Budget::new(terms(3));
-        assert_eq!((budget.fault(now, None), budget.fault(now, None)), (None, None));
-        assert_eq!(budget.fault(now, None), Some(Change::Disabled { back_off: SECOND, again: false }));
+        assert_eq!((budget.fault(now, FREE, None), budget.fault(now, FREE, None)), (None, None));
+        assert_eq!(budget.fault(now, FREE, None), Some(Change::Disabled { back_off: SECOND, again: false }));
         budget
     }
 
@@ -189,13 +200,13 @@ mod tests {
         let now = Instant::now();
         let mut budget = Budget::new(terms(3));
         assert_eq!(budget.left(now), Some(3));
-        budget.fault(now, None);
-        budget.fault(now + 9 * SECOND, None);
+        budget.fault(now, FREE, None);
+        budget.fault(now + 9 * SECOND, FREE, None);
         assert_eq!((budget.left(now + 9 * SECOND), budget.enter(now)), (Some(1), (Entry::Serves, None)));
         // The first one is out of the window by now.
-        assert_eq!(budget.fault(now + 10 * SECOND, None), None);
+        assert_eq!(budget.fault(now + 10 * SECOND, FREE, None), None);
         assert_eq!(budget.left(now + 10 * SECOND), Some(1));
-        let change = budget.fault(now + 18 * SECOND, None);
+        let change = budget.fault(now + 18 * SECOND, FREE, None);
         assert_eq!(change, Some(Change::Disabled { back_off: SECOND, again: false }));
         assert_eq!(budget.enter(now + 18 * SECOND), (Entry::Disabled, None));
         assert_eq!(budget.left(now + 18 * SECOND), Some(0));
@@ -223,14 +234,14 @@ mod tests {
             assert_eq!(budget.enter(now + wait - SECOND / 10).0, Entry::Disabled, "not before {wait:?}");
             now += wait;
             let turn = probe(&mut budget, now);
-            assert_eq!(budget.fault(now, Some(turn)), Some(Change::Disabled { back_off: wanted, again: true }));
+            assert_eq!(budget.fault(now, FREE, Some(turn)), Some(Change::Disabled { back_off: wanted, again: true }));
             wait = wanted;
         }
         now += wait;
         let turn = probe(&mut budget, now);
         budget.served(turn);
         for _ in 0..3 {
-            budget.fault(now, None);
+            budget.fault(now, FREE, None);
         }
         let fresh = Standing::Disabled { until: now + SECOND, back_off: SECOND };
         assert_eq!(budget.standing(), fresh, "after it served the doubling begins anew");
@@ -240,9 +251,9 @@ mod tests {
     fn what_began_before_it_was_disabled_neither_prolongs_nor_ends_that() {
         let now = Instant::now();
         let mut budget = tripped(now);
-        assert_eq!(budget.fault(now + SECOND / 2, None), None);
+        assert_eq!(budget.fault(now + SECOND / 2, FREE, None), None);
         let turn = probe(&mut budget, now + SECOND);
-        assert_eq!(budget.fault(now + SECOND, None), None);
+        assert_eq!(budget.fault(now + SECOND, FREE, None), None);
         assert!(matches!(budget.standing(), Standing::Probing { .. }));
         assert_eq!(budget.served(turn + 1), None);
         assert_eq!(budget.served(turn), Some(Change::Recovered));
@@ -256,7 +267,7 @@ mod tests {
         assert_eq!(budget.enter(now + 2 * SECOND - SECOND / 10).0, Entry::Disabled);
         let (entry, change) = budget.enter(now + 2 * SECOND);
         assert_eq!((entry, change), (Entry::Probe(hanging + 1), None), "told once");
-        assert_eq!(budget.fault(now + 2 * SECOND, Some(hanging)), None, "its word comes too late");
+        assert_eq!(budget.fault(now + 2 * SECOND, FREE, Some(hanging)), None, "its word comes too late");
         budget.withdrawn(hanging);
         assert!(matches!(budget.standing(), Standing::Probing { .. }));
         budget.withdrawn(hanging + 1);
@@ -276,7 +287,7 @@ mod tests {
     fn without_a_budget_nothing_disables_it() {
         let now = Instant::now();
         let mut budget = Budget::new(terms(0));
-        assert!((0..1000).all(|_| budget.fault(now, None).is_none()));
+        assert!((0..1000).all(|_| budget.fault(now, FREE, None).is_none()));
         assert_eq!((budget.enter(now), budget.left(now)), ((Entry::Serves, None), None));
         assert!(budget.faults.is_empty(), "what is not counted takes no memory");
         let mut budget = tripped(now);
@@ -288,8 +299,24 @@ mod tests {
         let now = Instant::now();
         let mut budget = Budget::new(terms(5));
         for n in 0..10_000u32 {
-            budget.fault(now + n * 3 * SECOND, None);
+            budget.fault(now + n * 3 * SECOND, FREE, None);
             assert!(budget.faults.len() < 5);
         }
+    }
+
+    #[test]
+    fn few_faults_that_cost_much_disable_as_surely_as_many_that_cost_nothing() {
+        let now = Instant::now();
+        let mut budget = Budget::new(terms(100));
+        assert_eq!(budget.fault(now, 19 * UNIT / 10, None), None);
+        assert_eq!(budget.left(now), Some(99), "less than two units count once");
+        assert_eq!(budget.fault(now, 40 * UNIT, None), None);
+        assert_eq!(budget.left(now), Some(59));
+        assert_eq!(budget.fault(now + 10 * SECOND, 99 * UNIT, None), None, "the others are out of the window");
+        assert_eq!(budget.left(now + 10 * SECOND), Some(1));
+        let disabled = Some(Change::Disabled { back_off: SECOND, again: false });
+        assert_eq!(budget.fault(now + 10 * SECOND, FREE, None), disabled);
+        assert_eq!(budget.enable(), Some(Change::Enabled));
+        assert_eq!(budget.fault(now, Duration::MAX, None), disabled);
     }
 }

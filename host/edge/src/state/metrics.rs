@@ -7,14 +7,16 @@
 //! counted ends with it when a reload takes it out of the region.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use abi::{Answer, MetricKind, Refusal, Settings, Status};
+use abi::{Answer, MetricId, MetricKind, Refusal, Settings, Status};
 use metrics::{Counter, Gauge, Histogram, Label, counter, describe_counter, gauge, histogram, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::telemetry;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Those of all plugins of an edge, by plugin.
 #[derive(Default)]
@@ -29,6 +31,8 @@ struct Own {
 }
 
 pub struct Metric {
+    /// Unique in the process: what defines a metric and what uses it may be of two threads.
+    pub id: MetricId,
     pub kind: MetricKind,
     /// Counter: the count. Gauge: the value. Histogram: the number of samples.
     pub value: AtomicU64,
@@ -96,6 +100,13 @@ impl Metrics {
         with_local_recorder(&self.own(plugin).recorder, count);
     }
 
+    /// One that this plugin has defined.
+    pub fn find(&self, plugin: &str, id: MetricId) -> Option<Arc<Metric>> {
+        let own = lock(&self.0).get(plugin).cloned()?;
+        let series = own.series();
+        series.values().find(|metric| metric.id == id).cloned()
+    }
+
     /// `may` says whether the plugin may have that many series.
     pub fn find_or_add(
         &self,
@@ -133,7 +144,8 @@ impl Metrics {
             return Err(Refusal::new(Status::LimitExceeded, text));
         }
         let exported = with_local_recorder(&own.recorder, || exported(kind, key));
-        let metric = Arc::new(Metric { kind, value: AtomicU64::new(0), exported, ended: own.ended.clone() });
+        let id = MetricId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let metric = Arc::new(Metric { id, kind, value: AtomicU64::new(0), exported, ended: own.ended.clone() });
         series.insert(key.clone(), metric.clone());
         Ok(metric)
     }

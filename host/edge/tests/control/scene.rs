@@ -59,6 +59,7 @@ impl Scene {
             standing: Default::default(),
             state: Default::default(),
             sources: Default::default(),
+            starter: None,
             snapshot: ArcSwap::from_pointee(snapshot(region, &membership)),
             membership,
         });

@@ -18,7 +18,7 @@ unsafe impl Send for Ended {}
 
 /// Closes the VM, sooner or later.
 pub fn end(mut vm: Box<Vm>) {
-    drop(vm.watch.take());
+    vm.unwatch();
     // A trusted plugin's FFI may have finalizers, which belong to its worker.
     if vm.heap.used() <= SMALL || vm.source.is_trusted() {
         return;

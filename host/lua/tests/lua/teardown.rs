@@ -106,3 +106,45 @@ fn vms_come_and_go_under_load_while_deadlines_pass() {
     println!("{} ended well, {} by time, {} by memory", sums[0], sums[1], sums[2]);
     assert!(sums.iter().all(|sum| *sum > 0), "{sums:?}");
 }
+
+/// What has started belongs to no thread, and holds nobody who answered for the start.
+#[test]
+fn what_has_started_on_one_thread_serves_on_another_under_its_limits() {
+    let plugin = load(
+        "local started = 0
+        return {
+            on_configure = function() started = started + 1 end,
+            on_request_headers = function() forebay.log.info('started ' .. started) end,
+            on_response_headers = function() while true do pcall(function() while true do end end) end end,
+        }",
+    );
+    let start = |plugin: Arc<dyn Plugin>| {
+        let host = std::rc::Rc::new(Fake::new());
+        let started = plugin.start(host.clone()).expect("it may go to another thread").unwrap();
+        assert_eq!(std::rc::Rc::strong_count(&host), 1);
+        started
+    };
+    let started: Vec<_> = (0..4)
+        .map(|_| {
+            std::thread::spawn({
+                let plugin = plugin.clone();
+                move || start(plugin)
+            })
+        })
+        .collect();
+    let started: Vec<_> = started.into_iter().map(|thread| thread.join().unwrap()).collect();
+    on_worker(move || {
+        for started in started {
+            let host = std::rc::Rc::new(Fake::new());
+            let mut run = Run { instance: started.adopt(host.clone()).unwrap(), host };
+            run.open(EXCHANGE.0);
+            assert_eq!(run.headers().unwrap(), Action::Continue);
+            let fault = run.call(Event::ResponseHeaders { end_of_stream: true }).unwrap_err();
+            assert_eq!(fault.verdict, Verdict::Cpu);
+            assert!(fault.cpu >= Limits::default().cpu, "{:?} of CPU time in its callback", fault.cpu);
+            assert_eq!(run.headers().unwrap(), Action::Continue);
+        }
+    });
+    // One that nobody adopts ends where it is.
+    drop(start(plugin));
+}

@@ -120,6 +120,28 @@ fn a_context_that_is_not_done_waits_until_it_says_so_and_is_asked_once() {
 }
 
 #[test]
+fn what_has_started_on_one_thread_serves_on_another() {
+    let plugin = load_text(&module(&[], LIFE)).unwrap();
+    let start = move || {
+        let host = Fake::new();
+        let started = plugin.start(host.clone()).expect("it may go to another thread").unwrap();
+        assert_eq!(std::rc::Rc::strong_count(&host), 1, "it holds nobody who answered for the start");
+        started
+    };
+    let started = std::thread::spawn(start).join().unwrap();
+    let (root, host) = (Fake::new(), Fake::new());
+    let mut instance = started.adopt(root.clone()).unwrap();
+    instance.open(EXCHANGE, host.clone()).unwrap();
+    host.phase.set(Phase::Log);
+    assert_eq!(instance.call(EXCHANGE, Event::Done).unwrap(), Action::Pause);
+    assert_eq!(instance.call(EXCHANGE, Event::Log).unwrap(), Action::Continue);
+    instance.close(EXCHANGE);
+    assert!(!host.lines.borrow().is_empty());
+    drop(instance);
+    assert_eq!((std::rc::Rc::strong_count(&host), std::rc::Rc::strong_count(&root)), (1, 1));
+}
+
+#[test]
 fn a_closed_context_leaves_nothing_of_its_host() {
     let plugin = load_text(&module(&[], LIFE)).unwrap();
     let root = Fake::new();

@@ -1,6 +1,8 @@
 //! What a fault costs an exchange: its own, found by the engine or the edge, or another's that has ended the
 //! instance which both were in.
 
+use std::time::Duration;
+
 use abi::{Fault, Phase, Verdict};
 use config::FaultPolicy;
 
@@ -15,11 +17,16 @@ impl Slot {
         report(&self.role, &self.exchange, &self.placed(fault), callback);
         // What fails when the exchange is over has cost nobody anything.
         if self.seat.phase.get() != Phase::Log {
-            self.role.fault();
+            self.role.fault(fault.cpu + self.lost());
         }
         let edited = self.seat.windows.iter().any(|window| window.changed.get());
         self.close();
         self.end(fault, edited)
+    }
+
+    /// CPU time of the start of its instance, if this fault has ended that.
+    pub(super) fn lost(&self) -> Duration {
+        self.lease.borrow().as_ref().map_or(Duration::ZERO, |lease| lease.running().lost())
     }
 
     /// The fault of another exchange that has ended the instance which this one is in too.
