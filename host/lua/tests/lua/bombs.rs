@@ -459,7 +459,7 @@ recursions! {
 #[test]
 fn a_loop_at_the_top_level_is_a_load_error() {
     let error = Folder::new().with("main.lua", "while true do end").load().map(|_| ()).unwrap_err();
-    assert!(error.message.contains("start limit"), "{error}");
+    assert!(error.message.contains("limit start_cpu"), "{error}");
 }
 
 #[test]
