@@ -32,6 +32,17 @@ pub fn names() -> Vec<(String, String)> {
     names
 }
 
+/// The same with the type of each, as `(i32, i64) -> (i32)`: for who calls them all.
+pub fn types() -> Vec<(String, String, String)> {
+    let mut store = looking();
+    let names = names().into_iter().filter_map(|(module, name)| {
+        let function = linker().get(&mut store, &module, &name).ok()?.into_func()?;
+        let signature = signature(&function.ty(&store));
+        Some((module, name, signature))
+    });
+    names.collect()
+}
+
 /// The linker for `module`, and what it imports that we do not have, a line each.
 pub fn resolve(module: &Module) -> (Linker<State>, Vec<String>) {
     let mut linker = linker().clone();

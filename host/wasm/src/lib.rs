@@ -44,6 +44,8 @@ pub use clock::thread_cpu;
 pub use engine::without_deadlines;
 pub use exports::CALLBACKS;
 pub use imports::names as import_names;
+#[doc(hidden)]
+pub use imports::types as import_types;
 
 /// Bytes of a module. Large ones of real plugins have 6 MB; compiling takes a second and 100 MB of
 /// memory for each MB.

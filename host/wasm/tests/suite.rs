@@ -16,6 +16,12 @@ mod exchange;
 mod fake;
 #[path = "suite/foreign.rs"]
 mod foreign;
+#[path = "suite/fuzz.rs"]
+mod fuzz;
+#[path = "suite/fuzz_guest.rs"]
+mod fuzz_guest;
+#[path = "suite/fuzz_writer.rs"]
+mod fuzz_writer;
 #[path = "suite/grpc.rs"]
 mod grpc;
 #[path = "suite/headers.rs"]

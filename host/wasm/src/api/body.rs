@@ -53,6 +53,7 @@ pub fn get(guest: &mut Guest<'_>, which: u32, start: u32, length: u32, at_out: u
 /// The flags are always 0, as in Envoy.
 pub fn status(guest: &mut Guest<'_>, which: u32, len_out: u32, flags_out: u32) -> Outcome {
     let len = buffer(guest.data(), which)?.len();
+    memory::bytes(memory::view(guest)?.0, flags_out, 4)?;
     memory::answer_u32(guest, len_out, u32::try_from(len).unwrap_or(u32::MAX))?;
     memory::answer_u32(guest, flags_out, 0)
 }

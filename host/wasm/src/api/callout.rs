@@ -108,6 +108,7 @@ pub fn status(guest: &mut Guest<'_>, code_out: u32, at_out: u32, len_out: u32) -
         ),
         _ => (0, String::new()),
     };
+    memory::bytes(memory::view(guest)?.0, code_out, 4)?;
     memory::give(guest, text.as_bytes(), at_out, len_out)?;
     memory::answer_u32(guest, code_out, code)
 }

@@ -356,8 +356,10 @@ impl Host for Fake {
     fn dict_incr(&self, dict: &str, key: &[u8], incr: DictIncr) -> Answer<i64> {
         let place = (dict.to_owned(), key.to_vec());
         let mut all = self.dict.borrow_mut();
-        let known = all.get(&place).map(|(value, _)| String::from_utf8_lossy(value).parse::<i64>().unwrap());
-        let number = known.unwrap_or(incr.init) + incr.by;
+        let known = all.get(&place).map(|(value, _)| String::from_utf8_lossy(value).parse::<i64>());
+        let no_number = || Refusal::new(Status::BadArgument, "the value is no number");
+        let number = known.unwrap_or(Ok(incr.init)).ok().and_then(|known| known.checked_add(incr.by));
+        let number = number.ok_or_else(no_number)?;
         self.ttls.borrow_mut().push(incr.ttl);
         all.insert(place, (number.to_string().into(), 1));
         Ok(number)
@@ -448,7 +450,8 @@ impl Host for Fake {
 
     fn increment_metric(&self, metric: MetricId, by: i64) -> Answer<()> {
         let mut metrics = self.metrics.borrow_mut();
-        metrics.get_mut((metric.0 as usize).wrapping_sub(1)).ok_or_else(Refusal::not_found)?.2 += by;
+        let (_, _, value) = metrics.get_mut((metric.0 as usize).wrapping_sub(1)).ok_or_else(Refusal::not_found)?;
+        *value = value.saturating_add(by);
         Ok(())
     }
 

@@ -181,3 +181,21 @@ fn an_allocator_that_grows_the_memory_is_followed() {
     Tried::text_with(text, host.clone()).request().unwrap();
     assert_eq!(host.log_text(), "Info value\n");
 }
+
+#[test]
+fn a_call_that_is_refused_for_one_place_has_written_to_no_other() {
+    for (name, shape, call) in [
+        ("proxy_get_status", "iii", "(call $get_status (i32.const 65533) (i32.const 200) (i32.const 204))"),
+        ("proxy_get_buffer_status", "iii", "(call $get_buffer_status (i32.const 0) (i32.const 200) (i32.const 65533))"),
+    ] {
+        let body = format!(
+            "(i64.store (i32.const 200) (i64.const 7)) (call $num {call}) (call $num (i32.load (i32.const 200)))
+            (call $num (i32.load (i32.const 204)))"
+        );
+        let host = Fake::new();
+        host.bodies.borrow_mut()[0] = b"body".to_vec();
+        let mut lines = super::fake::logged(&[(name, shape)], "", &body, &host);
+        assert!(lines.remove(0).contains("outside the module's memory"), "{lines:?}");
+        assert_eq!(lines, ["6", "7", "0"], "{name}");
+    }
+}
