@@ -124,6 +124,25 @@ fn a_plugin_cannot_write_what_is_said_to_the_next_hop_alone() {
     assert_eq!(seen.headers.get("te"), Some("trailers"));
 }
 
+/// They stand outside of the plugin's own memory, as long as the exchange waits.
+#[test]
+fn a_plugin_cannot_fill_the_host_with_headers() {
+    let origin = Origin::saying("ok");
+    let code = "local big, part = ('x'):rep(2 ^ 20), ('y'):rep(60000)
+      return { on_request_headers = function()
+        local headers, fitted = forebay.request.headers, 0
+        local _, first = headers.set('x-big', big)
+        for i = 1, 100 do
+          if headers.add('x-part', part) then fitted = fitted + 1 end
+        end
+        headers.remove('x-part')
+        headers.set('x-told', first.code .. ' ' .. fitted)
+      end }";
+    let edge = with_plugin(&origin, code);
+    assert_eq!(edge.get("/").status, 200);
+    assert_eq!(origin.last().headers.get("x-told"), Some("LIMIT_EXCEEDED 17"));
+}
+
 #[test]
 fn an_answer_that_cannot_be_given_does_not_let_the_request_through() {
     let origin = Origin::saying("let through");

@@ -12,8 +12,12 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::{Exchange, name};
 
-/// Most pairs of one map, as other proxy-wasm hosts bound them.
+/// Most pairs of one map, and bytes of their names and values, as other proxy-wasm hosts bound them. They are
+/// not of the plugin's own memory.
 const MOST_PAIRS: usize = 1024;
+const MOST_BYTES: usize = 1 << 20;
+/// Under this a value is not worth adding up the others: so many of them are little in all.
+const SMALL: usize = 1 << 10;
 
 impl Exchange {
     /// Calls `each` with every value, in order.
@@ -53,6 +57,7 @@ impl Exchange {
         if is_pseudo(map, name) {
             return self.set_pseudo(map, name, value);
         }
+        self.has_room(map, value)?;
         let value = header_value(value)?;
         with_name(name, |name| self.with_mut(map, |headers| headers.insert(name, value)))?.map(drop)
     }
@@ -61,6 +66,7 @@ impl Exchange {
         if is_pseudo(map, name) {
             return self.set_pseudo(map, name, value);
         }
+        self.has_room(map, value)?;
         let value = header_value(value)?;
         let append = |name: &HeaderName| {
             self.with_mut(map, |headers| {
@@ -241,6 +247,22 @@ impl Exchange {
                 Ok(write(trailers.as_mut().ok_or_else(text)?))
             }
         }
+    }
+
+    /// Whether a value of this size fits beside what is there.
+    fn has_room(&self, map: Map, value: &[u8]) -> Answer<()> {
+        if value.len() <= SMALL {
+            return Ok(());
+        }
+        let mut bytes = value.len();
+        self.with(map, |headers| {
+            bytes += headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+        });
+        if bytes <= MOST_BYTES {
+            return Ok(());
+        }
+        let text = format!("{}: {bytes} bytes with this one (allowed: {MOST_BYTES})", map.lua());
+        Err(Refusal::new(Status::LimitExceeded, text))
     }
 
     fn writable(&self, map: Map) -> Answer<()> {

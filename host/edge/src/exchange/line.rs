@@ -67,6 +67,15 @@ pub fn object(fields: &[(&str, Field)]) -> Value {
     Value::Object(object)
 }
 
+/// A field that is kept until its line is written: no more of it than the line will have.
+pub fn kept(name: &str, field: Field) -> (String, Field) {
+    let field = match field {
+        Field::Text(text) if text.len() > TEXT => Field::Text(cut(&text, TEXT).into_owned()),
+        short => short,
+    };
+    (cut(name, NAME).into_owned(), field)
+}
+
 /// The beginning of a text, at most `most` bytes of it, with a mark that there was more.
 fn cut(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {

@@ -150,10 +150,11 @@ impl Seat {
     pub(super) fn set_in_span(&self, id: SpanId, key: &str, value: Field) -> Answer<()> {
         let mut list = self.spans.list.borrow_mut();
         let span = list.iter_mut().find(|span| span.id == id).ok_or_else(ended)?;
-        if let Some(field) = span.fields.iter_mut().find(|(known, _)| known == key) {
+        let (key, value) = line::kept(key, value);
+        if let Some(field) = span.fields.iter_mut().find(|(known, _)| *known == key) {
             field.1 = value;
         } else if span.fields.len() < MAX_FIELDS {
-            span.fields.push((key.to_owned(), value));
+            span.fields.push((key, value));
         } else {
             let text = format!("span:set: the span has its {MAX_FIELDS} fields already");
             return Err(Refusal::new(Status::LimitExceeded, text));

@@ -44,13 +44,25 @@ fn call_all(asked: Asked) -> Reply {
     // No host allows more at once, and each is some memory here.
     let count = asked.state.length(1).min(MOST_AT_ONCE + 1);
     let mut callouts = Vec::with_capacity(count);
+    // One string may stand in the list many times; each callout has a copy of it.
+    let mut bytes = 0;
     for i in 1..=count as i32 {
+        if asked.vm.kill().is_some() {
+            return Err(asked.killed());
+        }
         asked.state.reserve(PARTS + 4);
         asked.state.raw_get_index(1, i);
         for part in 1..=PARTS {
             asked.state.raw_get_index(top + 1, part);
         }
-        callouts.push(callout(&asked, top + 1, "http.call_all")?);
+        let callout = callout(&asked, top + 1, "http.call_all")?;
+        let request = &callout.request;
+        let lines = request.headers.iter().chain(&request.trailers);
+        bytes += request.body.len() + lines.map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if bytes > asked.vm.heap.limit() {
+            return Err(asked.out_of_memory());
+        }
+        callouts.push(callout);
         asked.state.set_top(top);
     }
     match asked.vm.host().callout_all(callouts) {

@@ -336,6 +336,7 @@ macro_rules! garbage_bombs {
 }
 
 garbage_bombs! {
+    callouts_of_many_bodies "local s, t = string.rep('x', 4e6), {} for i = 1, 900 do t[i] = { 'authz', { body = s } } end while true do pcall(forebay.http.call_all, t) end";
     large_repetition "while true do string.rep('x', 4e6) end";
     large_case "local s = string.rep('aB', 2e6) while true do s:upper() s:lower() end";
     large_reversal "local s = string.rep('ab', 2e6) while true do s:reverse() end";

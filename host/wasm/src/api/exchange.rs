@@ -51,9 +51,9 @@ pub fn respond(
     grpc: i32,
 ) -> Outcome {
     let (data, state) = memory::view(guest)?;
-    let status = u16::try_from(code).ok().filter(|code| (200..=999).contains(code));
+    let status = u16::try_from(code).ok().filter(|code| (200..=599).contains(code));
     let Some(status) = status else {
-        return refuse(Status::BadArgument, format!("{code} is no status to answer with (200 to 999)"));
+        return refuse(Status::BadArgument, format!("{code} is no status to answer with (200 to 599)"));
     };
     let headers = memory::decode_pairs(memory::bytes(data, headers, headers_len)?)?;
     let answer = LocalAnswer {

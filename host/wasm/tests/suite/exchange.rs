@@ -56,7 +56,7 @@ fn an_answer_from_here_has_all_its_parts() {
     assert_eq!((answer.headers.len(), answer.grpc_status), (1, None));
     let lines = logged(&imports, data, &[respond(99), respond(70_000)].join(""), &Fake::new());
     assert_eq!((&*lines[1], &*lines[3]), ("2", "2"));
-    assert_eq!(lines[2], "proxy_send_local_response: 70000 is no status to answer with (200 to 999)");
+    assert_eq!(lines[2], "proxy_send_local_response: 70000 is no status to answer with (200 to 599)");
 }
 
 #[test]
