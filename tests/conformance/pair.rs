@@ -19,7 +19,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    fn module(self) -> PathBuf {
+    pub fn module(self) -> PathBuf {
         match self {
             Engine::Lua => unreachable!("a plugin in Lua is a text"),
             Engine::Wasm => guest("tests/conformance/guest", "conformance-guest.wasm"),
@@ -39,6 +39,8 @@ pub struct Plugin {
     pub lua: String,
     /// More keys of the plugin in the region file, each line indented by four.
     pub keys: String,
+    /// In place of what the engine's guest was built to.
+    pub module: Option<PathBuf>,
 }
 
 /// The value of the secret `billing`, which every region of [`setup`] has.
@@ -83,7 +85,7 @@ pub(crate) use in_languages;
 
 /// A plugin whose one name is that of its case.
 pub fn plugin(name: &'static str, lua: &str) -> Plugin {
-    Plugin { name, words: name.to_owned(), lua: lua.to_owned(), keys: String::new() }
+    Plugin { name, words: name.to_owned(), lua: lua.to_owned(), keys: String::new(), module: None }
 }
 
 impl Plugin {
@@ -102,7 +104,7 @@ impl Plugin {
     pub fn entry(&self, engine: Engine) -> String {
         let code = match engine {
             Engine::Lua => format!("lua: {}.lua", self.name),
-            _ => format!("wasm: {}", engine.module().display()),
+            _ => format!("wasm: {}", self.module.clone().unwrap_or_else(|| engine.module()).display()),
         };
         format!("  - name: {}\n    {code}\n    config: \"{}\"\n{}", self.name, self.words, self.keys)
     }

@@ -136,7 +136,7 @@ pub const KV: &str = "kv: [{name: probes, url: \"redis://127.0.0.1:1\", scripts:
 
 pub fn probe(words: &str) -> Plugin {
     plugin("probe", PROBE).words(&format!("probe {words}")).keys(
-        "    capabilities: [\"callout:side\", \"dict:probes\", \"kv:probes\", \"limit:probes\", \"queue:probes\", \"secret:billing\", origin.select, \"scale.hint:shop\"]\n    limits: {log_lines: 10000, cpu: 1s, start_cpu: 5s}",
+        "    capabilities: [\"callout:side\", \"dict:probes\", \"kv:probes\", \"limit:probes\", \"queue:probes\", \"secret:billing\", origin.select, \"scale.hint:shop\"]\n    limits: {log_lines: 10000, callouts: 100, cpu: 1s, start_cpu: 5s}",
     )
 }
 

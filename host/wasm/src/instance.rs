@@ -247,6 +247,7 @@ impl Running {
 
     /// For the end of contexts, where nobody is left to hear of a fault but the log.
     fn end(&mut self, context: u32, host: &dyn Host) {
+        self.store.data_mut().ending = true;
         let ended = self.enter_for(Entry::End, context, |exports, store| {
             if let Some(done) = exports.done.as_ref().filter(|_| !store.data().told_done.contains(&context)) {
                 done.call(&mut *store, context)?;
@@ -256,6 +257,7 @@ impl Running {
             }
             Ok(())
         });
+        self.store.data_mut().ending = false;
         if let Err(fault) = ended {
             host.log(LogLevel::Error, &format!("closing its context: {fault}"));
         }

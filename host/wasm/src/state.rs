@@ -43,6 +43,8 @@ pub struct State {
     pub hears_timers: bool,
     /// Whether the end of another wait can be told.
     pub hears_replies: bool,
+    /// The context that is entered is told its end.
+    pub ending: bool,
     pub bounds: Bounds,
     pub budget: Budget,
     /// Contexts that were told `proxy_on_done`, and which of them said that they were not done.
@@ -115,6 +117,7 @@ impl State {
             allocate: None,
             hears_timers: false,
             hears_replies: false,
+            ending: false,
             told_done: Vec::new(),
             not_done: Vec::new(),
             bounds: Bounds::default(),
@@ -135,8 +138,19 @@ impl State {
         self.host.clone().expect("a guest only runs in a store that has a host")
     }
 
-    /// Asked before something is started whose end must be told.
-    pub fn can_reply(&self) -> Answer<()> {
+    /// Asked before something is started whose end comes later: a context that is at its end (its
+    /// `proxy_on_delete`, and the `proxy_on_done` of a root context, which nothing follows) is not told it.
+    pub fn can_wait(&self, call: &str) -> Answer<()> {
+        if !self.ending {
+            return Ok(());
+        }
+        let text = format!("{call}: the context ends with this callback, and nobody would be told of the end of it");
+        Err(Refusal::new(Status::PhaseDenied, text))
+    }
+
+    /// Asked before something is started whose end must be told as a reply.
+    pub fn can_reply(&self, call: &str) -> Answer<()> {
+        self.can_wait(call)?;
         if self.hears_replies {
             return Ok(());
         }

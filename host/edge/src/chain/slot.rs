@@ -277,6 +277,8 @@ impl Slot {
         self.off.set(true);
         self.drop_tasks();
         if let Some(lease) = self.lease.borrow_mut().take() {
+            // Wherever the exchange stands, this context's part in it is over.
+            self.seat.phase.set(Phase::Log);
             lease.running().close(self.context);
             self.seat.end_spans();
         }

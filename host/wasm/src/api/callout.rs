@@ -53,6 +53,7 @@ pub fn http_call(
 ) -> Outcome {
     let (data, state) = memory::view(guest)?;
     memory::bytes(data, token_out, 4)?;
+    state.can_wait("http.call")?;
     let target = memory::text(data, target, target_len)?;
     let trailers = memory::decode_pairs(memory::bytes(data, trailers, trailers_len)?)?;
     let request = CalloutRequest {
@@ -73,7 +74,7 @@ pub fn http_call(
 /// (texts), a list of headers (two byte strings each), the body, a list of trailers, the timeout
 /// (nanoseconds, u64, may be missing) and how often it may be sent again (u32). Gives the token.
 pub fn call_all(state: &State, arguments: &mut Reader<'_>) -> Answer<Writer> {
-    state.can_reply()?;
+    state.can_reply("http.call_all")?;
     let pairs = |from: &mut Reader<'_>| from.list(|pair| Ok((pair.bytes()?.to_vec(), pair.bytes()?.to_vec())));
     let callouts = arguments.list(|from| {
         let target = from.text()?.to_owned();

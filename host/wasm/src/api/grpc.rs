@@ -84,6 +84,7 @@ fn start(
     let (data, state) = memory::view(guest)?;
     // Nothing must be started whose token cannot be told.
     memory::bytes(data, token_out, 4)?;
+    state.can_wait("grpc.call")?;
     let bytes = |(at, len): Place| memory::bytes(data, at, len);
     let (target, metadata, message) = (bytes(target)?, bytes(metadata)?, message.map(bytes).transpose()?);
     let (service, method) = (memory::text(data, service.0, service.1)?, memory::text(data, method.0, method.1)?);

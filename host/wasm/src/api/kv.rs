@@ -46,7 +46,7 @@ fn ttl(from: &mut Reader<'_>) -> Answer<Duration> {
 }
 
 fn ask(state: &State, kv: &str, ask: KvAsk) -> Answer<Writer> {
-    state.can_reply()?;
+    state.can_reply("kv")?;
     let token = state.host().kv(kv, ask)?;
     Ok(Writer::default().u32(token.0).done())
 }

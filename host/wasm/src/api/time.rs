@@ -26,6 +26,7 @@ pub fn sleep(guest: &mut Guest<'_>, nanos: u64, token_out: u32) -> Outcome {
 
 pub fn start(guest: &mut Guest<'_>, nanos: u64) -> Outcome<u32> {
     let state = guest.data();
+    state.can_wait("sleep")?;
     if !state.hears_timers {
         let text = "the module exports neither forebay_on_timer nor proxy_on_foreign_function to be told of the end";
         return refuse(Status::Unimplemented, text);

@@ -46,6 +46,10 @@ imports! {
     forebay_trace_finish(at: *const u8, size: usize, out: Out, size_out: *mut usize);
     forebay_log(at: *const u8, size: usize, out: Out, size_out: *mut usize);
     forebay_metric_define(at: *const u8, size: usize, out: Out, size_out: *mut usize);
+    proxy_grpc_stream(target: *const u8, target_size: usize, service: *const u8, service_size: usize, method: *const u8, method_size: usize, metadata: *const u8, metadata_size: usize, token: *mut u32);
+    proxy_grpc_send(token: u32, at: *const u8, size: usize, end: u32);
+    proxy_grpc_cancel(token: u32);
+    proxy_grpc_close(token: u32);
     pthread_equal(a: u32, b: u32);
 }
 
@@ -116,6 +120,22 @@ pub fn call(name: &str) -> i32 {
             "forebay_log" => Pack::default().u32(2).text("beside").u32(0).ask(forebay_log as Import).0,
             "forebay_metric_define" => {
                 Pack::default().u32(0).text("beside_total").u32(0).ask(forebay_metric_define as Import).0
+            }
+            // What is done with a stream is asked of one that has just begun, if it may.
+            "proxy_grpc_stream" | "proxy_grpc_send" | "proxy_grpc_cancel" | "proxy_grpc_close" => {
+                let texts = ["side", "test.Echo", "Chat"].map(|text| (text.as_ptr(), text.len()));
+                let [target, service, method] = texts;
+                let begun = proxy_grpc_stream(
+                    target.0, target.1, service.0, service.1, method.0, method.1, none.as_ptr(), none.len(), &mut more,
+                );
+                let code = match name {
+                    "proxy_grpc_stream" => begun,
+                    "proxy_grpc_send" => proxy_grpc_send(more, none.as_ptr(), none.len(), 0),
+                    "proxy_grpc_close" => proxy_grpc_close(more),
+                    _ => return proxy_grpc_cancel(more),
+                };
+                proxy_grpc_cancel(more);
+                code
             }
             "pthread_equal" => pthread_equal(1, 1),
             _ => -1,

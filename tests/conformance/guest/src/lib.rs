@@ -35,6 +35,7 @@ mod tasks;
 mod trace;
 mod secret;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use forebay_sdk::task::Tasks;
@@ -44,13 +45,21 @@ use proxy_wasm::types::{ContextType, LogLevel};
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Trace);
-    proxy_wasm::set_root_context(|id| Box::new(Root { words: Vec::new(), ticks: 0, probed: false, tasks: Rc::new(Tasks::new(id)) }));
+    proxy_wasm::set_root_context(|id| {
+        let root = Root { words: Vec::new(), ticks: 0, probed: false, served: Cell::new(false), tasks: Rc::new(Tasks::new(id)) };
+        if root.get_plugin_configuration().unwrap_or_default() == b"probe root_create" {
+            probe::run("root_create", probe::ENDS);
+        }
+        Box::new(root)
+    });
 }}
 
 struct Root {
     words: Vec<String>,
     ticks: u32,
     probed: bool,
+    /// An exchange has had a context here.
+    served: Cell<bool>,
     tasks: Rc<Tasks>,
 }
 
@@ -60,11 +69,54 @@ impl Root {
     }
 }
 
+impl Root {
+    /// Once, in the callback of the root context that the configuration names.
+    fn probe(&mut self, at: &str) {
+        if at.starts_with("root_d") && !self.served.get() {
+            // One that was never used ends too, and where nobody serves.
+            return;
+        }
+        if (self.word(0), self.word(1)) == ("probe", at) && !std::mem::replace(&mut self.probed, true) {
+            probe::run(at, probe::ENDS);
+        }
+    }
+}
+
+/// The SDK drops a context where it is told `proxy_on_delete`.
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.probe("root_delete");
+    }
+}
+
 impl Context for Root {
     fn on_http_call_response(&mut self, _: u32, _: usize, _: usize, _: usize) {
-        if self.word(1) == "root_call_response" && !std::mem::replace(&mut self.probed, true) {
-            probe::run("root_call_response", probe::ENDS);
-        }
+        self.probe("root_call_response");
+    }
+
+    fn on_grpc_stream_initial_metadata(&mut self, _: u32, _: u32) {
+        self.probe("root_grpc_metadata");
+    }
+
+    fn on_grpc_stream_message(&mut self, _: u32, _: usize) {
+        self.probe("root_grpc_message");
+    }
+
+    fn on_grpc_stream_trailing_metadata(&mut self, _: u32, _: u32) {
+        self.probe("root_grpc_trailers");
+    }
+
+    fn on_grpc_stream_close(&mut self, _: u32, _: u32) {
+        self.probe("root_grpc_close");
+    }
+
+    fn on_foreign_function(&mut self, _: u32, _: usize) {
+        self.probe("root_foreign_function");
+    }
+
+    fn on_done(&mut self) -> bool {
+        self.probe("root_done");
+        true
     }
 
     fn on_grpc_call_response(&mut self, _: u32, status: u32, size: usize) {
@@ -89,7 +141,8 @@ impl RootContext for Root {
         origin::configure(&self.words);
         match (self.word(0), self.word(1)) {
             ("probe", "start") => probe::run("start", probe::ENDS),
-            ("probe", "background" | "root_call_response") => {
+            ("probe", "background" | "root_call_response" | "root_grpc_metadata" | "root_grpc_message"
+                | "root_grpc_trailers" | "root_grpc_close" | "root_foreign_function") => {
                 self.set_tick_period(std::time::Duration::from_millis(50));
             }
             ("count", _) => {
@@ -112,8 +165,12 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         self.ticks += 1;
         match self.word(0) {
-            "probe" if self.ticks == 1 && self.word(1) == "root_call_response" => probe::ask(),
-            "probe" if self.ticks == 1 => probe::run("background", probe::ENDS),
+            "probe" if self.ticks == 1 => match self.word(1) {
+                "root_call_response" => probe::ask(),
+                "root_foreign_function" => probe::sleep(),
+                stream if stream.starts_with("root_grpc_") => probe::stream(),
+                _ => probe::run("background", probe::ENDS),
+            },
             "timer_every" => cases::tick(),
             "count" => isolation::tick(),
             "grpc" if self.ticks == 1 => grpc::tick(),
@@ -123,9 +180,7 @@ impl RootContext for Root {
 
     /// Takes one item each time that it is told.
     fn on_queue_ready(&mut self, queue: u32) {
-        if (self.word(0), self.word(1)) == ("probe", "queue_ready") && !std::mem::replace(&mut self.probed, true) {
-            return probe::run("queue_ready", probe::ENDS);
-        }
+        self.probe("queue_ready");
         if self.word(0) != "queue_take" {
             return;
         }
@@ -137,6 +192,10 @@ impl RootContext for Root {
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let (case, argument) = (self.word(0).to_owned(), self.word(1).to_owned());
+        self.served.set(true);
+        if (self.word(0), self.word(1)) == ("probe", "create") {
+            probe::run("create", &[]);
+        }
         Some(match case.as_str() {
             "probe" => Box::new(probe::Probe { phase: argument, only: self.word(2).to_owned() }),
             "origin" => Box::new(origin::Steered),

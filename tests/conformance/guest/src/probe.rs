@@ -15,7 +15,7 @@ use crate::{beside, state};
 
 pub struct Probe {
     pub phase: String,
-    /// One call that ends the exchange, tried alone; empty: all others.
+    /// One call that ends the exchange, tried alone; empty: all others. `hold`: holds the request's body.
     pub only: String,
 }
 
@@ -91,6 +91,21 @@ pub fn run(phase: &str, too: &[&str]) {
         tell(phase, import, beside::call(import));
     }
     beside::notify();
+}
+
+/// Opens a stream that answers at once, sends one message, and ends this side: to be told of all that
+/// comes of it, in the context that is called now.
+pub fn stream() {
+    let token = hostcalls::open_grpc_stream("side", "test.Echo", "Chat", vec![]).expect("it is granted");
+    hostcalls::send_grpc_stream_message(token, Some(b"one"), true).expect("the stream is open");
+}
+
+/// Has its end told as `proxy_on_foreign_function`, where the module exports no `forebay_on_timer`.
+pub fn sleep() {
+    let mut token = 0;
+    // SAFETY: the host writes one number to an address of ours.
+    let code = unsafe { forebay_time_sleep(1_000_000, &mut token) };
+    assert_eq!(code, 0, "a sleep is granted");
 }
 
 /// Sends one callout to be told of the answer, in the context that is called now.
@@ -211,21 +226,55 @@ impl Probe {
             only => tell(phase, only, other(only)),
         }
     }
+
+    /// Once, at the end of what the request headers wait for.
+    fn at_end(&mut self, phase: &str) {
+        if self.phase == phase {
+            self.at(phase);
+            self.phase.clear();
+            self.resume_http_request();
+        }
+    }
 }
 
 impl Context for Probe {
     /// The answer to [`ask`]; those that the probe itself has asked for come after it.
     fn on_http_call_response(&mut self, _: u32, _: usize, _: usize, _: usize) {
-        if self.phase == "call_response" {
-            self.at("call_response");
-            self.phase.clear();
-            self.resume_http_request();
-        }
+        self.at_end("call_response");
+    }
+
+    fn on_grpc_stream_initial_metadata(&mut self, _: u32, _: u32) {
+        self.at_end("grpc_metadata");
+    }
+
+    fn on_grpc_stream_message(&mut self, _: u32, _: usize) {
+        self.at_end("grpc_message");
+    }
+
+    fn on_grpc_stream_trailing_metadata(&mut self, _: u32, _: u32) {
+        self.at_end("grpc_trailers");
+    }
+
+    fn on_grpc_stream_close(&mut self, _: u32, _: u32) {
+        self.at_end("grpc_close");
+    }
+
+    fn on_foreign_function(&mut self, _: u32, _: usize) {
+        self.at_end("foreign_function");
     }
 
     fn on_done(&mut self) -> bool {
         self.at("done");
         true
+    }
+}
+
+/// The SDK drops a context where it is told `proxy_on_delete`.
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if self.phase == "delete" {
+            run("delete", ENDS);
+        }
     }
 }
 
@@ -235,6 +284,14 @@ impl HttpContext for Probe {
         match self.phase.as_str() {
             "call_response" => {
                 ask();
+                return Action::Pause;
+            }
+            "grpc_metadata" | "grpc_message" | "grpc_trailers" | "grpc_close" => {
+                stream();
+                return Action::Pause;
+            }
+            "foreign_function" => {
+                sleep();
                 return Action::Pause;
             }
             "queue_ready" => drop(queue::push("probes", b"item")),
@@ -247,7 +304,8 @@ impl HttpContext for Probe {
         if size > 0 {
             self.at("request_body");
         }
-        Action::Continue
+        // Until there is more of it than is allowed.
+        if self.only == "hold" { Action::Pause } else { Action::Continue }
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
