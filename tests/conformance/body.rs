@@ -100,6 +100,7 @@ fn tells(say: std::sync::mpsc::Sender<String>) -> Origin {
 in_every_language! {
     a_loop_over_request_chunks_lets_each_go_on_before_the_next_is_read,
     a_loop_over_response_chunks_lets_each_go_on_before_the_next_is_read,
+    a_body_over_the_plugins_buffer_is_refused_however_it_comes,
     a_request_body_is_read_whole_and_replaced,
     a_request_body_over_the_plugins_buffer_is_413,
     a_response_body_is_read_whole_and_replaced,
@@ -144,6 +145,36 @@ on_both_engines! {
             go.send(()).expect("the origin waits");
         }
         assert_eq!(client.messages.body().expect("the rest"), b"");
+    }
+
+    fn a_body_over_the_plugins_buffer_is_refused_however_it_comes(engine) {
+        let origin = Origin::echo();
+        let limited = |name, lua| plugin(name, lua).keys("    limits: {buffer: 2KiB}");
+        let asking = edge(engine, limited("request_body", REQUEST_BODY), &origin);
+        let answering = edge(engine, limited("response_body", RESPONSE_BODY), &origin);
+        for (size, fits) in [(2 << 10, true), ((2 << 10) + 1, false), (6 << 10, false)] {
+            let body = vec![b'a'; size];
+            for chunks in [vec![], vec![size], vec![1, size - 1], vec![size - 1, 1], vec![size / 2, size - size / 2]] {
+                for (edge, refused) in [(&asking, 413), (&answering, 502)] {
+                    let mut client = edge.connect();
+                    if chunks.is_empty() {
+                        client.request("POST", "/a", &[], &body);
+                    } else {
+                        let mut text = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+                        chunks.iter().for_each(|size| text.extend(chunk(&body[..*size])));
+                        text.extend(b"0\r\n\r\n");
+                        client.send(&text);
+                    }
+                    let what = format!("{size} bytes in {chunks:?}");
+                    match client.try_response() {
+                        Ok(response) if fits => assert_eq!(response.body, body.to_ascii_uppercase(), "{what}"),
+                        Ok(response) => assert_eq!(response.status, refused, "{what}"),
+                        // Once the head of a response has gone to the client, it is broken off.
+                        Err(e) => assert!(!fits && refused == 502, "{what}: {e}"),
+                    }
+                }
+            }
+        }
     }
 
     fn a_request_body_is_read_whole_and_replaced(engine) {

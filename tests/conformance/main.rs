@@ -13,6 +13,7 @@
 //! - [`faults`]: what a plugin must not do costs one exchange; [`life`]: and what many faults cost it
 //! - [`isolation`]: what exchanges share of an instance, and whom its end reaches
 //! - [`reports`]: what is said of a fault
+//! - [`differential`]: random programs do the same in both engines
 //! - [`coverage`]: no row of the table is without a test
 
 mod body;
@@ -22,6 +23,7 @@ mod context;
 mod contexts;
 mod coverage;
 mod dict;
+mod differential;
 mod ending;
 mod event;
 mod exchange;

@@ -273,7 +273,7 @@ impl Through {
                         stage.drained.set(end);
                         return Ok(Item::Data { bytes, end });
                     }
-                    slot.window(self.side).push(bytes);
+                    let end = self.push(bytes, end);
                     self.body(end).await?;
                 }
                 // A callback that waits for more bytes hears that there are none; any other hears of
@@ -302,12 +302,11 @@ impl Through {
                 Action::BufferAll => action = self.fill().await?,
                 Action::Buffer if end || stage.drained.get() => action = wait(slot, side, &self.chain).await?,
                 Action::Buffer => {
-                    slot.overflows(side)?;
                     action = match self.next().await? {
                         Next::Resumed(action) => action,
                         Next::Input(Item::Data { bytes, end: last }) => {
-                            slot.window(side).push(bytes);
-                            end = last;
+                            end = self.push(bytes, last);
+                            slot.overflows(side)?;
                             self.tell(end)?
                         }
                         Next::Input(Item::End) => {
@@ -329,6 +328,19 @@ impl Through {
             }
             end |= stage.drained.get() && !self.has_trailers();
         }
+    }
+
+    /// Puts bytes before the slot, no more of them at once than it may buffer: whether a body is too long for
+    /// it must not depend on the pieces that it came in. Whether the end is there then.
+    fn push(&self, mut bytes: Bytes, end: bool) -> bool {
+        let most = self.slot.bound().settings.limits.buffer.max(1);
+        let rest = bytes.split_off(most.min(bytes.len()));
+        self.slot.window(self.side).push(bytes);
+        if rest.is_empty() {
+            return end;
+        }
+        self.slot.stage(self.side).replay.borrow_mut().push_front(Item::Data { bytes: rest, end });
+        false
     }
 
     fn tell(&self, end: bool) -> Result<Action, Stop> {

@@ -11,6 +11,7 @@
 //! - `isolation`: what exchanges share
 //! - `trace`: spans
 //! - `tasks`: async/await
+//! - `program`: operations that come with the request
 //! - `grpc`: gRPC calls and streams; `held`: an end that waits
 //! - `limits`: what uses up limits
 //! - `secret`: what a plugin does with a secret
@@ -29,6 +30,7 @@ mod origin;
 mod kv;
 mod packed;
 mod probe;
+mod program;
 mod state;
 mod scale;
 mod tasks;
@@ -205,6 +207,7 @@ impl RootContext for Root {
             "secret" => Box::new(secret::Secret { how: argument }),
             "count" => Box::new(isolation::Count),
             "kv" => Box::new(kv::Asks { how: argument, tasks: Tasks::new(id) }),
+            "program" => forebay_sdk::task::http(id, program::Program::default()),
             "tasks" => tasks::context(id, argument, &self.tasks),
             "fault" => Box::new(faults::Fault { how: argument }),
             "held" => Box::new(held::Held),
