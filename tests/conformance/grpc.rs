@@ -1,24 +1,36 @@
 //! gRPC: calls in both engines, streams from Wasm, which alone has them.
 
+use std::net::SocketAddr;
+
 use harness::{Certificate, Edge, Grpc, Origin, list};
 
 use crate::pair::{Engine, Plugin, on_both_engines, plugin, setup};
 
-const CALL: &str = r#"
+pub const CALL: &str = r#"
 local plugin = {}
-function plugin.on_request_headers()
+local function call()
   local header = forebay.request.headers.get
+  local message = header("x-size") and ("x"):rep(tonumber(header("x-size"))) or header("x-message") or "hi"
   local answer, why = forebay.grpc.call(header("x-target") or "side", {
-    service = "test.Echo", method = header("x-method"), message = "hi", metadata = { ["x-ask"] = "1" },
+    service = "test.Echo", method = header("x-method"), message = message, metadata = { ["x-ask"] = "1" },
     timeout = (header("x-timeout") or 5000) / 1000,
   })
-  forebay.request.headers.set("x-told", answer and answer.status .. " " .. answer.message .. (answer.text or "")
-    or why.code)
+  if not answer then return why.code end
+  local told = #answer.message > 200 and #answer.message .. " bytes" or answer.message
+  return answer.status .. " " .. told .. (answer.text or "")
+end
+local how
+function plugin.on_configure(config) how = config end
+function plugin.on_request_headers()
+  if how ~= "grpc response" then forebay.request.headers.set("x-told", call()) end
+end
+function plugin.on_response_headers()
+  if how == "grpc response" then forebay.response.headers.set("x-told", call()) end
 end
 return plugin
 "#;
 
-const BACKGROUND: &str = r#"
+pub const BACKGROUND: &str = r#"
 local plugin = {}
 local function call(of)
   local answer = assert(forebay.grpc.call("side", {
@@ -41,22 +53,26 @@ return plugin
 "#;
 
 /// Granted, and a second plugin's worth of names beside.
-fn grpc(lua: &str, how: &str) -> Plugin {
+pub fn grpc(lua: &str, how: &str) -> Plugin {
     plugin("grpc", lua).words(&format!("grpc {how}")).keys("    capabilities: [\"callout:side\", \"callout:plain\"]")
 }
 
-struct Scene {
-    edge: Edge,
-    shop: Origin,
+pub struct Scene {
+    pub edge: Edge,
+    pub shop: Origin,
 }
 
 impl Scene {
     /// Two pools beside: one that speaks HTTP/2, and one that does not.
     fn start(engine: Engine, plugin: Plugin, server: &Grpc) -> Scene {
+        Scene::before(engine, plugin, server.address)
+    }
+
+    pub fn before(engine: Engine, plugin: Plugin, server: SocketAddr) -> Scene {
         let shop = Origin::saying("ok");
         let pools = format!(
             "  - name: side\n    http2: true\n    origins: {0}\n  - name: plain\n    origins: {0}\n",
-            list(&[server.address])
+            list(&[server])
         );
         let edge = setup(&[(engine, plugin)], shop.address, None).also(&pools).start();
         Scene { edge, shop }
@@ -64,7 +80,7 @@ impl Scene {
 
     /// What the plugin was told.
     #[track_caller]
-    fn ask(&self, headers: &[(&str, &str)]) -> String {
+    pub fn ask(&self, headers: &[(&str, &str)]) -> String {
         let mut client = self.edge.connect();
         client.request("GET", "/x", headers, b"");
         assert_eq!(client.response().text(), "ok");

@@ -6,6 +6,7 @@
 //! - [`headers`], [`body`], [`exchange`], [`ending`], [`event`], [`callout`], [`context`], [`dict`], [`kv`], [`queue`],
 //!   [`limit`], [`metric`], [`origin`], [`scale`], [`log`], [`secret`], [`limits`], [`trace`], [`time`],
 //!   [`meta`]: what each hostcall does
+//! - [`grpc`]: gRPC, before a server of ours; [`grpc_real`]: before python's
 //! - [`tasks`]: async/await of the SDK for Rust
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
 //! - [`contexts`]: every import in every callback of proxy-wasm
@@ -29,6 +30,7 @@ mod event;
 mod exchange;
 mod faults;
 mod grpc;
+mod grpc_real;
 mod headers;
 mod isolation;
 mod kv;

@@ -5,7 +5,7 @@
 //! - [`process`]: one process of the binary: its log, its signals, its end
 //! - [`origin`]: an HTTP/1.1 origin in this process, one closure for each request
 //! - [`origin_http2`]: the same over HTTP/2 with prior knowledge
-//! - [`grpc`]: a gRPC server, whose methods are the cases
+//! - [`grpc`]: a gRPC server, whose methods are the cases; [`real_grpc`]: one that somebody else has written
 //! - [`client`]: HTTP/1.1 by hand, so that it can be malformed; [`client_http2`]: HTTP/2
 //! - [`http1`]: messages on a socket, for both
 //! - [`module`]: Wasm plugins of a few lines; [`signer`]: keys, and what is signed by them
@@ -33,6 +33,7 @@ pub mod origin;
 pub mod origin_http2;
 pub mod port;
 pub mod process;
+pub mod real_grpc;
 pub mod redis;
 pub mod registry;
 pub mod signer;
@@ -48,6 +49,7 @@ pub use http1::{Head, Headers, Response};
 pub use origin::{Exchange, Origin};
 pub use port::Port;
 pub use process::Process;
+pub use real_grpc::RealGrpc;
 pub use redis::Redis;
 pub use registry::Registry;
 pub use signer::Signer;

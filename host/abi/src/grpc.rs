@@ -38,6 +38,7 @@ pub struct GrpcStatus {
 
 impl GrpcStatus {
     pub const OK: u32 = 0;
+    pub const CANCELLED: u32 = 1;
     pub const UNKNOWN: u32 = 2;
     pub const DEADLINE_EXCEEDED: u32 = 4;
     pub const PERMISSION_DENIED: u32 = 7;

@@ -36,6 +36,8 @@ pub enum Reject {
     OriginBroken {
         pool: Arc<str>,
         detail: String,
+        /// What the origin has reset the stream with, if it was that and over HTTP/2.
+        reset: Option<h2::Reason>,
     },
     PluginFault {
         plugin: Arc<str>,

@@ -143,7 +143,7 @@ fn a_pool_exchange_counts_whatever_becomes_of_it() {
     shed.to(&member);
     shed.answered(503);
     assert_eq!(counts(), [4, 1, 2, 1]);
-    shed.rejected(&Reject::OriginBroken { pool: "shop".into(), detail: "reset".into() });
+    shed.rejected(&Reject::OriginBroken { pool: "shop".into(), detail: "reset".into(), reset: None });
     assert_eq!(counts(), [4, 1, 2, 2], "one request is one error, however it ends");
     telemetry.pool_started(&pool).rejected(&Reject::NoOrigin { pool: "shop".into(), detail: String::new() });
     assert_eq!(counts(), [5, 2, 2, 2]);

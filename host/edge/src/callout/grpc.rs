@@ -202,7 +202,7 @@ impl Prepared {
 
     async fn read<B>(&self, response: Response<B>, hear: &mut impl AsyncFnMut(GrpcEvent) -> bool) -> GrpcStatus
     where
-        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
+        B: http_body::Body<Data = Bytes, Error: incoming::Broken> + Unpin,
     {
         let stopped = || GrpcStatus::new(GrpcStatus::INTERNAL, "more than one message");
         let (parts, body) = response.into_parts();

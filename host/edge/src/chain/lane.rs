@@ -183,9 +183,9 @@ pub fn broken(chain: &Chain, side: Side, error: BodyError) -> Reject {
     match (error, side) {
         (BodyError::Reject(reject), _) => reject,
         (BodyError::Closed(_) | BodyError::Cancelled(_), Side::Request) => Reject::RequestBodyBroken,
-        (BodyError::Closed(detail), Side::Response) => Reject::OriginBroken { pool: chain.pool(), detail },
+        (BodyError::Closed(detail), Side::Response) => Reject::OriginBroken { pool: chain.pool(), detail, reset: None },
         (error @ BodyError::Cancelled(_), Side::Response) => {
-            Reject::OriginBroken { pool: chain.pool(), detail: error.to_string() }
+            Reject::OriginBroken { pool: chain.pool(), detail: error.to_string(), reset: None }
         }
     }
 }

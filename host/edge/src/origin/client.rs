@@ -207,7 +207,8 @@ fn failed(wire: &Wire, terms: &Terms<'_>, error: &hyper::Error) -> Failure {
         return Failure { reject, again: None, unsent: false };
     }
     if wire.answered() {
-        let reject = Reject::OriginBroken { pool: terms.pool.clone(), detail: describe(error) };
+        let reset = reset(error);
+        let reject = Reject::OriginBroken { pool: terms.pool.clone(), detail: describe(error), reset };
         return Failure { reject, again: None, unsent: false };
     }
     Failure { reject: broken_before_answer(terms, error), again: wire.recorded(), unsent: false }
@@ -222,6 +223,18 @@ fn of_body(error: &hyper::Error) -> Option<Reject> {
                 BodyError::Reject(reject) => reject.clone(),
                 BodyError::Closed(_) | BodyError::Cancelled(_) => Reject::RequestBodyBroken,
             });
+        }
+        source = error.source();
+    }
+    None
+}
+
+/// What the other side has reset the stream with, if that is what ended it.
+pub fn reset(error: &hyper::Error) -> Option<h2::Reason> {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.reason().filter(|_| error.is_reset());
         }
         source = error.source();
     }
@@ -314,6 +327,7 @@ impl OriginBody {
             let (io, early) = link.and_then(Link::into_tunnel).ok_or_else(|| Reject::OriginBroken {
                 pool: terms.pool.clone(),
                 detail: "101 where no upgrade is possible".into(),
+                reset: None,
             })?;
             let tunnel = Tunnel { io, early, exchange };
             return Ok(Response::from_parts(parts, Body::Tunnel(Box::new(tunnel))));
@@ -347,7 +361,8 @@ impl OriginBody {
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let reject = Reject::OriginBroken { pool: self.pool.clone(), detail: describe(&error) };
+                    let (pool, detail) = (self.pool.clone(), describe(&error));
+                    let reject = Reject::OriginBroken { pool, detail, reset: reset(&error) };
                     return Poll::Ready(Some(Err(self.fail(reject))));
                 }
                 Poll::Ready(None) => {

@@ -49,6 +49,7 @@ pub(crate) fn switch(
         return Err(Reject::OriginBroken {
             pool: finish.pool(),
             detail: "101 to a request that asked for no upgrade".into(),
+            reset: None,
         });
     };
     let protocol = parts.headers.get(header::UPGRADE).cloned();

@@ -63,7 +63,11 @@ pub fn say(of: &str, what: &str) {
 pub fn told(context: &dyn Context, status: u32, size: usize) -> String {
     let message = context.get_grpc_call_response_body(0, size).filter(|_| status == 0).unwrap_or_default();
     let (_, text) = hostcalls::get_grpc_status().unwrap_or_default();
-    format!("{status} {}{}", String::from_utf8_lossy(&message), text.unwrap_or_default())
+    let message = match message.len() {
+        0..=200 => String::from_utf8_lossy(&message).into_owned(),
+        size => format!("{size} bytes"),
+    };
+    format!("{status} {message}{}", text.unwrap_or_default())
 }
 
 /// What the plugin context does.
@@ -105,9 +109,15 @@ impl Calls {
             self.told.push(format!("code {code}"));
             return self.go_on();
         }
+        let size = header("x-size").and_then(|size| size.parse().ok());
+        let message = match (size, header("x-message")) {
+            (Some(size), _) => vec![b'x'; size],
+            (None, Some(text)) => text.into_bytes(),
+            (None, None) => b"hi".to_vec(),
+        };
         let metadata = vec![("x-ask", &b"1"[..])];
         let timeout = Duration::from_millis(timeout.into());
-        match self.dispatch_grpc_call("side", SERVICE, &method, metadata, Some(b"hi"), timeout) {
+        match self.dispatch_grpc_call("side", SERVICE, &method, metadata, Some(&message), timeout) {
             Ok(_) => Action::Pause,
             Err(status) => {
                 self.told.push(format!("code {}", status as i32));
@@ -117,13 +127,18 @@ impl Calls {
     }
 
     fn go_on(&mut self) -> Action {
-        let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, "x-told", Some(&self.told.join("|")));
+        let map = if self.how == "response" { MapType::HttpResponseHeaders } else { MapType::HttpRequestHeaders };
+        let _ = hostcalls::set_map_value(map, "x-told", Some(&self.told.join("|")));
         Action::Continue
     }
 
     fn end(&mut self) {
         self.go_on();
-        self.resume_http_request();
+        if self.how == "response" {
+            self.resume_http_response();
+        } else {
+            self.resume_http_request();
+        }
     }
 
     fn open(&mut self, method: &str) {
@@ -220,7 +235,16 @@ impl HttpContext for Calls {
                 self.send(b"one", false).expect("the stream is open");
                 return Action::Continue;
             }
-            "flood" => self.open("Flood"),
+            "flood" => {
+                self.open("Flood");
+                self.send(b"go", true).expect("the stream is open");
+            }
+            "upload" => {
+                self.open("Sum");
+                for left in (0..10).rev() {
+                    self.send(&[b'x'; 64 << 10], left == 0).expect("the stream is open");
+                }
+            }
             "deaf" => {
                 self.open("Deaf");
                 return self.send_all();
@@ -228,6 +252,10 @@ impl HttpContext for Calls {
             _ => return Action::Continue,
         }
         Action::Pause
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        if self.how == "response" { self.call() } else { Action::Continue }
     }
 
     fn on_log(&mut self) {

@@ -3,11 +3,47 @@
 
 use abi::GrpcStatus;
 use bytes::{Buf, Bytes, BytesMut};
+use h2::Reason;
 use http::HeaderMap;
 use http_body_util::BodyExt;
 
+use crate::body::BodyError;
+use crate::origin::client;
+use crate::reject::Reject;
+
 /// The byte and the length.
 const PREFIX: usize = 5;
+
+/// Why an answer was broken off, in the words of HTTP/2 if it was reset; else its connection was lost.
+pub trait Broken: std::fmt::Display {
+    fn reset(&self) -> Option<Reason>;
+}
+
+impl Broken for hyper::Error {
+    fn reset(&self) -> Option<Reason> {
+        client::reset(self)
+    }
+}
+
+impl Broken for BodyError {
+    fn reset(&self) -> Option<Reason> {
+        match self {
+            BodyError::Reject(Reject::OriginBroken { reset, .. }) => *reset,
+            _ => None,
+        }
+    }
+}
+
+/// gRPC's own table, of a reset; a connection that was lost is UNAVAILABLE everywhere.
+fn code(reset: Option<Reason>) -> u32 {
+    match reset {
+        None | Some(Reason::REFUSED_STREAM) => GrpcStatus::UNAVAILABLE,
+        Some(Reason::CANCEL) => GrpcStatus::CANCELLED,
+        Some(Reason::ENHANCE_YOUR_CALM) => GrpcStatus::RESOURCE_EXHAUSTED,
+        Some(Reason::INADEQUATE_SECURITY) => GrpcStatus::PERMISSION_DENIED,
+        Some(_) => GrpcStatus::INTERNAL,
+    }
+}
 
 pub struct Messages<B> {
     body: B,
@@ -19,7 +55,7 @@ pub struct Messages<B> {
 
 impl<B> Messages<B>
 where
-    B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
+    B: http_body::Body<Data = Bytes, Error: Broken> + Unpin,
 {
     /// `most` bytes in one of them.
     pub fn new(body: B, most: usize) -> Messages<B> {
@@ -41,7 +77,9 @@ where
             }
             match self.body.frame().await {
                 None => self.ended = true,
-                Some(Err(error)) => return Err(internal(format!("it was broken off: {error}"))),
+                Some(Err(error)) => {
+                    return Err(GrpcStatus::new(code(error.reset()), format!("it was broken off: {error}")));
+                }
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.held.extend_from_slice(&data),
                     Err(frame) => (self.trailers, self.ended) = (frame.into_trailers().ok(), true),
@@ -102,6 +140,13 @@ mod tests {
         for cut in 0..7 {
             assert_eq!(told(&two[..cut]), [], "{cut}");
         }
+    }
+
+    #[test]
+    fn a_reset_is_what_grpc_takes_it_for_and_a_lost_connection_unavailable() {
+        let of = [Reason::INTERNAL_ERROR, Reason::CANCEL, Reason::REFUSED_STREAM, Reason::ENHANCE_YOUR_CALM];
+        assert_eq!(of.map(|reason| code(Some(reason))), [13, 1, 14, 8]);
+        assert_eq!((code(Some(Reason::NO_ERROR)), code(Some(Reason::INADEQUATE_SECURITY)), code(None)), (13, 7, 14));
     }
 
     #[test]
