@@ -4,6 +4,7 @@ use abi::{Fault, Verdict};
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::budget::CpuSpent;
+use crate::bulk::Rewritten;
 use crate::state::State;
 use crate::wasi::Exit;
 
@@ -17,10 +18,42 @@ pub fn of(error: &wasmtime::Error, state: &State) -> Fault {
         Fault { message: format!("{}; the plugin said: {said}", fault.message), ..fault }
     };
     match error.downcast_ref::<WasmBacktrace>() {
-        // Its first line only says that a backtrace follows.
-        Some(trace) => fault.with_trace(trace.to_string().lines().skip(1).collect::<Vec<_>>().join("\n")),
+        Some(trace) => fault.with_trace(as_written(trace, state.rewritten)),
         None => fault,
     }
+}
+
+/// A trace of the module as its author has it: without the functions that were added to it, and with the
+/// offsets of its own file.
+fn as_written(trace: &WasmBacktrace, rewritten: Rewritten) -> String {
+    // Its first line only says that a backtrace follows.
+    let text = trace.to_string();
+    let mut lines = text.lines().skip(1).peekable();
+    let mut kept: Vec<String> = Vec::new();
+    let mut count = 0;
+    for (index, frame) in trace.frames().iter().enumerate() {
+        let offset = frame.module_offset();
+        let begins = |index: usize| format!("  {index:>3}: ");
+        let first = lines.next().unwrap_or_default().strip_prefix(&begins(index)).unwrap_or_default();
+        let (ours, next) = (frame.func_index() >= rewritten.added, begins(index + 1));
+        if !ours {
+            let name = match offset {
+                Some(offset) => first.strip_prefix(&format!("{offset:#8x} - ")).unwrap_or(first),
+                None => first,
+            };
+            let offset = offset.zip(rewritten.shift).map(|(offset, shift)| offset.saturating_sub(shift as usize));
+            let offset = offset.map(|offset| format!("{offset:#8x} - ")).unwrap_or_default();
+            kept.push(format!("{}{offset}{name}", begins(count)));
+            count += 1;
+        }
+        // What it was made of, where the module says so.
+        while let Some(line) = lines.next_if(|line| !line.starts_with(&next)) {
+            if !ours {
+                kept.push(line.to_owned());
+            }
+        }
+    }
+    kept.join("\n")
 }
 
 fn verdict(error: &wasmtime::Error, state: &State) -> Fault {

@@ -35,7 +35,7 @@ impl Running {
         let pre = &module.pre;
         let settings = host.settings();
         let sizes = (settings.vm_config.len() as u32, settings.config.len() as u32);
-        let mut store = Store::new(pre.module().engine(), State::new(host.clone(), module.version));
+        let mut store = Store::new(pre.module().engine(), State::new(host.clone(), module.version, module.rewritten));
         store.limiter(|state| &mut state.bounds);
         store.epoch_deadline_callback(budget::on_epoch);
         store.set_epoch_deadline(1);

@@ -4,6 +4,7 @@
 //! The parts, in the order in which a module meets them:
 //!
 //! - [`engine`]: the one engine of the process; [`ticker`]: what makes its epochs;
+//! - [`bulk`]: puts deadlines into operations on much memory;
 //! - [`cache`]: compiled code on disk; [`plugin`]: a module checked, linked, ready to be run;
 //! - [`imports`]: what a module may import, and what is said when it wants more;
 //! - [`exports`]: the callbacks that it has;
@@ -20,6 +21,7 @@
 mod api;
 mod begin;
 mod budget;
+mod bulk;
 mod cache;
 mod clock;
 mod engine;

@@ -8,8 +8,11 @@ use std::rc::Rc;
 use abi::{Answer, Refusal, Status};
 use wasmtime::{Caller, Extern, Memory, TypedFunc};
 
+use crate::budget;
 use crate::state::State;
 
+/// Bytes that are copied between two looks at the clock.
+const PIECE: usize = 256 << 10;
 /// The largest map that is taken from or given to a guest.
 const MAX_PAIRS: usize = 1024;
 const MAX_PAIRS_BYTES: usize = 1 << 20;
@@ -124,10 +127,17 @@ pub fn give(caller: &mut Caller<'_, State>, value: &[u8], at_out: u32, len_out: 
     let len = u32::try_from(value.len())
         .map_err(|_| Refusal::new(Status::InvalidMemoryAccess, "the value is larger than a module's memory"))?;
     let at = if value.is_empty() { 0 } else { allocate(caller, len)? };
-    let data = view(caller)?.0;
     if !value.is_empty() {
-        put(data, at, value)?;
+        bytes(view(caller)?.0, at, len)?;
     }
+    // Touched for the first time, 16 MiB take 7 ms.
+    for (number, piece) in value.chunks(PIECE).enumerate() {
+        if value.len() > PIECE {
+            budget::afford(caller.data_mut())?;
+        }
+        put(view(caller)?.0, at + (number * PIECE) as u32, piece)?;
+    }
+    let data = view(caller)?.0;
     put_u32(data, at_out, at)?;
     put_u32(data, len_out, len)?;
     Ok(())

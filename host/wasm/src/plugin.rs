@@ -7,6 +7,7 @@ use abi::{Callbacks, Fault, Host, Instance, LoadError, Plugin, Started};
 use wasmtime::InstancePre;
 
 use crate::begin::Begin;
+use crate::bulk::Rewritten;
 use crate::engine::engine;
 use crate::exports::{Places, VERSIONS};
 use crate::instance::Running;
@@ -19,6 +20,7 @@ pub struct Module {
     callbacks: Callbacks,
     pub places: Places,
     pub begin: Begin,
+    pub rewritten: Rewritten,
 }
 
 impl Module {
@@ -26,7 +28,7 @@ impl Module {
     /// the module at once.
     pub fn new(bytes: &[u8], cache: Option<&Path>) -> Result<Module, LoadError> {
         recognize(bytes)?;
-        let module = cache::compile(engine(), bytes, cache)
+        let (module, rewritten) = cache::compile(engine(), bytes, cache)
             .map_err(|e| LoadError::new(format!("no valid Wasm module: {}", e.root_cause())))?;
         let mut problems = exports::problems(&module);
         let (linker, missing) = imports::resolve(&module);
@@ -40,7 +42,7 @@ impl Module {
         let version = VERSIONS.iter().find(|(name, _)| module.get_export(name).is_some());
         let version = version.expect("a module without a version is a problem").1;
         let (callbacks, places, begin) = (exports::callbacks(&module), Places::of(&module), Begin::of(&module));
-        Ok(Module { pre, version, callbacks, places, begin })
+        Ok(Module { pre, version, callbacks, places, begin, rewritten })
     }
 }
 

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use wasmtime::{Memory, TypedFunc};
 
 use crate::budget::{Bounds, Budget};
+use crate::bulk::Rewritten;
 use crate::clock::thread_cpu;
 
 /// Of a line that a guest prints without an end, and of its last words.
@@ -35,6 +36,7 @@ pub struct State {
     host: Option<Rc<dyn Host>>,
     pub effective: u32,
     pub version: Version,
+    pub rewritten: Rewritten,
     /// `None` until the module has been instantiated.
     pub memory: Option<Memory>,
     /// Shared, as it is taken out for each call: to copy one costs as much as to call it.
@@ -89,12 +91,13 @@ pub enum Entry {
 }
 
 impl State {
-    pub fn new(host: Rc<dyn Host>, version: Version) -> State {
+    pub fn new(host: Rc<dyn Host>, version: Version, rewritten: Rewritten) -> State {
         let limits = &host.settings().limits;
         let backstop = limits.backstop();
         let bounds = Bounds { memory: backstop.memory, note: limits.memory, ..Bounds::default() };
         let mut state = State {
             version,
+            rewritten,
             host: Some(host.clone()),
             bounds,
             budget: Budget { since: None, exact: false, limit: backstop.start_cpu, of: Limit::StartCpu },
@@ -113,6 +116,7 @@ impl State {
             host: None,
             effective: ContextId::PLUGIN.0,
             version: Version::V0_2_1,
+            rewritten: Rewritten::NOT,
             memory: None,
             allocate: None,
             hears_timers: false,
