@@ -45,6 +45,9 @@ end
 return plugin
 "#;
 
+/// Does what the request says: see [`crate::differential`].
+const PROGRAM: &str = include_str!("differential/program.lua");
+
 /// From the header callback.
 const REQUEST_BODY_CHUNKS: &str = r#"
 local plugin = {}
@@ -175,6 +178,27 @@ on_both_engines! {
                 }
             }
         }
+    }
+
+    fn a_head_that_a_plugin_makes_a_get_is_answered_without_the_body_and_with_its_true_length(engine) {
+        let origin = Origin::serve(|exchange| {
+            let method = exchange.head.method().to_owned();
+            exchange.respond(200, &[("x-said", &method)], b"the body")
+        });
+        let edge = edge(engine, plugin("program", PROGRAM), &origin);
+        let mut client = edge.connect();
+        // Sets `:method` to GET; puts "0123" before the body of the response, or leaves it.
+        for (writes, length) in [("S.write.31.30.30.30313233", "12"), ("", "8")] {
+            let program = format!("Q.set.30.3a6d6574686f64.474554 {writes}");
+            for _ in 0..2 {
+                client.request("HEAD", "/a", &[("x-program", &program)], b"");
+                let response = client.response();
+                assert_eq!((response.status, response.header("x-said")), (200, Some("GET")));
+                assert_eq!(response.header("content-length"), Some(length));
+            }
+        }
+        assert_eq!(client.get("/a").text(), "the body", "nothing of a body stands between the answers");
+        assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0);
     }
 
     fn a_request_body_is_read_whole_and_replaced(engine) {

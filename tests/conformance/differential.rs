@@ -85,6 +85,7 @@ impl Side {
             for line in &self.edge.process.log()[self.lines..] {
                 let said = line.split_once(&mark).map(|(_, said)| said.split('.').next().unwrap_or_default());
                 outcome.told.extend(said.map(str::to_owned));
+                assert!(!line.contains("panicked"), "{line}\nof\n{program}");
                 if line.contains("forebay::fault") {
                     let verdict = line.split_once("\"verdict\":\"").map_or("", |(_, rest)| rest);
                     outcome.faults.push(verdict.split('"').next().unwrap_or_default().to_owned());

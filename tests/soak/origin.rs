@@ -2,6 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+/// What an answer to these takes.
+const SLOW: [(&str, Duration); 2] =
+    [("GET /slow ", Duration::from_millis(30)), ("GET /late ", Duration::from_millis(1500))];
 
 /// Answers every request 200 with `text`, for as long as the process lives.
 pub fn start(text: &'static str) -> SocketAddr {
@@ -20,9 +25,15 @@ fn serve(socket: TcpStream, text: &str) {
     let Ok(mut writer) = socket.try_clone() else { return };
     let mut lines = BufReader::new(socket).lines();
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+    let mut slow = Duration::ZERO;
     // Only requests without a body come: an empty line ends each.
     while let Some(Ok(line)) = lines.next() {
-        if line.is_empty() && writer.write_all(answer.as_bytes()).is_err() {
+        slow += SLOW.iter().filter(|(of, _)| line.starts_with(of)).map(|(_, time)| *time).sum::<Duration>();
+        if !line.is_empty() {
+            continue;
+        }
+        std::thread::sleep(std::mem::take(&mut slow));
+        if writer.write_all(answer.as_bytes()).is_err() {
             return;
         }
     }

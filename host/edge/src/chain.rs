@@ -219,9 +219,12 @@ impl Chain {
         let mut parts = self.response_parts();
         parts.extensions = extensions;
         let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if bodiless && !body.is_end_stream() {
-            // The status is a plugin's: the length is that of a body which no longer exists.
-            parts.headers.remove(CONTENT_LENGTH);
+        if (bodiless || self.headless) && !body.is_end_stream() {
+            // The status is a plugin's: the length is that of a body which no longer exists. Of HEAD it is what
+            // another method would be answered with.
+            if bodiless {
+                parts.headers.remove(CONTENT_LENGTH);
+            }
             self.lane(Side::Response).clear();
             return Ok((parts, ChainBody::passing(self, Side::Response, Body::Empty)));
         }

@@ -16,7 +16,7 @@ pub fn spin() {
 }
 
 /// Keeps what it takes until there is no more.
-fn bomb() {
+pub fn bomb() {
     let mut kept: Vec<Vec<u8>> = Vec::new();
     loop {
         kept.push(vec![7; 1 << 20]);
@@ -24,7 +24,7 @@ fn bomb() {
     }
 }
 
-fn recurse(depth: u64) -> u64 {
+pub fn recurse(depth: u64) -> u64 {
     if std::hint::black_box(depth) == u64::MAX {
         return 0;
     }

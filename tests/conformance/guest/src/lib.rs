@@ -11,6 +11,7 @@
 //! - `isolation`: what exchanges share
 //! - `trace`: spans
 //! - `tasks`: async/await
+//! - `soak`: what `tests/soak` sends by the thousand
 //! - `program`: operations that come with the request
 //! - `grpc`: gRPC calls and streams; `held`: an end that waits
 //! - `limits`: what uses up limits
@@ -33,6 +34,7 @@ mod probe;
 mod program;
 mod state;
 mod scale;
+mod soak;
 mod tasks;
 mod trace;
 mod secret;
@@ -208,6 +210,7 @@ impl RootContext for Root {
             "count" => Box::new(isolation::Count),
             "kv" => Box::new(kv::Asks { how: argument, tasks: Tasks::new(id) }),
             "program" => forebay_sdk::task::http(id, program::Program::default()),
+            "soak" => soak::context(id),
             "tasks" => tasks::context(id, argument, &self.tasks),
             "fault" => Box::new(faults::Fault { how: argument }),
             "held" => Box::new(held::Held),
