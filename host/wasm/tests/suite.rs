@@ -18,6 +18,8 @@ mod fake;
 mod foreign;
 #[path = "suite/fuzz.rs"]
 mod fuzz;
+#[path = "suite/fuzz_edge.rs"]
+mod fuzz_edge;
 #[path = "suite/fuzz_guest.rs"]
 mod fuzz_guest;
 #[path = "suite/fuzz_writer.rs"]

@@ -92,8 +92,13 @@ pub fn callbacks() -> Vec<&'static str> {
     names
 }
 
-/// The guest, with an import of everything and a callback of each kind.
+/// The guest, with an import of everything and a callback of each kind, which has `$drive` in it.
 pub fn text(imports: &[Import]) -> String {
+    text_with(imports, &drive(imports), "(i32.const 1)")
+}
+
+/// The same with another `$drive`, and what callbacks answer.
+pub fn text_with(imports: &[Import], drive: &str, answer: &str) -> String {
     let mut head = String::new();
     let mut body = String::new();
     let mut table = String::new();
@@ -115,21 +120,17 @@ pub fn text(imports: &[Import]) -> String {
             Some((_, takes, returns)) => (" i32".repeat(*takes.last().unwrap()), *returns == 1),
             None => (String::new(), false),
         };
-        let (returns, value) = if result { ("(result i32)", "(i32.const 1)") } else { ("", "") };
+        let (returns, value) = if result { ("(result i32)", answer) } else { ("", "") };
         writeln!(
             body,
             r#"(func (export "{name}") (param{params}) {returns} (call $drive (i32.const {place})) {value})"#
         )
         .unwrap();
     }
-    module(imports, &head, &body, &table)
+    module(&head, drive, &body, &table)
 }
 
-/// `$drive` reads the script, makes its call in the callback that it is for, and leaves in the dictionary what
-/// the memory is then (`d`) and what the call answered (`r`).
-fn module(imports: &[Import], head: &str, body: &str, table: &str) -> String {
-    let of = |name: &str| imports.iter().position(|import| import.name == name).unwrap();
-    let (get, set) = (of("proxy_get_property"), of("proxy_set_shared_data"));
+fn module(head: &str, drive: &str, body: &str, table: &str) -> String {
     format!(
         r#"(module
         {head}
@@ -147,7 +148,18 @@ fn module(imports: &[Import], head: &str, body: &str, table: &str) -> String {
             (if (i32.gt_u (local.get $size) (i32.sub (i32.const {MEMORY}) (local.get $at))) (then (return (i32.const 0))))
             (global.set $next (i32.add (local.get $at) (local.get $size)))
             (local.get $at))
-        (func $drive (param $place i32) (local $result i64) (local $first i64)
+        {drive}
+        {body})"#
+    )
+}
+
+/// Reads the script, makes its call in the callback that it is for, and leaves in the dictionary what the
+/// memory is then (`d`) and what the call answered (`r`).
+fn drive(imports: &[Import]) -> String {
+    let of = |name: &str| imports.iter().position(|import| import.name == name).unwrap();
+    let (get, set) = (of("proxy_get_property"), of("proxy_set_shared_data"));
+    format!(
+        r#"(func $drive (param $place i32) (local $result i64) (local $first i64)
             (global.set $how (i32.const 0))
             (i64.store (i32.const 8) (i64.const {script}))
             (if (call $f{get} (i32.const 8) (i32.const 6) (i32.const 0) (i32.const 4)) (then (unreachable)))
@@ -163,8 +175,7 @@ fn module(imports: &[Import], head: &str, body: &str, table: &str) -> String {
             (i64.store (i32.const 16) (local.get $result))
             (i32.store (i32.const 24) (global.get $next))
             (i32.store8 (i32.const 0) (i32.const {r}))
-            (if (call $f{set} (i32.const 0) (i32.const 1) (i32.const 8) (i32.const 20) (i32.const 0)) (then (unreachable))))
-        {body})"#,
+            (if (call $f{set} (i32.const 0) (i32.const 1) (i32.const 8) (i32.const 20) (i32.const 0)) (then (unreachable))))"#,
         script = u64::from_le_bytes(*b"script\0\0"),
         rest = MEMORY - 8,
         d = b'd',

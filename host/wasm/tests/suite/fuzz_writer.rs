@@ -13,6 +13,7 @@ const CALLS: &[(&str, &str)] = &[
     ("proxy_grpc_cancel", "=60"),
     ("proxy_grpc_close", "=60"),
     ("proxy_send_local_response", "=403 'detail 'body map =0"),
+    ("proxy_send_local_response", "=403 'detail 'body ' =4294967295"),
     ("proxy_get_header_map_value", "=0 'a out out"),
     ("proxy_set_header_map_pairs", "=0 map"),
     ("proxy_set_header_map_pairs", "=2 map"),
@@ -43,6 +44,8 @@ const CALLS: &[(&str, &str)] = &[
     ("proxy_call_foreign_function", "'uncompress 'aaaaaaaa out out"),
     ("proxy_call_foreign_function", "'forebay_abi_version ' out out"),
     ("forebay_abi_has", "'sleep out"),
+    ("forebay_time_sleep", "=1000000 out"),
+    ("proxy_set_tick_period_milliseconds", "=20"),
 ];
 
 /// The same of those with one packed argument: `=1` is a u32, `#1` a u64, `.1` a byte.
