@@ -252,3 +252,68 @@ fn kv_is_kept_in_memory_and_seen_after_each_step() {
     let wrong = "- name: a\n  request: {}\n  expect: { kv: { carts: { seen: somebody } } }\n";
     fails("['kv:carts']", main, wrong, &["kv carts, key seen", "expected  somebody", "found     nobody+"]);
 }
+
+/// Calls, and tells the client what came.
+const GRPC: &str = "return { on_request_headers = function()
+    local answer, why = forebay.grpc.call('stock', { service = 'shop.v1.Stock', method = 'Reserve',
+      message = '\\10\\3ada', metadata = { ['x-tenant'] = 'ada' }, timeout = 2 })
+    if not answer then return forebay.respond(502, {}, why.message) end
+    forebay.respond(200, {}, answer.status .. ' ' .. answer.message .. (answer.text or '')) end }";
+
+/// A case whose one callout has this `grpc`, and whose client is told this.
+fn grpc(grpc: &str, told: &str) -> String {
+    format!(
+        "- name: a\n  request: {{}}\n  callouts: [{{ target: stock, grpc: {grpc} }}]\n  expect:\n    \
+         response: {{ status: 200, body: {told} }}\n"
+    )
+}
+
+#[test]
+fn a_grpc_call_is_answered_by_a_message_or_a_status() {
+    let stock = "['callout:stock']";
+    let asked =
+        "service: shop.v1.Stock, method: Reserve, metadata: { x-tenant: ada }, message: { hex: \"0a 03 616461\" }";
+    let answered = "answer: { metadata: { x-a: b }, message: reserved, trailers: { x-c: d } }";
+    passes(stock, GRPC, &grpc(&format!("{{ {asked}, {answered} }}"), "0 reserved"));
+    passes(stock, GRPC, &grpc(&format!("{{ {asked} }}"), "'0 '"));
+    passes(
+        stock,
+        GRPC,
+        &grpc("{ answer: { status: NOT_FOUND, text: \"50% of\\ncaf\u{e9}\" } }", "\"5 50% of\\ncaf\u{e9}\""),
+    );
+    passes(stock, GRPC, &grpc("{ answer: { status: 16, metadata: { x-a: b } } }", "'16 '"));
+    // The host's own words, as before a real server.
+    passes(stock, GRPC, &grpc("{ answer: { messages: [a, b] } }", "13 more than one message"));
+    // Two bytes that are no text.
+    passes(
+        stock,
+        GRPC,
+        &grpc("{ message: { contains: ada }, answer: { message: { hex: \"08 7f\" } } }", "\"0 \\x08\\x7f\""),
+    );
+}
+
+#[test]
+fn a_grpc_call_may_take_its_time_or_find_nobody() {
+    let late = grpc("{ service: shop.v1.Stock }", "4 no end of it within 2s").replace("grpc:", "delay: 30s, grpc:");
+    passes("['callout:stock']", GRPC, &late);
+    let gone = grpc("{}", "{ contains: '14 ' }").replace("grpc:", "error: unavailable, grpc:");
+    passes("['callout:stock']", GRPC, &gone);
+}
+
+#[test]
+fn a_grpc_call_that_is_another_than_was_expected_is_named_with_both_sides() {
+    let wrong =
+        "{ service: shop.v1.Stocks, method: Free, metadata: { x-tenant: bob }, message: { hex: \"0a03616462\" } }";
+    let parts = ["callout to stock (line 3): service", "expected  shop.v1.Stocks", "found     shop.v1.Stock"];
+    let more = ["method", "expected  Free", "metadata x-tenant", "expected  bob", "hex 0a03616462", "hex 0a03616461"];
+    fails("['callout:stock']", GRPC, &grpc(wrong, "''"), &[&parts[..], &more[..]].concat());
+    let number = grpc("{ messages: [a, b] }", "''");
+    fails("['callout:stock']", GRPC, &number, &["messages", "expected  2", "found     1"]);
+    let http = "return { on_request_headers = function() forebay.http.call('stock', { path = '/x' }) end }";
+    fails("['callout:stock']", http, &grpc("{}", "''"), &["call", "expected  gRPC", "found     HTTP: GET /x"]);
+    // A wrong file says what would be right.
+    let spec = "- name: a\n  request: {}\n  callouts:\n    - { target: a, grpc: { message: { hex: 0a0 }, answer: { status: NOTFOUND } } }\n    \
+                - { target: a, request: {}, grpc: { message: a, messages: [b] } }\n";
+    let said = run("['callout:a']", NOTHING, spec);
+    refused(&said, &["hex digits, two a byte", "NOT_FOUND", "\"grpc\" stands beside", "\"message\" stands beside"]);
+}

@@ -16,6 +16,7 @@ pub mod pool;
 pub mod route;
 pub mod secret;
 pub mod spec;
+pub mod spec_grpc;
 pub mod state;
 pub mod target;
 pub mod value;

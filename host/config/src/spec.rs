@@ -15,6 +15,27 @@ pub const TIME: f64 = 1_767_225_600.0;
 /// As `abi` spells them, which this crate may not import; a test of the edge holds them together.
 pub const VERDICTS: [&str; 9] = ["CPU", "WALL", "MEMORY", "BUFFER", "CALLOUT", "TRAP", "PANIC", "CONFIG", "CAPABILITY"];
 
+/// gRPC's own, in the order of their numbers.
+pub const GRPC_STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
 #[derive(Clone, Debug)]
 pub struct Case {
     pub name: String,
@@ -89,9 +110,39 @@ pub struct Callout {
     pub target: String,
     pub line: u32,
     pub request: Asked,
+    /// Of a gRPC call only its `delay` and `error`.
     pub response: Response,
+    pub grpc: Option<Grpc>,
     pub times: u32,
     pub optional: bool,
+}
+
+/// A gRPC call, or a stream. What is not given may be anything.
+#[derive(Clone, Debug, Default)]
+pub struct Grpc {
+    pub service: Option<String>,
+    pub method: Option<String>,
+    /// Names in lower case.
+    pub metadata: Vec<(String, Answer)>,
+    pub messages: Option<Vec<Message>>,
+    pub answer: GrpcAnswer,
+}
+
+/// How a message must be.
+#[derive(Clone, Debug)]
+pub enum Message {
+    Bytes(Vec<u8>),
+    Text(Answer),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct GrpcAnswer {
+    pub metadata: Vec<(String, String)>,
+    pub messages: Vec<Vec<u8>>,
+    pub trailers: Vec<(String, String)>,
+    /// One of [`GRPC_STATUSES`], by its number.
+    pub status: u32,
+    pub text: String,
 }
 
 /// What is not given may be anything.

@@ -20,6 +20,7 @@ use config::spec::Case;
 use config::{PluginCode, Region};
 
 pub mod cast;
+mod grpc;
 pub mod measure;
 pub mod pieces;
 pub mod record;

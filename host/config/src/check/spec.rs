@@ -6,8 +6,11 @@ use crate::error::{Errors, Place, Problem};
 use crate::raw::form::{Pairs, Text};
 use crate::raw::route::Headers;
 use crate::raw::spec as raw;
+use crate::raw::spec_grpc as raw_grpc;
 use crate::raw::value::{At, List};
-use crate::spec::{Answer, Answered, Asked, Callout, Case, Data, Expect, Fault, Line, Request, Response, Step};
+use crate::spec::{
+    Answer, Answered, Asked, Callout, Case, Data, Expect, Fault, Grpc, GrpcAnswer, Line, Request, Response, Step,
+};
 
 pub fn cases(raw: &List<raw::Case>, errors: &mut Errors) -> Option<Vec<Case>> {
     let mut names = std::collections::BTreeMap::new();
@@ -152,14 +155,50 @@ fn callout(raw: &raw::Callout, errors: &mut Errors) -> Option<Callout> {
     let mut response = raw.response.as_ref().map_or_else(Response::default, |r| self::response(r, errors));
     response.error = raw.error.as_ref().map(|error| error.value).or(response.error);
     response.delay = raw.delay.as_ref().map_or(response.delay, |delay| delay.0);
+    if raw.grpc.is_some() && (raw.request.is_some() || raw.response.is_some()) {
+        let problem = Problem::found("\"grpc\" stands beside \"request\" or \"response\"");
+        errors.add(&raw.place, problem.allowed("allowed: \"grpc\" with its \"answer\", or the two of HTTP"));
+    }
     Some(Callout {
         target: raw.target.as_ref()?.0.clone(),
+        grpc: raw.grpc.as_ref().map(|grpc| self::grpc(grpc, errors)),
         line: raw.place.line,
         request: raw.request.as_ref().map(|asked| self::asked(asked)).unwrap_or_default(),
         response,
         times: raw.times.0,
         optional: raw.optional.value,
     })
+}
+
+fn grpc(raw: &At<raw_grpc::Grpc>, errors: &mut Errors) -> Grpc {
+    let text = |text: &Option<At<Text>>| text.as_ref().map(|text| text.0.clone());
+    let mut both = |one: &Option<Place>, more: bool| {
+        if let Some(place) = one.as_ref().filter(|_| more) {
+            let problem = Problem::found("\"message\" stands beside \"messages\"");
+            errors.add(place, problem.allowed("allowed: one of them"));
+        }
+    };
+    both(&raw.message.as_ref().map(|message| message.place.clone()), raw.messages.is_some());
+    let one = raw.message.as_ref().map(|message| vec![message.value.0.clone()]);
+    let several = raw.messages.as_ref().map(|list| list.iter().map(|message| message.value.0.clone()).collect());
+    let answer = raw.answer.as_ref().map(|answer| {
+        both(&answer.message.as_ref().map(|message| message.place.clone()), !answer.messages.is_empty());
+        let status = answer.status.0;
+        let messages: Vec<_> = match &answer.message {
+            Some(message) => vec![message.value.0.clone()],
+            None if answer.messages.is_empty() && status == 0 => vec![Vec::new()],
+            None => answer.messages.iter().map(|message| message.value.0.clone()).collect(),
+        };
+        let (metadata, trailers) = (headers(&answer.metadata), headers(&answer.trailers));
+        GrpcAnswer { metadata, messages, trailers, status, text: text(&answer.text).unwrap_or_default() }
+    });
+    Grpc {
+        service: text(&raw.service),
+        method: text(&raw.method),
+        metadata: wanted(&raw.metadata),
+        messages: one.or(several),
+        answer: answer.unwrap_or_else(|| GrpcAnswer { messages: vec![Vec::new()], ..GrpcAnswer::default() }),
+    }
 }
 
 fn wanted(raw: &Option<At<Pairs<raw::Wanted>>>) -> Vec<(String, Answer)> {

@@ -115,6 +115,8 @@ keys! {
         optional request: Asked,
         /// What is answered.
         optional response: Origin,
+        /// A gRPC call or stream and its answer, in place of both.
+        optional grpc: super::spec_grpc::Grpc,
         /// It is not answered.
         optional error: Failure,
         /// How long the answer takes.

@@ -1,5 +1,5 @@
 //! Who plays the origins and the targets of callouts: an HTTP server for each connection, at the
-//! other end of a pipe.
+//! other end of a pipe; of HTTP/2 where the pool speaks that, as gRPC does.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -8,17 +8,19 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use config::spec::{Callout, Failure, Response as Script};
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 use tokio::task::spawn_local;
 
 use super::Finding;
+use super::grpc;
 use super::pieces::{self, Pieces, Whole};
 use super::verdict;
+use crate::worker::LocalExecutor;
 
 /// Bytes on their way in one direction before the sender waits.
 pub const PIPE: usize = 64 << 10;
@@ -27,8 +29,8 @@ pub const PIPE: usize = 64 << 10;
 pub const ORIGIN: &str = "origin";
 
 pub struct Cast {
-    /// Which pool or target listens where.
-    pools: HashMap<SocketAddr, String>,
+    /// Which pool listens where.
+    pools: HashMap<SocketAddr, Player>,
     origin: RefCell<Script>,
     callouts: RefCell<Vec<Expected>>,
     /// What origins got in this step.
@@ -37,6 +39,13 @@ pub struct Cast {
     pub findings: RefCell<Vec<Finding>>,
     /// Callouts that came, of the whole case.
     pub asked: Cell<u64>,
+}
+
+/// A pool that is played.
+#[derive(Clone)]
+pub struct Player {
+    pub pool: String,
+    pub http2: bool,
 }
 
 struct Expected {
@@ -60,7 +69,7 @@ pub struct Received {
 struct Unavailable;
 
 impl Cast {
-    pub fn new(pools: HashMap<SocketAddr, String>) -> Rc<Cast> {
+    pub fn new(pools: HashMap<SocketAddr, Player>) -> Rc<Cast> {
         Rc::new(Cast {
             pools,
             origin: RefCell::default(),
@@ -100,7 +109,7 @@ impl Cast {
 
     /// One end of a pipe, at whose other end `address` is played.
     pub fn connect(self: &Rc<Cast>, address: SocketAddr) -> io::Result<DuplexStream> {
-        let Some(pool) = self.pools.get(&address).cloned() else {
+        let Some(Player { pool, http2 }) = self.pools.get(&address).cloned() else {
             let text = format!("nobody plays {address} on this stage");
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, text));
         };
@@ -112,13 +121,21 @@ impl Cast {
                 async move { cast.answer(&pool, request).await }
             });
             // An error is the end that the case asked for, or that the edge made.
-            let _ = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(far), service).await;
+            let far = TokioIo::new(far);
+            let _ = match http2 {
+                true => http2::Builder::new(LocalExecutor).serve_connection(far, service).await,
+                false => http1::Builder::new().keep_alive(false).serve_connection(far, service).await,
+            };
         });
         Ok(near)
     }
 
     async fn answer(self: Rc<Cast>, pool: &str, request: Request<Incoming>) -> Result<Response<Pieces>, Unavailable> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        // Which HTTP/2 has elsewhere.
+        if let Some(host) = parts.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+            parts.headers.entry(header::HOST).or_insert(host);
+        }
         let received = Received {
             pool: pool.to_owned(),
             method: parts.method.to_string(),
@@ -126,13 +143,13 @@ impl Cast {
             headers: parts.headers,
             body: pieces::read(body).await,
         };
-        let script = match self.callout(pool, &received) {
-            Some(script) => script,
+        let (script, grpc) = match self.callout(pool, &received) {
+            Some(callout) => (callout.response, callout.grpc),
             // Only what passes through the edge carries its mark.
             None if received.headers.contains_key(header::VIA) => {
                 let script = self.origin.borrow().clone();
                 self.received.borrow_mut().push(received);
-                script
+                (script, None)
             }
             None => {
                 self.refuse(pool, &received);
@@ -143,21 +160,21 @@ impl Cast {
         match script.error {
             Some(Failure::Timeout) => std::future::pending().await,
             Some(Failure::Unavailable) => Err(Unavailable),
-            None => Ok(response(&script)),
+            None => Ok(grpc.map_or_else(|| response(&script), |grpc| grpc::response(&grpc.answer))),
         }
     }
 
-    /// The answer of the first callout that is still expected and is this one.
-    fn callout(&self, pool: &str, received: &Received) -> Option<Script> {
+    /// The first callout that is still expected and is this one.
+    fn callout(&self, pool: &str, received: &Received) -> Option<Callout> {
         let mut callouts = self.callouts.borrow_mut();
         let fits = |expected: &&mut Expected| {
             let callout = &expected.callout;
-            expected.left > 0 && callout.target == pool && verdict::asked("", &callout.request, received).is_empty()
+            expected.left > 0 && callout.target == pool && asked("", callout, received).is_empty()
         };
         let expected = callouts.iter_mut().find(fits)?;
         expected.left -= 1;
         self.asked.set(self.asked.get() + 1);
-        Some(expected.callout.response.clone())
+        Some(expected.callout.clone())
     }
 
     fn refuse(&self, pool: &str, received: &Received) {
@@ -169,10 +186,18 @@ impl Cast {
         match near {
             Some(near) => {
                 let what = format!("{what} (line {})", near.callout.line);
-                findings.extend(verdict::asked(&format!("{what}: "), &near.callout.request, received));
+                findings.extend(asked(&format!("{what}: "), &near.callout, received));
             }
             None => findings.push(Finding::new(what, "not asked, or no more", found)),
         }
+    }
+}
+
+/// What differs from what must be asked.
+fn asked(at: &str, callout: &Callout, received: &Received) -> Vec<Finding> {
+    match &callout.grpc {
+        Some(grpc) => grpc::asked(at, grpc, received),
+        None => verdict::asked(at, &callout.request, received),
     }
 }
 

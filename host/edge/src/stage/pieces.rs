@@ -37,6 +37,11 @@ impl Pieces {
         };
         Pieces { left, trailers, length, waiting: None, first: true }
     }
+
+    /// Of bytes that are no text.
+    pub fn of_bytes(pieces: impl Iterator<Item = Bytes>, trailers: HeaderMap) -> Pieces {
+        Pieces { left: pieces.collect(), trailers: Some(trailers), length: None, waiting: None, first: true }
+    }
 }
 
 /// Headers as written in a case: their names and values have been checked.

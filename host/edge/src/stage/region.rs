@@ -96,7 +96,9 @@ fn pools(case: &Case, capabilities: &[String], own: &Map<String, Value>) -> Vec<
     }
     let names = names.iter().filter(|name| !declared.contains(name));
     // Nobody connects to these: they tell who is played.
-    let pool = |(port, name): (usize, &&str)| json!({ "name": name, "origins": [format!("127.0.0.1:{}", port + 1)] });
+    let callouts = || case.steps.iter().flat_map(|step| &step.callouts);
+    let grpc = |name: &str| callouts().any(|callout| callout.target == name && callout.grpc.is_some());
+    let pool = |(port, name): (usize, &&str)| json!({ "name": name, "http2": grpc(name), "origins": [format!("127.0.0.1:{}", port + 1)] });
     names.enumerate().map(pool).collect()
 }
 

@@ -16,7 +16,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::{LocalSet, spawn_local};
 
-use super::cast::{Cast, PIPE, announce};
+use super::cast::{Cast, PIPE, Player, announce};
 use super::measure::{Measured, Probe};
 use super::pieces::{self, Pieces};
 use super::record::Record;
@@ -244,9 +244,10 @@ fn put(shared: &Shared, dict: &str, key: &str, value: &str) -> abi::Answer<()> {
 }
 
 /// Who is played where.
-fn addresses(region: &Region) -> HashMap<SocketAddr, String> {
+fn addresses(region: &Region) -> HashMap<SocketAddr, Player> {
     let pools = region.pools.values();
-    pools.flat_map(|pool| pool.origins.iter().map(|origin| (*origin, pool.name.clone()))).collect()
+    let player = |pool: &config::Pool| Player { pool: pool.name.clone(), http2: pool.http2 };
+    pools.flat_map(|pool| pool.origins.iter().map(move |origin| (*origin, player(pool)))).collect()
 }
 
 /// Sends a request as a client would, over a pipe; why there is no response, if there is none.

@@ -20,7 +20,7 @@ pub struct Got {
 const ABSENT: &str = "absent";
 
 /// Holds one value (or several of one name) against what it must be. `at` begins the findings.
-fn value(at: String, wanted: &Answer, found: &[String], findings: &mut Vec<Finding>) {
+pub fn value(at: String, wanted: &Answer, found: &[String], findings: &mut Vec<Finding>) {
     let shown = if found.is_empty() { ABSENT.to_owned() } else { found.join(", ") };
     let (holds, expected) = match wanted {
         Answer::Absent => (found.is_empty(), ABSENT.to_owned()),
@@ -46,7 +46,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn map(at: &str, wanted: &[(String, Answer)], found: &HeaderMap, findings: &mut Vec<Finding>) {
+pub fn map(at: &str, wanted: &[(String, Answer)], found: &HeaderMap, findings: &mut Vec<Finding>) {
     for (name, answer) in wanted {
         let values: Vec<_> = found.get_all(name.as_str()).iter().map(|value| text(value.as_bytes())).collect();
         value(format!("{at} {name}"), answer, &values, findings);
