@@ -6,6 +6,8 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::authority::Identity;
+
 pub struct Certificate {
     pub certificate: PathBuf,
     pub key: PathBuf,
@@ -41,14 +43,22 @@ impl Certificate {
 
     /// A client configuration that trusts this certificate alone.
     pub fn client(&self, alpn: &[&str]) -> rustls::ClientConfig {
+        self.client_as(alpn, None)
+    }
+
+    /// The same, with a certificate to show if it is asked for one.
+    pub fn client_as(&self, alpn: &[&str], identity: Option<&Identity>) -> rustls::ClientConfig {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.der.clone()).expect("a self-signed certificate can be trusted");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring has the default versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match identity.map(Identity::parts) {
+            Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("they belong together"),
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         config
     }

@@ -13,6 +13,8 @@ use crate::wait::PATIENCE;
 
 /// One connection to the edge.
 pub struct Client {
+    /// The TLS session is one that was there before.
+    pub resumed: bool,
     pub messages: Messages,
     /// The application protocol that TLS agreed on.
     pub alpn: Option<String>,
@@ -28,23 +30,29 @@ impl Client {
     pub fn try_connect(address: SocketAddr) -> io::Result<Client> {
         let messages = Messages::on(TcpStream::connect_timeout(&address, PATIENCE)?)?;
         messages.patience(PATIENCE);
-        Ok(Client { messages, alpn: None, method: "GET".to_owned() })
+        Ok(Client { resumed: false, messages, alpn: None, method: "GET".to_owned() })
     }
 
     /// Over TLS, as `localhost`, offering `alpn`.
     pub fn connect_tls(address: SocketAddr, trusted: &Certificate, alpn: &[&str]) -> io::Result<Client> {
+        Client::connect_tls_with(address, trusted.client(alpn))
+    }
+
+    /// The same with another configuration: a certificate of its own, say.
+    pub fn connect_tls_with(address: SocketAddr, config: impl Into<Arc<rustls::ClientConfig>>) -> io::Result<Client> {
         let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let name = ServerName::try_from("localhost").expect("localhost is a name");
-        let mut tls = rustls::ClientConnection::new(Arc::new(trusted.client(alpn)), name).map_err(io::Error::other)?;
+        let mut tls = rustls::ClientConnection::new(config.into(), name).map_err(io::Error::other)?;
         let mut handshake = socket.try_clone()?;
         while tls.is_handshaking() {
             tls.complete_io(&mut handshake)?;
         }
         let alpn = tls.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned());
+        let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         let stream = rustls::StreamOwned::new(tls, socket.try_clone()?);
-        Ok(Client { messages: Messages::new(Box::new(stream), socket), alpn, method: "GET".to_owned() })
+        Ok(Client { resumed, messages: Messages::new(Box::new(stream), socket), alpn, method: "GET".to_owned() })
     }
 
     /// Sends bytes as they are.

@@ -1,8 +1,9 @@
-//! An HTTP/2 client with prior knowledge, which a test calls without being async itself.
+//! An HTTP/2 client with prior knowledge or over TLS, which a test calls without being async itself.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,8 +12,11 @@ use hyper::body::{Body, Frame};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
+use tokio_rustls::TlsConnector;
 
 use crate::http1::{Headers, Response};
 use crate::wait::PATIENCE;
@@ -56,12 +60,29 @@ impl Ask {
 impl Http2 {
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Http2 {
+        Http2::over(async {
+            TcpStream::connect(address).await.unwrap_or_else(|e| panic!("cannot connect to {address}: {e}"))
+        })
+    }
+
+    /// Over TLS, as `localhost`; what `config` offers is HTTP/2.
+    #[track_caller]
+    pub fn connect_tls(address: SocketAddr, config: rustls::ClientConfig) -> Http2 {
+        Http2::over(async move {
+            let socket = TcpStream::connect(address).await.expect("a connection");
+            let name = ServerName::try_from("localhost").expect("localhost is a name");
+            let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await.expect("a TLS handshake");
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]), "the server speaks HTTP/2");
+            stream
+        })
+    }
+
+    #[track_caller]
+    fn over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: impl Future<Output = S>) -> Http2 {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
         let send = runtime.block_on(async {
-            let socket =
-                TcpStream::connect(address).await.unwrap_or_else(|e| panic!("cannot connect to {address}: {e}"));
-            let (send, connection) =
-                handshake(TokioExecutor::new(), TokioIo::new(socket)).await.expect("an HTTP/2 handshake");
+            let stream = TokioIo::new(stream.await);
+            let (send, connection) = handshake(TokioExecutor::new(), stream).await.expect("an HTTP/2 handshake");
             tokio::spawn(connection);
             send
         });

@@ -11,7 +11,7 @@
 //! - [`module`]: Wasm plugins of a few lines; [`signer`]: keys, and what is signed by them
 //! - [`registry`]: an OCI registry over TLS
 //! - [`redis`]: a Redis server, a cluster of them
-//! - [`certificate`]: a certificate for `localhost` and who trusts it
+//! - [`certificate`]: a certificate for `localhost` and who trusts it; [`authority`]: those of clients
 //! - [`metrics`]: the numbers of `/metrics`
 //! - [`binary`]: where the binary and the built guests are
 //! - [`port`], [`folder`]: what one test has to itself
@@ -19,6 +19,7 @@
 //!
 //! Nothing here skips: what is missing fails with a sentence on what to run.
 
+pub mod authority;
 pub mod binary;
 pub mod certificate;
 pub mod client;
@@ -39,6 +40,7 @@ pub mod registry;
 pub mod signer;
 pub mod wait;
 
+pub use authority::{Authority, Identity};
 pub use certificate::Certificate;
 pub use client::{Client, get};
 pub use client_http2::Http2;

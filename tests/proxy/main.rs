@@ -4,10 +4,11 @@
 //! - [`limits`], [`keepalive`], [`retry`], [`pools`]: many, and origins that fail
 //! - [`kv`]: stores that plugins ask, and what becomes of exchanges when those are lost
 //! - [`neighbours`]: a plugin that makes trouble, and the routes beside it
-//! - [`routes`], [`tls`], [`http2`]: ways in; [`targets`]: callouts out
+//! - [`routes`], [`tls`], [`client_certificates`], [`http2`]: ways in; [`targets`]: callouts out
 //! - [`sources`], [`images`]: modules that are fetched; [`compiling`]: and compiled, aside
 //! - [`reload`], [`reloads`], [`self_test`], [`drain`], [`observe`]: what an operator does
 
+mod client_certificates;
 mod compiling;
 mod drain;
 mod forwarding;

@@ -1,5 +1,6 @@
 //! What a certificate says of whom it names, for properties.
 
+use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 
 /// Facts about one certificate.
@@ -10,13 +11,19 @@ pub struct Certificate {
     /// The first name of each kind.
     pub dns: Option<String>,
     pub uri: Option<String>,
+    /// SHA-256 of the whole of it, in hexadecimal digits.
+    pub sha256: String,
 }
 
 impl Certificate {
-    /// Nothing of one that is too old or too odd to be read; it may still serve.
+    /// Only the digest of one that is too old or too odd to be read; it may still serve.
     pub fn of(der: &CertificateDer<'_>) -> Certificate {
-        let Ok(certificate) = webpki::EndEntityCert::try_from(der) else { return Certificate::default() };
+        let sha256 = digest(&SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let Ok(certificate) = webpki::EndEntityCert::try_from(der) else {
+            return Certificate { sha256, ..Certificate::default() };
+        };
         Certificate {
+            sha256,
             subject: subject(certificate.subject()),
             dns: certificate.valid_dns_names().next().map(str::to_owned),
             uri: certificate.valid_uri_names().next().map(str::to_owned),

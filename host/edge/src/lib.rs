@@ -136,11 +136,17 @@ impl Edge {
         Ok(Edge { shared, addresses, stop, workers, control, reloads })
     }
 
-    /// Checks the plugins of a region without binding or fetching anything, their self-tests included: for
-    /// `forebay check`, and before `start`.
+    /// Checks the plugins of a region without binding or fetching anything, their self-tests included, and the
+    /// certificates that it names: for `forebay check`, and before `start`.
     pub fn check(region: &config::Region) -> Result<(), StartError> {
-        let plugins = plugins::load(region, None)?;
-        let errors = self_test::errors(region, &plugins, None);
+        let mut errors = match &region.edge {
+            Some(_) => snapshot::read(region).err().unwrap_or_default(),
+            None => Vec::new(),
+        };
+        match plugins::load(region, None) {
+            Ok(plugins) => errors.extend(self_test::errors(region, &plugins, None)),
+            Err(more) => errors.extend(StartError::from(more).errors),
+        }
         if errors.is_empty() { Ok(()) } else { Err(StartError { errors }) }
     }
 

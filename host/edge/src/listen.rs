@@ -11,9 +11,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ProtocolVersion, ServerConfig};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -122,6 +125,7 @@ fn facts(session: &rustls::ServerConnection, certificate: Arc<Certificate>) -> T
         sni: session.server_name().map(Arc::from),
         alpn: session.alpn_protocol().and_then(|alpn| std::str::from_utf8(alpn).ok()).map(Arc::from),
         certificate,
+        peer: session.peer_certificates().and_then(<[_]>::first).map(|leaf| Arc::new(Certificate::of(leaf))),
     }
 }
 
@@ -132,28 +136,55 @@ pub struct TlsSide {
     certificate: Arc<Certificate>,
 }
 
-/// Reads certificate and key; done again with each reload.
+/// Reads certificate, key and the roots of clients; done again with each reload.
 pub fn tls_side(tls: &config::Tls, listener: &config::Listener) -> Result<TlsSide, String> {
     let named = |path: &Path, what: &str| format!("{}: {}: {what}", listener.address, path.display());
-    let open = |path: &Path| match std::fs::File::open(path) {
-        Ok(file) => Ok(BufReader::new(file)),
-        Err(error) => Err(named(path, &error.to_string())),
-    };
-    let chain = CertificateDer::pem_reader_iter(open(&tls.certificate)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| named(&tls.certificate, &error.to_string()))?;
-    if chain.is_empty() {
-        return Err(named(&tls.certificate, "no certificate in it"));
-    }
+    let chain = certificates(&tls.certificate).map_err(|error| named(&tls.certificate, &error))?;
     let certificate = Arc::new(Certificate::of(&chain[0]));
-    let key = PrivateKeyDer::from_pem_reader(open(&tls.key)?).map_err(|error| named(&tls.key, &error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| named(&tls.key, &error.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let verifier = |clients| verifier(clients, provider.clone()).map_err(|error| named(&clients.roots, &error));
+    let verifier = tls.clients.as_ref().map(verifier).transpose()?;
+    let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| named(&tls.certificate, &error.to_string()))?;
+        .expect("the provider has the default versions");
+    let config = match verifier.clone() {
+        Some(verifier) => config.with_client_cert_verifier(verifier),
+        None => config.with_no_client_auth(),
+    };
+    let mut config =
+        config.with_single_cert(chain, key).map_err(|error| named(&tls.certificate, &error.to_string()))?;
     config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
+    if verifier.is_some() {
+        // A session that is resumed is not verified again, and its certificate may have expired.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(TlsSide { config: Arc::new(config), certificate })
+}
+
+/// At least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let read = CertificateDer::pem_reader_iter(BufReader::new(file));
+    let read = read.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+    if read.is_empty() { Err("no certificate in it".to_owned()) } else { Ok(read) }
+}
+
+/// What a client's certificate is held against. A root that cannot be one is an error: whom it was there for
+/// would be refused, and nobody would know why.
+fn verifier(
+    clients: &config::TlsClients,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for (number, root) in (1..).zip(certificates(&clients.roots)?) {
+        roots.add(root).map_err(|error| format!("certificate {number} cannot be a root of clients: {error}"))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = match clients.certificate {
+        config::ClientCertificate::Required => verifier,
+        config::ClientCertificate::Optional => verifier.allow_unauthenticated(),
+    };
+    verifier.build().map_err(|error| error.to_string())
 }

@@ -75,6 +75,8 @@ pub struct TlsFacts {
     pub alpn: Option<Arc<str>>,
     /// The one that the client was shown.
     pub certificate: Arc<Certificate>,
+    /// The client's, which was found good.
+    pub peer: Option<Arc<Certificate>>,
 }
 
 /// What all requests of a connection share.

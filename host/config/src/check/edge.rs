@@ -8,7 +8,7 @@ use crate::raw::File;
 use crate::raw::edge as raw;
 use crate::raw::form::{Alpn, Protocol};
 use crate::raw::value::{At, List, Written};
-use crate::region::{Aggregator, Edge, EdgeLimits, Listener, Tls};
+use crate::region::{Aggregator, Edge, EdgeLimits, Listener, Tls, TlsClients};
 
 pub fn edge(raw: &raw::Edge, folder: &Folder, errors: &mut Errors) -> Option<Edge> {
     let listeners = raw.listeners.as_ref().map(|listeners| {
@@ -85,7 +85,11 @@ fn tls(raw: &raw::Tls, http1: bool, http2: bool, folder: &Folder, errors: &mut E
             .filter_map(|(_, alpn)| spelled(alpn))
             .collect(),
     };
-    Some(Tls { certificate: certificate??, key: key??, alpn })
+    let clients = raw.clients.as_ref().map(|clients| {
+        let roots = clients.roots.as_ref().map(|path| folder.pem(path, "CERTIFICATE", errors));
+        Some(TlsClients { roots: roots??, certificate: clients.certificate.value })
+    });
+    Some(Tls { certificate: certificate??, key: key??, alpn, clients: super::transpose(clients)? })
 }
 
 fn refuse_twice<T: Written>(list: &At<List<T>>, errors: &mut Errors) {

@@ -5,7 +5,7 @@ use super::form::{
 };
 use super::value::{List, keys};
 use crate::region;
-use crate::region::LogFormat;
+use crate::region::{ClientCertificate, LogFormat};
 
 keys! {
     /// The data plane: takes requests, runs plugins, sends to origins.
@@ -50,6 +50,18 @@ keys! {
         required key: FilePath,
         /// Protocols offered, in the order of preference. Default: those of the listener, h2 first.
         optional alpn: List<Alpn>,
+        /// Given if clients are asked for a certificate.
+        optional clients: TlsClients,
+    }
+}
+
+keys! {
+    /// Whose certificates clients may show.
+    pub struct TlsClients {
+        /// A PEM file of the roots that must lead to them.
+        required roots: FilePath,
+        /// Whether a client needs one. One that it shows is checked always.
+        default certificate: ClientCertificate = ClientCertificate::default(),
     }
 }
 

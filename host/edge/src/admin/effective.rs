@@ -104,6 +104,10 @@ fn edge(edge: &config::Edge) -> Value {
                 "certificate": tls.certificate,
                 "key": tls.key,
                 "alpn": tls.alpn,
+                "clients": tls.clients.as_ref().map(|clients| json!({
+                    "roots": clients.roots,
+                    "certificate": clients.certificate.name(),
+                })),
             })),
         })
     });

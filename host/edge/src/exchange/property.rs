@@ -8,6 +8,7 @@ use http::header::CONTENT_LENGTH;
 
 use super::Exchange;
 use super::headers::path;
+use crate::certificate::Certificate;
 
 /// Bytes of keys and values that plugins of one exchange may share.
 const MOST_SHARED: usize = 64 << 10;
@@ -80,12 +81,16 @@ const DESTINATION: &[Fact] = &[
 
 const CONNECTION: &[Fact] = &[
     ("id", "int", |of| Some(Value::Int(of.connection.id as i64))),
-    ("mtls", "bool", |_| Some(Value::Bool(false))),
+    ("mtls", "bool", |of| Some(Value::Bool(of.peer().is_some()))),
     ("requested_server_name", "string", |of| of.connection.tls.as_ref()?.sni.as_deref().map(text)),
     ("tls_version", "string", |of| of.connection.tls.as_ref().map(|tls| text(tls.version))),
     ("subject_local_certificate", "string", |of| Some(text(&of.connection.tls.as_ref()?.certificate.subject))),
     ("dns_san_local_certificate", "string", |of| of.connection.tls.as_ref()?.certificate.dns.as_deref().map(text)),
     ("uri_san_local_certificate", "string", |of| of.connection.tls.as_ref()?.certificate.uri.as_deref().map(text)),
+    ("subject_peer_certificate", "string", |of| Some(text(&of.peer()?.subject))),
+    ("dns_san_peer_certificate", "string", |of| of.peer()?.dns.as_deref().map(text)),
+    ("uri_san_peer_certificate", "string", |of| of.peer()?.uri.as_deref().map(text)),
+    ("sha256_peer_certificate_digest", "string", |of| Some(text(&of.peer()?.sha256))),
 ];
 
 const UPSTREAM: &[Fact] = &[
@@ -118,6 +123,11 @@ const GROUPS: &[(&str, &[Fact])] = &[
 ];
 
 impl Exchange {
+    /// The certificate that the client has shown.
+    fn peer(&self) -> Option<&Certificate> {
+        self.connection.tls.as_ref()?.peer.as_deref()
+    }
+
     /// A fact about this exchange.
     pub fn property(&self, path: &[&str]) -> Option<Value> {
         match path {

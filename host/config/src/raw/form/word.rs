@@ -9,7 +9,7 @@ use crate::error::{Errors, Problem};
 use crate::manifest::Engine;
 use crate::node::{Kind, Node, shorten};
 use crate::raw::value::{Value, Written};
-use crate::region::{Balance, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat};
+use crate::region::{Balance, ClientCertificate, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat};
 use crate::spec::{Failure, Level};
 
 /// A closed set of words.
@@ -73,6 +73,14 @@ pub enum Alpn {
 words! {
     /// A protocol's name in the TLS handshake.
     Alpn { "h2" => Alpn::H2: "HTTP/2", "http/1.1" => Alpn::Http11: "HTTP/1.1" }
+}
+
+words! {
+    /// Whether a client needs a certificate. One that it shows is checked always.
+    ClientCertificate {
+        "required" => ClientCertificate::Required: "without one there is no connection",
+        "optional" => ClientCertificate::Optional: "plugins are told whether there was one",
+    }
 }
 
 words! {
