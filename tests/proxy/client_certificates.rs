@@ -250,7 +250,7 @@ fn a_certificate_is_verified_on_each_connection() {
 }
 
 #[test]
-fn check_says_which_root_is_none() {
+fn check_says_which_root_is_none_and_that_a_key_is_of_another_certificate() {
     let setup = Setup::new("");
     let folder = setup.folder();
     Certificate::write(folder);
@@ -259,14 +259,22 @@ fn check_says_which_root_is_none() {
     let file = folder.join("checked.yaml");
     let tls = "{certificate: certificate.pem, key: key.pem, clients: {roots: clients.pem}}";
     std::fs::write(&file, format!("edge:\n  listeners: [{{address: \"127.0.0.1:0\", tls: {tls}}}]\n")).expect("a file");
+    let checked = || run(&["check", file.to_str().expect("a path in text")]);
     for (roots, said) in [
         (good.clone(), None),
         (format!("{good}{bad}"), Some("clients.pem: certificate 2 cannot be a root of clients: ")),
     ] {
         std::fs::write(folder.join("clients.pem"), roots).expect("a file");
-        let output = run(&["check", file.to_str().expect("a path in text")]);
+        let output = checked();
         let text = format!("{}{}", output.stdout, output.stderr);
         assert_eq!(output.code == Some(0), said.is_none(), "{text}");
         assert!(text.contains(said.unwrap_or_default()), "{text}");
     }
+    std::fs::write(folder.join("clients.pem"), &good).expect("a file");
+    assert_eq!(checked().code, Some(0));
+    let another = Setup::new("");
+    std::fs::copy(Certificate::write(another.folder()).key, folder.join("key.pem")).expect("a file");
+    let output = checked();
+    assert_eq!(output.code, Some(64), "{}", output.stderr);
+    assert!(output.stderr.contains("certificate.pem: keys may not be consistent"), "{}", output.stderr);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use folder::Folder;
 use forebay_config as config;
-use forebay_config::{Actuator, FaultPolicy, PathMatch, PluginCode, RouteTo, ValueMatch};
+use forebay_config::{Actuator, ClientCertificate, FaultPolicy, Isolation, PathMatch, PluginCode, RouteTo, ValueMatch};
 
 fn region(text: &str, base: &Path) -> config::Region {
     match config::parse(text, Path::new("region.yaml"), base) {
@@ -91,6 +91,58 @@ pools: [{name: shop, origins: ["[::1]:80"]}]
     assert_eq!(own.plugin.code, PluginCode::Lua(folder.path().join("plugins/lua/request-stamp/main.lua")));
     let module = folder.path().join("plugins/wasm/shop-headers/target/forebay/shop-headers.wasm");
     assert_eq!(headers.plugin.code, PluginCode::Wasm(module));
+}
+
+#[test]
+fn what_exchanges_share_is_said_of_a_plugin_in_either_language_and_otherwise_on_a_route() {
+    let folder = Folder::like_the_repository("isolation");
+    let region = region(
+        r#"
+edge: {listeners: [{address: "127.0.0.1:0"}]}
+plugins:
+  - {name: shared, lua: plugins/lua/request-stamp}
+  - {name: alone, lua: plugins/lua/request-stamp, isolation: exchange}
+  - {name: module, wasm: plugins/wasm/shop-headers, isolation: exchange}
+routes:
+  - name: as-they-are
+    respond: {}
+    plugins: [shared, alone, module]
+  - name: otherwise
+    respond: {}
+    plugins:
+      - {name: shared, isolation: exchange}
+      - {name: alone, isolation: worker}
+      - {name: module, isolation: worker}
+      - {name: alone, on_fault: open}
+"#,
+        folder.path(),
+    );
+    let on = |route: usize| region.routes[route].plugins.iter().map(|plugin| plugin.isolation).collect::<Vec<_>>();
+    assert_eq!(on(0), [Isolation::Worker, Isolation::Exchange, Isolation::Exchange]);
+    assert_eq!(on(1), [Isolation::Exchange, Isolation::Worker, Isolation::Worker, Isolation::Exchange]);
+    assert_eq!(region.plugins["alone"].isolation, Isolation::Exchange, "a route changes its own only");
+}
+
+#[test]
+fn clients_need_the_certificate_that_they_are_asked_for_unless_it_is_optional() {
+    let folder = Folder::new("clients");
+    for file in ["certificate.pem", "clients.pem"] {
+        folder.write(file, folder::CERTIFICATE);
+    }
+    folder.write("key.pem", folder::KEY);
+    for (keys, meant) in [
+        ("", None),
+        (", clients: {roots: clients.pem}", Some(ClientCertificate::Required)),
+        (", clients: {roots: clients.pem, certificate: required}", Some(ClientCertificate::Required)),
+        (", clients: {roots: clients.pem, certificate: optional}", Some(ClientCertificate::Optional)),
+    ] {
+        let tls = format!("{{certificate: certificate.pem, key: key.pem{keys}}}");
+        let text = format!("edge: {{listeners: [{{address: '127.0.0.1:0', tls: {tls}}}]}}");
+        let edge = region(&text, folder.path()).edge.unwrap();
+        let clients = edge.listeners[0].tls.as_ref().unwrap().clients.as_ref();
+        assert_eq!(clients.map(|clients| clients.certificate), meant, "{keys}");
+        assert!(clients.is_none_or(|clients| clients.roots == folder.path().join("clients.pem")));
+    }
 }
 
 #[test]

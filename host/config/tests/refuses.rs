@@ -573,6 +573,64 @@ fn an_exchange_may_use_what_one_callback_may() {
 }
 
 #[test]
+fn what_exchanges_share_is_one_of_two_words() {
+    let folder = Folder::like_the_repository("isolations");
+    let lua = "lua: plugins/lua/request-stamp";
+    let text = format!(
+        "edge: {{listeners: [{{address: '127.0.0.1:0'}}]}}\nplugins:\n  - {{name: a, {lua}, isolation: exchang}}\n  \
+         - {{name: b, wasm: plugins/wasm/shop-headers, isolation: Worker}}\n  - {{name: c, {lua}, isolation: 1}}\n  \
+         - {{name: d, {lua}, isolaton: worker}}\n  - {{name: e, {lua}}}\nroutes:\n  - name: all\n    respond: {{}}\n    \
+         plugins: [{{name: e, isolation: workers}}, {{name: e, isolation: [exchange]}}]\n"
+    );
+    let allowed = "allowed: worker, exchange";
+    let found = errors_in(&text, folder.path());
+    assert_eq!(
+        found,
+        [
+            format!("region.yaml:3: plugins[0].isolation: found \"exchang\"; {allowed}; did you mean \"exchange\"?"),
+            format!("region.yaml:4: plugins[1].isolation: found \"Worker\"; {allowed}; did you mean \"worker\"?"),
+            format!("region.yaml:5: plugins[2].isolation: found the number 1; {allowed}"),
+            "region.yaml:6: plugins[3].isolaton: unknown key \"isolaton\"; keys are: name, lua, trusted, lua_path, wasm, fetch, \
+             vm_config, config, limits, capabilities, on_fault, isolation, crash_budget; did you mean \"isolation\"?"
+                .to_owned(),
+            format!(
+                "region.yaml:11: routes[0].plugins[0].isolation: found \"workers\"; {allowed}; did you mean \"worker\"?"
+            ),
+            format!("region.yaml:11: routes[0].plugins[1].isolation: found a list; {allowed}"),
+        ]
+    );
+}
+
+#[test]
+fn whose_certificates_clients_may_show_is_said_whole() {
+    let folder = Folder::new("whose");
+    folder.write("certificate.pem", folder::CERTIFICATE);
+    folder.write("key.pem", folder::KEY);
+    let base = folder.path().display();
+    let with = |clients: &str| {
+        let tls = format!("certificate: certificate.pem\n        key: key.pem\n        clients: {clients}\n");
+        let text = format!("edge:\n  listeners:\n    - address: 127.0.0.1:0\n      tls:\n        {tls}");
+        errors_in(&text, folder.path())
+    };
+    let at = "region.yaml:7: edge.listeners[0].tls.clients";
+    assert_eq!(with("{}"), [format!("{at}.roots: missing; needed: a PEM file of the roots that must lead to them")]);
+    assert_eq!(
+        with("{root: certificate.pem, roots: certifcate.pem, certificate: require}"),
+        [
+            format!("{at}.root: unknown key \"root\"; keys are: roots, certificate; did you mean \"roots\"?"),
+            format!(
+                "{at}.roots: cannot read {base}/certifcate.pem: there is no such file; did you mean \"certificate.pem\"?"
+            ),
+            format!("{at}.certificate: found \"require\"; allowed: required, optional; did you mean \"required\"?"),
+        ]
+    );
+    assert_eq!(
+        with("{roots: key.pem}"),
+        [format!("{at}.roots: PEM of PRIVATE KEY in {base}/key.pem; needed: -----BEGIN CERTIFICATE-----")]
+    );
+}
+
+#[test]
 fn a_crash_budget_doubles_upwards_and_counts_what_can_be_counted() {
     let folder = Folder::like_the_repository("crash-budget");
     let lua = "lua: plugins/lua/request-stamp";
