@@ -106,6 +106,18 @@ fn a_module_is_there_before_the_first_request_and_fetched_once() {
     for key in source.as_object().expect("a map").keys() {
         assert!(page.contains(&format!("`{key}`")), "{key} is not in the page");
     }
+    let metrics = edge.metrics();
+    let fetches = |result| metrics.sum("forebay_plugin_source_fetches_total", &["plugin=\"p\"", result]);
+    assert_eq!((fetches("result=\"fetched\""), fetches("result=\"failed\"")), (1.0, 0.0));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("past 1970").as_secs_f64();
+    let last = metrics.sum("forebay_plugin_source_last_success_timestamp_seconds", &["plugin=\"p\""]);
+    assert!((now - 60.0..=now).contains(&last), "{last} is not in the minute before {now}");
+    let digest = format!("sha256=\"{}\"", sha256(&module));
+    let info = ["plugin=\"p\"", "state=\"ready\"", &*digest, &*format!("from=\"https://{}/m.wasm\"", origin.address)];
+    assert_eq!(metrics.sum("forebay_plugin_source_info", &info), 1.0);
+    for name in ["fetches_total", "last_success_timestamp_seconds", "info"] {
+        assert!(page.contains(&format!("forebay_plugin_source_{name}")), "{name} is not in the page");
+    }
     assert_eq!(origin.requests(), 1);
     let asked = origin.last();
     assert_eq!((asked.target(), asked.headers.get("authorization")), ("/m.wasm", None));
@@ -141,8 +153,13 @@ fn until_it_comes_the_fault_policy_holds_and_then_it_serves_by_itself() {
     assert_eq!(failed["state"], "failed");
     assert!(failed["last_error"].as_str().is_some_and(|error| error.contains("500")), "{failed}");
     assert!(failed["failed_for_ms"].as_u64().is_some_and(|time| time >= 500), "{failed}");
+    let metrics = edge.metrics();
+    assert!(metrics.sum("forebay_plugin_source_fetches_total", &["result=\"failed\""]) >= 2.0);
+    assert_eq!(metrics.sum("forebay_plugin_source_info", &["state=\"failed\""]), 1.0);
+    assert!(!metrics.has("forebay_plugin_source_last_success_timestamp_seconds", &["plugin=\"p\""]));
     good.store(1, Ordering::SeqCst);
     wait_for_version(&edge, "one");
+    assert_eq!(edge.metrics().sum("forebay_plugin_source_fetches_total", &["result=\"fetched\""]), 1.0);
     assert_eq!(edge.get("/open").header("x-version"), Some("one"));
     let ready = source(&edge);
     assert_eq!((ready["state"].as_str(), &ready["failed_for_ms"]), (Some("ready"), &Value::Null));

@@ -14,7 +14,7 @@
 //! version serves on until the new one is there, and then the edge takes it over by itself.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use config::{PluginCode, Region, Remote};
@@ -49,6 +49,18 @@ pub struct Sources {
 pub struct Terms {
     tls: Arc<ClientConfig>,
     key: Option<Key>,
+}
+
+/// How it stands with the source of a plugin, in numbers.
+pub struct Facts {
+    pub from: String,
+    pub sha256: String,
+    pub state: &'static str,
+    /// Attempts of this process that brought the module, and that failed.
+    pub fetched: u64,
+    pub failed: u64,
+    /// When one brought it last, since 1970.
+    pub last: Option<Duration>,
 }
 
 struct Source {
@@ -94,7 +106,7 @@ impl Sources {
         let Some(parts) = self.store.read(remote) else { return Ok(None) };
         match parts.module(remote, source.terms.key.as_ref()) {
             Ok(module) => {
-                source.become_ready(module.clone(), true);
+                source.become_ready(module.clone(), None);
                 Ok(Some(module))
             }
             Err(why) => {
@@ -186,6 +198,22 @@ impl Sources {
         }))
     }
 
+    /// For metrics; `None` for what is not fetched.
+    pub fn facts(&self, plugin: &config::Plugin) -> Option<Facts> {
+        let remote = remote(plugin)?;
+        let source = self.entries().iter().find(|source| source.remote == *remote).cloned()?;
+        let state = source.state();
+        let last = state.fetched_at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        Some(Facts {
+            from: remote.to_string(),
+            sha256: remote.sha256().to_owned(),
+            state: if state.refused.is_some() { "refused" } else { state.standing.name() },
+            fetched: state.fetched,
+            failed: state.failed,
+            last,
+        })
+    }
+
     /// Made if it is new; nothing is fetched by that.
     fn source(&self, remote: &Arc<Remote>) -> Result<Arc<Source>, String> {
         if let Some(source) = self.entries().iter().find(|source| source.remote == *remote) {
@@ -245,8 +273,8 @@ impl Source {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn become_ready(&self, module: Bytes, kept: bool) {
-        self.state().ready(module, kept);
+    fn become_ready(&self, module: Bytes, fetched: Option<SystemTime>) {
+        self.state().ready(module, fetched);
         self.moved.notify_all();
     }
 
@@ -288,7 +316,7 @@ async fn try_on(source: &Source, store: &Store) {
         match attempt(source, store).await {
             Ok(module) => {
                 tracing::info!(target: LOG_TARGET, source = %remote, bytes = module.len(), "fetched");
-                return source.become_ready(module, false);
+                return source.become_ready(module, Some(crate::clock::wall()));
             }
             Err(why) => {
                 let pause = source.state().failed(&why, Instant::now(), fastrand::f64());

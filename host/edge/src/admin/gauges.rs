@@ -18,6 +18,7 @@ pub fn render(shared: &Shared, snapshot: &Snapshot) -> String {
     states(snapshot, &mut text);
     work(shared, snapshot, &mut text);
     counts(shared, snapshot, &mut text);
+    sources(shared, snapshot, &mut text);
     text
 }
 
@@ -111,6 +112,33 @@ fn work(shared: &Shared, snapshot: &Snapshot, text: &mut String) {
                 line(text, format_args!("{name}{{plugin=\"{plugin}\",worker=\"{worker}\"}} {value}"));
             }
         }
+    }
+}
+
+/// How it stands with modules that are fetched.
+fn sources(shared: &Shared, snapshot: &Snapshot, text: &mut String) {
+    let plugins = snapshot.region.plugins.values();
+    let all: Vec<_> = plugins.filter_map(|p| Some((escaped(&p.name), shared.sources.facts(p)?))).collect();
+    let name = "forebay_plugin_source_fetches_total";
+    head(text, name, "counter", "Attempts to fetch a plugin's module, by how they ended");
+    for (plugin, facts) in &all {
+        for (result, n) in [("fetched", facts.fetched), ("failed", facts.failed)] {
+            line(text, format_args!("{name}{{plugin=\"{plugin}\",result=\"{result}\"}} {n}"));
+        }
+    }
+    let name = "forebay_plugin_source_last_success_timestamp_seconds";
+    head(text, name, "gauge", "When a plugin's module was fetched last; not there if it came from disk");
+    for (plugin, facts) in &all {
+        if let Some(last) = facts.last {
+            line(text, format_args!("{name}{{plugin=\"{plugin}\"}} {}", last.as_secs_f64()));
+        }
+    }
+    let name = "forebay_plugin_source_info";
+    head(text, name, "gauge", "1, with where a plugin's module is from, its digest, and how it stands with it");
+    for (plugin, facts) in &all {
+        let (from, sha256, state) = (escaped(&facts.from), &facts.sha256, facts.state);
+        let labels = format_args!("plugin=\"{plugin}\",from=\"{from}\",sha256=\"{sha256}\",state=\"{state}\"");
+        line(text, format_args!("{name}{{{labels}}} 1"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! How it stands with one source: what has been tried, and when it is tried again. Told the time, and
 //! rolls no dice, so that its tests can.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -16,8 +16,12 @@ pub struct State {
     pub standing: Standing,
     /// Attempts that have begun.
     pub attempts: u64,
-    /// Of them, the last in a row that failed.
+    /// Of them, those that brought it, those that failed, and of these the last in a row.
+    pub fetched: u64,
+    pub failed: u64,
     failures: u32,
+    /// When one of this process has brought it last.
+    pub fetched_at: Option<SystemTime>,
     pub last_error: Option<String>,
     /// When the next attempt begins.
     pub next: Option<Instant>,
@@ -60,6 +64,7 @@ impl State {
         let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16));
         let pause = doubled.min(LONGEST_PAUSE).mul_f64(0.5 + dice / 2.0);
         self.failures = self.failures.saturating_add(1);
+        self.failed += 1;
         self.last_error = Some(error.chars().take(LONGEST_ERROR).collect());
         self.next = Some(now + pause);
         if self.standing == Standing::Fetching {
@@ -68,10 +73,15 @@ impl State {
         pause
     }
 
-    pub fn ready(&mut self, module: Bytes, kept: bool) {
+    /// It is here: from the disk, or fetched at this time.
+    pub fn ready(&mut self, module: Bytes, fetched: Option<SystemTime>) {
+        let kept = fetched.is_none();
         *self = State {
             standing: Standing::Ready,
             attempts: self.attempts,
+            fetched: self.fetched + u64::from(!kept),
+            failed: self.failed,
+            fetched_at: fetched.or(self.fetched_at),
             // What went wrong on the way is still worth reading.
             last_error: self.last_error.take(),
             kept,
@@ -107,8 +117,12 @@ mod tests {
         state.failed("second", later, 0.5);
         assert_eq!((state.standing, state.attempts), (Standing::Failed(now), 2));
         assert_eq!(state.last_error.as_deref(), Some("second"));
-        state.ready(Bytes::from_static(b"m"), false);
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
+        state.ready(Bytes::from_static(b"m"), Some(at));
+        assert_eq!((state.fetched, state.failed, state.fetched_at, state.kept), (1, 2, Some(at), false));
         assert_eq!((state.standing, state.next), (Standing::Ready, None));
+        state.ready(Bytes::from_static(b"m"), None);
+        assert_eq!((state.fetched, state.failed, state.fetched_at, state.kept), (1, 2, Some(at), true));
         state.failed(&"ü".repeat(5000), later, 0.5);
         assert_eq!(state.last_error.unwrap().chars().count(), LONGEST_ERROR);
     }
