@@ -285,3 +285,58 @@ fn a_spare_is_ready_again(edge: &Edge) {
     instances(edge, 7.0);
     assert_eq!(edge.get("/again").header("x-plugin"), Some("alive"));
 }
+
+/// Pauses each request that has so many headers.
+fn pauses(held: usize) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+          (memory (export "memory") 1)
+          (func (export "proxy_abi_version_0_2_1"))
+          (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 8192))
+          (func (export "proxy_on_context_create") (param i32 i32))
+          (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (i32.ge_u (local.get 1) (i32.const {held}))))"#
+    );
+    wat::parse_str(&text).expect("the text of the module is right")
+}
+
+/// All instances of the process together are four thousand: what comes past them is refused by itself.
+#[test]
+fn past_the_room_for_instances_an_exchange_is_refused_alone_and_its_plugin_stands() {
+    const HELD: usize = 4100;
+    let origin = mirror();
+    let region = format!(
+        "plugins:\n  - name: apart\n    wasm: apart.wasm\n    isolation: exchange\n    limits: {{wall: 1h}}\n    \
+         crash_budget: {{faults: 3, within: 1h, back_off: 1h, most: 1h}}\nroutes:\n  - name: plain\n    \
+         match: {{path: {{prefix: /plain}}}}\n    pool: shop\n  - name: all\n    plugins: [apart]\n    pool: shop\n\
+         pools:\n  - name: shop\n    origins: {}\n",
+        list(&[origin.address])
+    );
+    // Far more headers than an ordinary request has here.
+    let edge = Setup::new(region).file("apart.wasm", pauses(30)).without_access_log().start();
+    let more: Vec<_> = (0..30).map(|n| (format!("x-hold-{n}"), "yes")).collect();
+    let more: Vec<_> = more.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    assert_eq!(edge.get("/").status, 200);
+    let mut held = Vec::new();
+    for _ in 0..HELD {
+        let mut client = edge.connect();
+        client.request("GET", "/held", &more, b"");
+        held.push(client);
+    }
+    let faults = || edge.metrics().sum("forebay_plugin_faults_total", &["plugin=\"apart\""]);
+    wait_until("those past the room to be refused", PATIENCE, || (faults() >= 100.0).then_some(()));
+    let refusal = edge.get("/");
+    assert_eq!((refusal.status, refusal.header("x-forebay-reject")), (503, Some("plugin_fault")));
+    edge.process.wait_for_log(&["all 4000 instances", "apart"]);
+    assert_eq!(edge.get("/plain").status, 200, "routes without it are served");
+    let mut refused = 0;
+    for client in &mut held {
+        client.messages.socket.set_nonblocking(true).expect("a socket can be told not to wait");
+        refused += usize::from(client.try_response().is_ok_and(|response| response.status == 503));
+    }
+    assert!((100..200).contains(&refused), "{refused} were refused");
+    let all: Value = serde_json::from_slice(&edge.admin("/plugins").body).expect("JSON");
+    assert_eq!(all["plugins"][0]["routes"][0]["state"], "serving", "{all:#}");
+    drop(held);
+    wait_until("room again", PATIENCE, || (edge.get("/").status == 200).then_some(()));
+}

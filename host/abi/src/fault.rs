@@ -73,11 +73,14 @@ pub struct Fault {
     pub trace: Option<String>,
     /// CPU time that it took, as far as that is known: of the callback that failed, over all its waits.
     pub cpu: Duration,
+    /// There was no room for one more instance: how many exchanges there are at once was for somebody else to say,
+    /// and no crash budget has it.
+    pub crowded: bool,
 }
 
 impl Fault {
     pub fn new(verdict: Verdict, message: impl Into<String>) -> Fault {
-        Fault { verdict, message: message.into(), trace: None, cpu: Duration::ZERO }
+        Fault { verdict, message: message.into(), trace: None, cpu: Duration::ZERO, crowded: false }
     }
 
     pub fn with_cpu(self, cpu: Duration) -> Fault {

@@ -13,7 +13,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 /// Of wasm's own stack. A worker's thread has at least 2 MiB, and the host needs the rest.
 const STACK: usize = 512 << 10;
 /// Instances of all workers together. Each reserves address space, not memory.
-const POOL: u32 = 4000;
+pub const POOL: u32 = 4000;
 /// Of each that nothing uses now, of memory that was written: wasmtime keeps a hundred so.
 const KEPT: usize = 256 << 10;
 /// Tables of one module.

@@ -1,10 +1,11 @@
 //! What a failed call into the guest is called.
 
 use abi::{Fault, Verdict};
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::budget::CpuSpent;
 use crate::bulk::Rewritten;
+use crate::engine::POOL;
 use crate::state::State;
 use crate::wasi::Exit;
 
@@ -74,7 +75,12 @@ fn verdict(error: &wasmtime::Error, state: &State) -> Fault {
             format!("{trap}, after a hostcall that was refused for want of a capability"),
         ),
         Some(trap) => Fault::new(Verdict::Trap, trap.to_string()),
-        // Not the guest: there was no room for it, for one.
+        None if error.is::<PoolConcurrencyLimitError>() => {
+            let text =
+                format!("no room for one more: all {POOL} instances that the process may have at once are in use");
+            Fault { crowded: true, ..Fault::new(Verdict::Config, text) }
+        }
+        // Not the guest.
         None => Fault::new(Verdict::Config, error.root_cause().to_string()),
     }
 }

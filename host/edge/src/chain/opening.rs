@@ -82,7 +82,9 @@ impl Chain {
         match why {
             Unready::Failed(fault) => {
                 slot::report(role, &self.exchange, fault, "on_context_create");
-                role.fault(fault.cpu);
+                if !fault.crowded {
+                    role.fault(fault.cpu);
+                }
                 slot::judge(role, fault, false)
             }
             // The fault that has ended it has been counted and said: this one has failed in nothing.
