@@ -18,11 +18,11 @@ const OURS: &[(&str, &[&str])] = &[
     ("host/scaler", &["config", "wire"]),
     ("host/edge", &["abi", "lua", "wasm", "config", "wire"]),
     ("host/aggregator", &["scaler", "config", "wire"]),
-    ("host/forebay", &["abi", "edge", "aggregator", "config"]),
+    ("host/forebay", &["abi", "edge", "aggregator", "scaler", "config"]),
     // Tests drive processes: of the code they only see the words that are spoken with it.
     ("tests", &["abi", "wire", "config"]),
-    // One of them puts engines of its own into the chain, one loads modules.
-    ("benches", &["abi", "lua", "wasm", "edge", "config"]),
+    // One of them puts engines of its own into the chain, one loads modules, one replays days of demand.
+    ("benches", &["abi", "lua", "wasm", "edge", "scaler", "config"]),
 ];
 
 /// A crate of others that only these may import outside of their tests, with the reason.

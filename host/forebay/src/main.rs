@@ -5,6 +5,7 @@
 //! - [`quickstart`]: the whole idea in one minute
 //! - [`origin`]: an origin whose limits are known
 //! - [`plugin`]: builds and tests plugins
+//! - [`simulate`]: what the scaler, and others, would have made of a recorded demand
 //!
 //! And what these share: [`region`] (the file, or what makes it unfit), [`running`] (edge and
 //! aggregator), [`logging`], [`span`] (durations as arguments).
@@ -22,6 +23,7 @@ mod quickstart;
 mod region;
 mod run;
 mod running;
+mod simulate;
 mod span;
 
 #[global_allocator]
@@ -64,6 +66,8 @@ enum Command {
     Plugin(plugin::Command),
     /// An HTTP origin with a boot delay, a service time and a capacity that it really holds to
     Origin(origin::Options),
+    /// What predictive scaling, and other autoscalers, would have cost for a recorded demand
+    Simulate(simulate::Options),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Command::Quickstart(options) => quickstart::run(options).map(|()| true),
         Command::Plugin(command) => plugin::run(command),
         Command::Origin(options) => origin::run(options).map(|()| true),
+        Command::Simulate(options) => simulate::run(&options).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

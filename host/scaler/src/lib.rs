@@ -13,18 +13,31 @@
 //! - [`stage`]: booting, warming, serving, draining, stopped;
 //! - [`pool`]: the state that one pool keeps from tick to tick;
 //! - [`stamp`]: instants as JSON.
+//!
+//! And for pools whose demand is in units of one origin's capacity, 15 s at a time:
+//!
+//! - [`forecast`]: upper quantiles of the demand in the coming lead, learned online;
+//! - [`replay`]: a pool that is only thought, its score, and the least that it could have cost;
+//! - [`tune`]: what each headroom would have cost lately, and the blend of the best;
+//! - [`engine`]: the decision of these three;
+//! - [`peers`]: how other autoscalers would have decided.
 
 pub mod decide;
 pub mod decision;
 pub mod edges;
+pub mod engine;
+pub mod forecast;
 pub mod hint;
+pub mod peers;
 pub mod policy;
 pub mod pool;
 pub mod region;
+pub mod replay;
 pub mod report;
 pub mod series;
 pub mod stage;
 pub mod stamp;
+pub mod tune;
 
 pub use decision::{Capacity, Clamp, Decision, EdgeAge, Inputs, Limit};
 pub use hint::{Asked, Hinted};

@@ -1,0 +1,166 @@
+//! The decision for a pool whose demand is in units of one origin's capacity, one step at a time:
+//! forecast, gate, candidates in shadow, blend. Replay, tests and the live loop run this code.
+//!
+//! [`Engine::observe`] takes what a step brought; [`Engine::want`] only looks, so asking twice
+//! changes nothing. A step without a report is a gap: nothing is learned and nothing is lowered.
+
+use serde::{Deserialize, Serialize};
+
+use crate::forecast::{Bounds, Forecaster};
+use crate::replay::Lives;
+use crate::tune::candidate::Grid;
+use crate::tune::shadow::{self, Held};
+use crate::tune::{Tuner, Tuning};
+
+/// Under so much history there is no forecast to speak of.
+const COLD_SECONDS: f64 = 2.0 * 3600.0;
+/// Headroom on the level while it is cold, and until the first choice if the gate is shut.
+const COLD_HEADROOM: f64 = 1.3;
+/// Bound (the middle one) and headroom from then until the first choice, if the gate is open.
+const FIRST_HEADROOM: f64 = 1.2;
+/// What of these is kept.
+const FIRST_HOLD_SECONDS: f64 = 180.0;
+
+const QUANTILES: [f64; 3] = [0.7, 0.9, 0.97];
+const HEADROOMS: [f64; 12] = [0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.8, 2.2, 2.8, 3.5, 4.5, 6.0];
+const SHORT_HOLD_SECONDS: f64 = 60.0;
+/// Of what it costs to start and stop an origin: keeping one for so long costs about as much.
+const LONG_HOLD: f64 = 1.25;
+const BANDS: [f64; 2] = [0.0, 0.25];
+
+/// One setting serves all pools: only the lives of origins and the price are a pool's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub lives: Lives,
+    pub tuning: Tuning,
+    /// Whether the gate has a say; the tuner asks the past in any case.
+    pub gated: bool,
+    pub quantiles: Vec<f64>,
+    pub headrooms: Vec<f64>,
+    pub holds_seconds: Vec<f64>,
+    pub bands: Vec<f64>,
+}
+
+impl Settings {
+    pub fn of(lives: Lives) -> Settings {
+        Settings {
+            lives,
+            tuning: Tuning::default(),
+            gated: true,
+            quantiles: QUANTILES.to_vec(),
+            headrooms: HEADROOMS.to_vec(),
+            holds_seconds: vec![SHORT_HOLD_SECONDS, LONG_HOLD * (lives.boot + lives.drain)],
+            bands: BANDS.to_vec(),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings::of(Lives::default())
+    }
+}
+
+/// What decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Too little is known: the level with headroom.
+    Cold,
+    /// Nothing was chosen yet.
+    Untuned,
+    Tuned,
+}
+
+/// How many origins there shall be, and of what it follows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Want {
+    pub origins: u32,
+    pub way: Way,
+    /// For the present load alone.
+    pub reactive: u32,
+    pub bounds: Bounds,
+    pub gate_open: bool,
+    /// The last step was a gap: the count was not lowered.
+    pub blind: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Engine {
+    settings: Settings,
+    forecaster: Forecaster,
+    tuner: Tuner,
+    /// Counts of the time before the first choice.
+    held: Held,
+    steps: u64,
+    want: Option<Want>,
+}
+
+impl Engine {
+    pub fn new(settings: Settings) -> Engine {
+        let lives = settings.lives;
+        let grid = Grid {
+            quantiles: settings.quantiles.len(),
+            headrooms: settings.headrooms.clone(),
+            holds: settings.holds_seconds.iter().map(|hold| (hold / lives.step) as usize).collect(),
+            bands: settings.bands.clone(),
+        };
+        Engine {
+            forecaster: Forecaster::new(lives.step, lives.lead_steps() as f64 * lives.step, &settings.quantiles),
+            tuner: Tuner::new(lives, settings.tuning, grid),
+            held: Held::default(),
+            settings,
+            steps: 0,
+            want: None,
+        }
+    }
+
+    /// The demand of the step that ended, in origins; `None` if nobody reported it.
+    pub fn observe(&mut self, demand: Option<f64>) {
+        let demand = demand.filter(|demand| demand.is_finite() && *demand >= 0.0);
+        self.steps += 1;
+        let Some(bounds) = self.forecaster.step(demand) else { return };
+        let gate_open = self.forecaster.gate().is_open();
+        self.tuner.step(demand, &bounds, gate_open || !self.settings.gated);
+        let (way, origins) = self.decide(&bounds, gate_open);
+        let stands = self.want.as_ref().map_or(0, |want| want.origins);
+        let blind = demand.is_none();
+        let origins = if blind { origins.max(stands) } else { origins };
+        let reactive = shadow::count(bounds.level * shadow::REACTIVE);
+        let origins = origins.max(reactive).max(self.settings.lives.floor);
+        self.want = Some(Want { origins, way, reactive, bounds, gate_open, blind });
+    }
+
+    fn decide(&mut self, bounds: &Bounds, gate_open: bool) -> (Way, u32) {
+        let lives = self.settings.lives;
+        let cold = self.steps as f64 * lives.step < COLD_SECONDS;
+        let middle = gate_open.then_some(self.settings.quantiles.len() / 2);
+        let first = match middle {
+            Some(_) if !cold => shadow::wanted(bounds, middle, FIRST_HEADROOM),
+            _ => shadow::wanted(bounds, None, COLD_HEADROOM),
+        };
+        let hold = lives.steps(FIRST_HOLD_SECONDS);
+        self.held.push(self.steps, first, hold);
+        match self.tuner.wanted() {
+            Some(origins) => (Way::Tuned, origins),
+            None => (if cold { Way::Cold } else { Way::Untuned }, self.held.most(self.steps, hold)),
+        }
+    }
+
+    /// `None` before anything was seen.
+    pub fn want(&self) -> Option<&Want> {
+        self.want.as_ref()
+    }
+
+    pub fn forecaster(&self) -> &Forecaster {
+        &self.forecaster
+    }
+
+    pub fn tuner(&self) -> &Tuner {
+        &self.tuner
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
