@@ -300,15 +300,29 @@ fn pauses(held: usize) -> Vec<u8> {
     wat::parse_str(&text).expect("the text of the module is right")
 }
 
-/// All instances of the process together are four thousand: what comes past them is refused by itself.
+/// The refusal of an exchange for which there is no room, which says to come again.
+#[track_caller]
+fn is_crowded(response: &harness::Response) {
+    let said = (response.status, response.header("x-forebay-reject"), response.header("retry-after"));
+    assert_eq!(said, (503, Some("plugin_crowded"), Some("1")), "{}", response.text());
+}
+
+fn crowded(edge: &Edge, plugin: &str) -> f64 {
+    edge.metrics().sum("forebay_plugin_crowded_total", &[&format!("plugin=\"{plugin}\"")])
+}
+
+/// What one plugin's exchanges hold open is its own share, and what comes past it is refused by itself.
 #[test]
-fn past_the_room_for_instances_an_exchange_is_refused_alone_and_its_plugin_stands() {
-    const HELD: usize = 4100;
+fn one_plugin_cannot_take_the_instances_of_another() {
+    const HELD: usize = 1100;
     let origin = mirror();
     let region = format!(
-        "plugins:\n  - name: apart\n    wasm: apart.wasm\n    isolation: exchange\n    limits: {{wall: 1h}}\n    \
+        "plugins:\n  - name: greedy\n    wasm: apart.wasm\n    isolation: exchange\n    limits: {{wall: 1h}}\n    \
+         crash_budget: {{faults: 3, within: 1h, back_off: 1h, most: 1h}}\n  - name: victim\n    wasm: apart.wasm\n    \
+         isolation: exchange\n    limits: {{wall: 1h}}\n    \
          crash_budget: {{faults: 3, within: 1h, back_off: 1h, most: 1h}}\nroutes:\n  - name: plain\n    \
-         match: {{path: {{prefix: /plain}}}}\n    pool: shop\n  - name: all\n    plugins: [apart]\n    pool: shop\n\
+         match: {{path: {{prefix: /plain}}}}\n    pool: shop\n  - name: victim\n    match: {{path: {{prefix: /victim}}}}\n    \
+         plugins: [victim]\n    pool: shop\n  - name: all\n    plugins: [greedy]\n    pool: shop\n\
          pools:\n  - name: shop\n    origins: {}\n",
         list(&[origin.address])
     );
@@ -323,20 +337,113 @@ fn past_the_room_for_instances_an_exchange_is_refused_alone_and_its_plugin_stand
         client.request("GET", "/held", &more, b"");
         held.push(client);
     }
-    let faults = || edge.metrics().sum("forebay_plugin_faults_total", &["plugin=\"apart\""]);
-    wait_until("those past the room to be refused", PATIENCE, || (faults() >= 100.0).then_some(()));
-    let refusal = edge.get("/");
-    assert_eq!((refusal.status, refusal.header("x-forebay-reject")), (503, Some("plugin_fault")));
-    edge.process.wait_for_log(&["all 4000 instances", "apart"]);
-    assert_eq!(edge.get("/plain").status, 200, "routes without it are served");
+    wait_until("those past its share to be refused", PATIENCE, || (crowded(&edge, "greedy") >= 100.0).then_some(()));
+    is_crowded(&edge.get("/"));
+    edge.process.wait_for_log(&["greedy", "1000 exchanges have an instance of their own", "limit instances"]);
     let mut refused = 0;
     for client in &mut held {
         client.messages.socket.set_nonblocking(true).expect("a socket can be told not to wait");
         refused += usize::from(client.try_response().is_ok_and(|response| response.status == 503));
     }
-    assert!((100..200).contains(&refused), "{refused} were refused");
+    assert_eq!(refused, HELD - 1000);
+    for _ in 0..50 {
+        assert_eq!(edge.get("/victim").status, 200, "the neighbour has its own share");
+    }
+    assert_eq!(edge.get("/plain").status, 200, "routes without it are served");
+    // Neither has failed in anything.
+    assert_eq!((crowded(&edge, "victim"), edge.metrics().sum("forebay_plugin_faults_total", &[])), (0.0, 0.0));
     let all: Value = serde_json::from_slice(&edge.admin("/plugins").body).expect("JSON");
-    assert_eq!(all["plugins"][0]["routes"][0]["state"], "serving", "{all:#}");
+    for plugin in all["plugins"].as_array().expect("a list") {
+        assert_eq!(plugin["routes"][0]["state"], "serving", "{plugin:#}");
+        assert_eq!(plugin["routes"][0]["budget_left"], 3, "{plugin:#}");
+    }
+    assert_eq!(all["plugins"][0]["crowded"], HELD as u64 - 1000 + 1);
     drop(held);
     wait_until("room again", PATIENCE, || (edge.get("/").status == 200).then_some(()));
+}
+
+/// Waits for ever, where it is told to: in the exchange or after its end.
+const WAITS: &str = r#"
+local plugin = {}
+local late = false
+function plugin.on_request_headers()
+  late = forebay.request.headers.get("x-late")
+  if forebay.request.headers.get("x-wait") then forebay.sleep(3600) end
+end
+function plugin.on_log() if late then forebay.sleep(3600) end end
+return plugin
+"#;
+
+/// Never says that it is done.
+fn never_done() -> Vec<u8> {
+    let text = r#"(module
+          (memory (export "memory") 1)
+          (func (export "proxy_abi_version_0_2_1"))
+          (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 8192))
+          (func (export "proxy_on_context_create") (param i32 i32))
+          (func (export "proxy_on_done") (param i32) (result i32) (i32.const 0)))"#;
+    wat::parse_str(text).expect("the text of the module is right")
+}
+
+/// A plugin on one worker that may have two instances for exchanges, and on `/open` is passed by where it has none.
+fn with_two(code: &str, module: Vec<u8>) -> Edge {
+    let region = format!(
+        "plugins:\n  - name: apart\n    {code}\n    isolation: exchange\n    limits: {{wall: 1h, instances: 2}}\n    \
+         crash_budget: {{faults: 1, within: 1h, back_off: 1h, most: 1h}}\nroutes:\n  - name: open\n    \
+         match: {{path: {{prefix: /open}}}}\n    plugins: [{{name: apart, on_fault: open}}]\n    \
+         respond: {{body: well}}\n  - name: all\n    plugins: [apart]\n    respond: {{body: well}}\n"
+    );
+    Setup::new(region).file("apart.lua", WAITS).file("apart.wasm", module).workers(1).start()
+}
+
+const BOTH: [&str; 2] = ["lua: apart.lua", "wasm: apart.wasm"];
+
+#[test]
+fn past_its_instances_an_exchange_is_refused_alone_and_its_plugin_has_failed_in_nothing() {
+    for code in BOTH {
+        let edge = with_two(code, pauses(30));
+        let mut more: Vec<_> = (0..30).map(|n| (format!("x-hold-{n}"), "yes")).collect();
+        more.push(("x-wait".into(), "yes"));
+        let more: Vec<_> = more.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut client = edge.connect();
+            client.request("GET", "/held", &more, b"");
+            held.push(client);
+        }
+        wait_until("both to have an instance", PATIENCE, || {
+            let calls = ["plugin=\"apart\"", "callback=\"on_request_headers\""];
+            (edge.metrics().sum("forebay_plugin_calls_total", &calls) == 2.0).then_some(())
+        });
+        for n in 1..=5 {
+            is_crowded(&edge.get("/"));
+            assert_eq!(crowded(&edge, "apart"), f64::from(n), "{code}");
+        }
+        assert_eq!(edge.get("/open").text(), "well", "{code}: its policy there is to go on without it");
+        edge.process.wait_for_log(&["\"reject\":\"plugin_crowded\"", "2 exchanges have an instance of their own"]);
+        assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0, "{code}");
+        drop(held.pop());
+        wait_until("room for one again", PATIENCE, || (edge.get("/").status == 200).then_some(()));
+        drop(held);
+        assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0, "{code}: nor its end");
+    }
+}
+
+#[test]
+fn an_exchange_that_has_ended_gives_its_instance_up_to_one_that_waits_for_an_answer() {
+    for code in BOTH {
+        let edge = with_two(code, never_done());
+        for _ in 0..8 {
+            let mut client = edge.connect();
+            client.request("GET", "/", &[("x-late", "yes")], b"");
+            assert_eq!(client.response().text(), "well", "{code}");
+        }
+        // Two have their place still. The others have failed after their end, which costs no exchange.
+        let faults = ["plugin=\"apart\"", "verdict=\"WALL\""];
+        wait_until("six faults", PATIENCE, || {
+            (edge.metrics().sum("forebay_plugin_faults_total", &faults) == 6.0).then_some(())
+        });
+        edge.process.wait_for_log(&["WALL", "another exchange needs its room (limit instances)"]);
+        assert_eq!((crowded(&edge, "apart"), edge.get("/").status), (0.0, 200), "{code}");
+    }
 }

@@ -247,7 +247,7 @@ impl PluginCode {
     }
 }
 
-/// The same fields and defaults as `abi::Limits`, which this crate may not import; the edge
+/// The same fields and defaults as `abi::Limits` (but `instances`), which this crate may not import; the edge
 /// converts, and a test of the edge holds the defaults against each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginLimits {
@@ -258,6 +258,8 @@ pub struct PluginLimits {
     pub background_cpu: Duration,
     pub wall: Duration,
     pub memory: usize,
+    /// Of exchanges that have one of their own; the edge's alone.
+    pub instances: u32,
     pub buffer: usize,
     pub callouts: u32,
     pub kv_calls: u32,
@@ -275,6 +277,7 @@ impl Default for PluginLimits {
             background_cpu: Duration::from_millis(100),
             wall: Duration::from_secs(10),
             memory: 32 << 20,
+            instances: 1000,
             buffer: 1 << 20,
             callouts: 16,
             kv_calls: 64,

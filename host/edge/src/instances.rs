@@ -5,6 +5,7 @@
 //! - this file: [`Instances`], a [`Set`] for each plugin in use, and a [`Lease`] for each exchange
 //! - [`asking`]: the starter is asked for what is not there
 //! - [`background`]: how much of the worker a plugin may use by itself
+//! - [`room`]: how many there may be
 //! - [`running`]: one running copy, and whom its end reaches
 //! - [`spare`]: what is made ready, and what is ended, beside the exchanges
 
@@ -29,11 +30,13 @@ use crate::worker::Worker;
 
 mod asking;
 pub mod background;
+pub mod room;
 mod running;
 mod spare;
 
 pub use asking::Unready;
 use asking::{Asked, Asking};
+use room::{Lingering, Place, Share};
 pub use running::Running;
 use spare::{BackOff, Wanting};
 
@@ -74,6 +77,10 @@ pub struct Set {
     wants: Cell<bool>,
     wanting: Rc<Wanting>,
     log: Arc<LogBudget>,
+    share: Arc<Share>,
+    lingering: Lingering,
+    /// When it was last said that an exchange was refused.
+    said: Cell<Option<Instant>>,
 }
 
 /// An instance for one exchange; given back when dropped.
@@ -82,6 +89,10 @@ pub struct Lease {
     running: Rc<Running>,
     /// Where the exchange stands among those that the instance's end reaches.
     place: Option<usize>,
+    /// Under `isolation: exchange`.
+    held: Option<Rc<room::Held>>,
+    /// Among those of its set that linger.
+    lingers: Option<u64>,
 }
 
 impl Instances {
@@ -163,7 +174,7 @@ impl Instances {
             let news = set.asked.news.notified();
             match instances.acting(&set) {
                 Ok(running) => return running.queue_ready(telling),
-                Err(Unready::Failed(_)) => return,
+                Err(Unready::Failed(_) | Unready::Crowded(_)) => return,
                 Err(Unready::Coming) => {
                     drop(turn);
                     news.await;
@@ -224,11 +235,14 @@ impl Instances {
     }
 
     fn lease_of(&self, set: &Rc<Set>) -> Result<Lease, Unready> {
-        let running = match set.bound.isolation {
-            Isolation::Worker => self.acting(set)?,
-            Isolation::Exchange => self.fresh(set)?,
+        let (running, held) = match set.bound.isolation {
+            Isolation::Worker => (self.acting(set)?, None),
+            Isolation::Exchange => {
+                let place = set.enter()?;
+                (self.fresh(set)?, Some(room::Held::new(place)))
+            }
         };
-        Ok(Lease { set: set.clone(), running, place: None })
+        Ok(Lease { set: set.clone(), running, place: None, held, lingers: None })
     }
 
     /// The one that acts, or what takes its place.
@@ -286,7 +300,8 @@ impl Instances {
         if let Some(set) = known() {
             return set;
         }
-        let set = Rc::new(Set::new(bound, &self.wanting));
+        let share = self.surroundings.state.room.share(&bound.settings.plugin);
+        let set = Rc::new(Set::new(bound, &self.wanting, share));
         let seen = self.seen.borrow().upgrade();
         if seen.is_none_or(|snapshot| snapshot.plugins.kept().any(|used| used.id == bound.id)) {
             self.sets.borrow_mut().insert(bound.id, set.clone());
@@ -297,10 +312,49 @@ impl Instances {
 }
 
 impl Set {
-    fn new(bound: &Arc<Bound>, wanting: &Rc<Wanting>) -> Set {
-        let (acting, spares, retired, all, crowded, roused, back_off, asked, wants, log) = Default::default();
-        let (bound, wanting) = (bound.clone(), wanting.clone());
-        Set { bound, acting, spares, retired, all, crowded, roused, back_off, asked, wants, wanting, log }
+    fn new(bound: &Arc<Bound>, wanting: &Rc<Wanting>, share: Arc<Share>) -> Set {
+        Set {
+            bound: bound.clone(),
+            acting: RefCell::default(),
+            spares: RefCell::default(),
+            retired: RefCell::default(),
+            all: RefCell::default(),
+            crowded: Cell::default(),
+            roused: Cell::default(),
+            back_off: BackOff::default(),
+            asked: Asked::default(),
+            wants: Cell::default(),
+            wanting: wanting.clone(),
+            log: Arc::default(),
+            share,
+            lingering: Lingering::default(),
+            said: Cell::default(),
+        }
+    }
+
+    /// A place for one more exchange with an instance of its own.
+    fn enter(&self) -> Result<Place, Unready> {
+        let most = self.bound.instances;
+        loop {
+            match self.share.enter(most) {
+                Ok(place) => return Ok(place),
+                // Those that wait for an answer come before those that have had it.
+                Err(_) if self.lingering.give_up() => {}
+                Err(why) => {
+                    self.say(&why);
+                    return Err(Unready::Crowded(why));
+                }
+            }
+        }
+    }
+
+    /// Once a second: it is true of every exchange that comes now.
+    fn say(&self, why: &str) {
+        let now = crate::clock::now();
+        if self.said.get().is_none_or(|said| now.saturating_duration_since(said) >= Duration::from_secs(1)) {
+            self.said.set(Some(now));
+            tracing::warn!(plugin = &*self.bound.settings.plugin, "no instance for one more exchange: {why}");
+        }
     }
 
     fn start(&self, surroundings: &Rc<Surroundings>) -> Result<Rc<Running>, Fault> {
@@ -330,6 +384,14 @@ impl Lease {
         &self.running
     }
 
+    /// The exchange has ended, and the plugin is not done with it. Ends when its place was given to another one;
+    /// without an instance of its own it has none.
+    pub fn linger(&mut self) -> Option<Rc<room::Held>> {
+        let held = self.held.clone()?;
+        self.lingers = Some(self.set.lingering.add(&held));
+        Some(held)
+    }
+
     /// It serves this exchange, which the end of the instance reaches where others are in it too.
     pub fn serve(&mut self, exchange: &Rc<Exchange>) {
         let bound = &self.set.bound;
@@ -341,6 +403,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if let Some(number) = self.lingers {
+            self.set.lingering.left(number);
+        }
         if let Some(place) = self.place {
             self.running.served(place);
         }

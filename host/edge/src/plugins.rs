@@ -30,6 +30,8 @@ pub struct Bound {
     pub code: Arc<dyn abi::Plugin>,
     pub on_fault: FaultPolicy,
     pub isolation: Isolation,
+    /// How many exchanges at once may have one of their own.
+    pub instances: u32,
     pub secrets: Secrets,
     /// On how many routes it serves now; elsewhere its faults have disabled it, or it is kept as
     /// the version before.
@@ -199,6 +201,7 @@ fn bind(
         code: loaded.plugin.clone(),
         on_fault: used.on_fault,
         isolation: used.isolation,
+        instances: used.limits.instances,
         secrets,
         acting: Acting::default(),
         background: Record::default(),
@@ -223,7 +226,7 @@ fn bind(
 impl Bound {
     /// Whether nothing about this use differs.
     fn is(&self, settings: &Settings, used: &config::RoutePlugin, code: &Arc<dyn abi::Plugin>) -> bool {
-        (self.on_fault, self.isolation) == (used.on_fault, used.isolation)
+        (self.on_fault, self.isolation, self.instances) == (used.on_fault, used.isolation, used.limits.instances)
             && Arc::ptr_eq(&self.code, code)
             && same(&self.settings, settings)
     }
@@ -293,6 +296,8 @@ fn limits(limits: &PluginLimits) -> Limits {
         background_cpu,
         wall,
         memory,
+        // The edge's own affair: no engine is told.
+        instances: _,
         buffer,
         callouts,
         kv_calls,

@@ -53,6 +53,11 @@ pub enum Reject {
         cause: Verdict,
         wait: Duration,
     },
+    /// There is no room for one more instance of it.
+    PluginCrowded {
+        plugin: Arc<str>,
+        detail: String,
+    },
     /// A plugin ended the exchange with `close`.
     PluginAbort {
         plugin: Arc<str>,
@@ -84,6 +89,7 @@ impl Reject {
             Reject::PluginFault { .. } => "plugin_fault",
             Reject::PluginDisabled { .. } => "plugin_disabled",
             Reject::PluginRestarting { .. } => "plugin_restarting",
+            Reject::PluginCrowded { .. } => "plugin_crowded",
             Reject::PluginAbort { .. } => "plugin_abort",
             Reject::RequestBodyTooLarge => "request_body_too_large",
             Reject::ResponseBodyTooLarge { .. } => "response_body_too_large",
@@ -100,7 +106,8 @@ impl Reject {
             Reject::NoOrigin { .. }
             | Reject::PluginFault { .. }
             | Reject::PluginDisabled { .. }
-            | Reject::PluginRestarting { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            | Reject::PluginRestarting { .. }
+            | Reject::PluginCrowded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Reject::OriginUnreachable { .. }
             | Reject::OriginBroken { .. }
             | Reject::PluginAbort { .. }
@@ -126,6 +133,9 @@ impl Reject {
             Reject::PluginRestarting { plugin, .. } => {
                 format!("plugin \"{plugin}\" failed and is not started again yet")
             }
+            Reject::PluginCrowded { plugin, .. } => {
+                format!("plugin \"{plugin}\" serves as many exchanges as it can now")
+            }
             Reject::PluginAbort { plugin } => format!("plugin \"{plugin}\" ended the exchange"),
             Reject::RequestBodyTooLarge => "the request body is too large".into(),
             Reject::ResponseBodyTooLarge { plugin } => {
@@ -146,7 +156,7 @@ impl Reject {
         let headers = response.headers_mut();
         headers.insert(REJECT_HEADER, HeaderValue::from_static(self.name()));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        if let Reject::NoOrigin { .. } = self {
+        if let Reject::NoOrigin { .. } | Reject::PluginCrowded { .. } = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.closes() {
@@ -188,6 +198,7 @@ impl fmt::Display for Reject {
             Reject::NoOrigin { detail, .. } if detail.is_empty() => Ok(()),
             Reject::OriginUnreachable { detail, .. }
             | Reject::OriginBroken { detail, .. }
+            | Reject::PluginCrowded { detail, .. }
             | Reject::NoOrigin { detail, .. } => write!(f, ": {detail}"),
             _ => Ok(()),
         }

@@ -12,6 +12,7 @@ use config::Region;
 
 use crate::clock;
 use crate::dict::Dict;
+use crate::instances::room::Room;
 use crate::limit::Bucket;
 use crate::queue::Queues;
 use metrics::Metrics;
@@ -19,6 +20,8 @@ use named::Named;
 
 /// Shared by all threads of the edge.
 pub struct State {
+    /// For instances.
+    pub room: Arc<Room>,
     pub dicts: Named<Dict>,
     pub buckets: Named<Bucket>,
     pub queues: Queues,
@@ -28,8 +31,8 @@ pub struct State {
 
 impl Default for State {
     fn default() -> State {
-        let (dicts, buckets, queues, metrics) = Default::default();
-        State { dicts, buckets, queues, metrics, began: clock::now() }
+        let (room, dicts, buckets, queues, metrics) = Default::default();
+        State { room, dicts, buckets, queues, metrics, began: clock::now() }
     }
 }
 

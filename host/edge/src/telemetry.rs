@@ -124,6 +124,11 @@ impl Telemetry {
         self.plugin(plugin, |local| local.tally.collateral(cause));
     }
 
+    /// There was no room for one more instance.
+    pub fn plugin_crowded(&self, plugin: &Arc<str>) {
+        self.plugin(plugin, |local| local.tally.crowded());
+    }
+
     /// A callback of the background waits for the plugin's share of the worker.
     pub fn plugin_delayed(&self, plugin: &Arc<str>) {
         self.plugin(plugin, |local| local.tally.delayed());

@@ -42,6 +42,7 @@ use abi::{LoadError, Plugin};
 
 pub use cache::home as cache_home;
 pub use clock::thread_cpu;
+pub use engine::POOL as INSTANCES;
 #[doc(hidden)]
 pub use engine::without_deadlines;
 pub use exports::CALLBACKS;

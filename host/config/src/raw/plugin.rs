@@ -92,6 +92,8 @@ keys! {
         default wall: Period = PluginLimits::default().wall,
         /// Memory of one instance.
         default memory: Size = PluginLimits::default().memory,
+        /// Exchanges at once with an instance of their own (`isolation: exchange`), over all workers.
+        default instances: Count = PluginLimits::default().instances,
         /// Body bytes buffered for the plugin in one direction.
         default buffer: Size = PluginLimits::default().buffer,
         /// Callouts of one exchange.
@@ -122,6 +124,8 @@ keys! {
         optional wall: Period,
         /// Memory of one instance.
         optional memory: Size,
+        /// Exchanges at once with an instance of their own (`isolation: exchange`), over all workers and routes.
+        optional instances: Count,
         /// Body bytes buffered for the plugin in one direction.
         optional buffer: Size,
         /// Callouts of one exchange.

@@ -323,6 +323,7 @@ pub fn plugin_limits(limits: &PluginLimits) -> Value {
         "background_cpu": span(limits.background_cpu),
         "wall": span(limits.wall),
         "memory": limits.memory,
+        "instances": limits.instances,
         "buffer": limits.buffer,
         "callouts": limits.callouts,
         "kv_calls": limits.kv_calls,

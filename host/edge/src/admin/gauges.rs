@@ -53,6 +53,11 @@ fn counts(shared: &Shared, snapshot: &Snapshot, text: &mut String) {
     for (plugin, count) in there().filter(|(_, count)| count.delayed > 0) {
         line(text, format_args!("{name}{{plugin=\"{}\"}} {}", escaped(plugin), count.delayed));
     }
+    let name = "forebay_plugin_crowded_total";
+    head(text, name, "counter", "Exchanges for which there was no room for one more instance");
+    for (plugin, count) in there().filter(|(_, count)| count.crowded > 0) {
+        line(text, format_args!("{name}{{plugin=\"{}\"}} {}", escaped(plugin), count.crowded));
+    }
     let name = "forebay_plugin_instances";
     head(text, name, "gauge", "Plugin instances alive, over all workers");
     for (plugin, count) in there() {

@@ -38,6 +38,7 @@ pub fn plugins(shared: &Shared, snapshot: &Snapshot) -> Value {
             "calls": calls(&count),
             "faults": { "total": count.total_faults(), "by_verdict": count.faults },
             "collateral": count.collateral.values().sum::<u64>(),
+            "crowded": count.crowded,
             "instances": count.instances,
             "memory_bytes": shared.ledger.work(&plugin.name).iter().map(|work| work.held.memory).sum::<u64>(),
         })

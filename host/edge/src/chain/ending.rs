@@ -58,7 +58,8 @@ impl Slot {
         }
     }
 
-    /// Waits for the plugin, no longer than its wall time, then closes the context.
+    /// Waits for the plugin, no longer than its wall time, then closes the context. Earlier where its instance is
+    /// the exchange's own and another exchange has got its place: one that waits for an answer comes first.
     async fn linger(&self, held: bool) {
         let limit = self.bound().settings.limits.wall;
         let ended = async {
@@ -68,8 +69,29 @@ impl Slot {
             }
             self.until(|| self.late.get() == 0).await;
         };
-        if crate::clock::timeout(limit, ended).await.is_err() {
-            let text = format!("waited for {limit:?} after the end of the exchange (limit wall)");
+        let began = crate::clock::now();
+        let held = self.gives_way();
+        let taken = async {
+            match held {
+                Some(held) => held.taken().await,
+                None => std::future::pending().await,
+            }
+        };
+        let text = tokio::select! {
+            biased;
+            ended = crate::clock::timeout(limit, ended) => match ended {
+                Ok(()) => None,
+                Err(_) => Some(format!("waited for {limit:?} after the end of the exchange (limit wall)")),
+            },
+            () = taken => {
+                let waited = crate::clock::now().saturating_duration_since(began);
+                Some(format!(
+                    "waited for {waited:.1?} after the end of the exchange, and another exchange needs its room \
+                     (limit instances)"
+                ))
+            }
+        };
+        if let Some(text) = text {
             report(&self.role, self.exchange(), &Fault::new(Verdict::Wall, text), "on_log");
         }
         self.close();

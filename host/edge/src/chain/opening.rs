@@ -35,7 +35,9 @@ impl Chain {
                 Err(unready) => unready,
             };
             let judged = self.unready(&role, &why);
-            if !role.stands_in && role.life.good.is_some() {
+            // The version before it has no room of its own.
+            let crowded = matches!(why, Unready::Crowded(_));
+            if !crowded && !role.stands_in && role.life.good.is_some() {
                 self.admitted.borrow_mut()[place] = Some(Admission::StandIn);
                 continue;
             }
@@ -82,10 +84,19 @@ impl Chain {
         match why {
             Unready::Failed(fault) => {
                 slot::report(role, &self.exchange, fault, "on_context_create");
-                if !fault.crowded {
-                    role.fault(fault.cpu);
-                }
+                role.fault(fault.cpu);
                 slot::judge(role, fault, false)
+            }
+            // How many exchanges there are at once was for others to say: it has failed in nothing.
+            Unready::Crowded(detail) => {
+                let plugin = &role.bound().settings.plugin;
+                self.exchange.worker.telemetry.plugin_crowded(plugin);
+                match role.life.policy() {
+                    FaultPolicy::Open => Ok(()),
+                    FaultPolicy::Closed | FaultPolicy::LastGood => {
+                        Err(Stop::Reject(Reject::PluginCrowded { plugin: plugin.clone(), detail: detail.clone() }))
+                    }
+                }
             }
             // The fault that has ended it has been counted and said: this one has failed in nothing.
             Unready::Held { cause, wait } => {

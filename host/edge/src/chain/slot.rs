@@ -18,6 +18,7 @@ use crate::exchange::seat::{Home, Seat};
 use crate::exchange::window::Window;
 use crate::exchange::{Exchange, Stop};
 use crate::instances::Lease;
+use crate::instances::room::Held;
 use crate::life::{Life, Probe};
 use crate::plugins::Bound;
 use crate::reject::Reject;
@@ -271,6 +272,11 @@ impl Slot {
 
     pub(super) fn exchange(&self) -> &Rc<Exchange> {
         &self.exchange
+    }
+
+    /// The exchange has ended, and the plugin is not done with it.
+    pub(super) fn gives_way(&self) -> Option<Rc<Held>> {
+        self.lease.borrow_mut().as_mut().and_then(Lease::linger)
     }
 
     pub(super) fn close(&self) {

@@ -26,6 +26,8 @@ pub enum Unready {
         cause: Verdict,
         wait: Duration,
     },
+    /// Nor room for one more.
+    Crowded(String),
     Failed(Fault),
 }
 
@@ -60,7 +62,7 @@ pub struct Asked {
 
 impl From<Fault> for Unready {
     fn from(fault: Fault) -> Unready {
-        Unready::Failed(fault)
+        if fault.crowded { Unready::Crowded(fault.message) } else { Unready::Failed(fault) }
     }
 }
 
@@ -98,7 +100,9 @@ impl Instances {
                 let acts = set.acting.borrow().as_ref().is_some_and(|running| running.is_fit());
                 let what = if acts { "no spare instance starts" } else { "plugin does not start" };
                 tracing::warn!(plugin = &*set.bound.settings.plugin, %fault, "{what}");
-                set.asked.lost.set(set.asked.lost.get().or(Some(fault.verdict)));
+                if !fault.crowded {
+                    set.asked.lost.set(set.asked.lost.get().or(Some(fault.verdict)));
+                }
                 set.asked.failures.set(set.asked.failures.get().wrapping_add(1));
                 *set.asked.failed.borrow_mut() = Some(fault);
             }
@@ -175,7 +179,7 @@ impl Asked {
         let Some(fault) = failed.as_mut() else { return Unready::Coming };
         let told = fault.clone();
         fault.cpu = Duration::ZERO;
-        Unready::Failed(told)
+        told.into()
     }
 }
 

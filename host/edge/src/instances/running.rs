@@ -9,6 +9,7 @@ use abi::{Action, Callbacks, ContextId, Event, Fault, Host, Instance, Phase, Ver
 use slab::Slab;
 
 use super::background::Background;
+use super::room::Alive;
 use crate::clock;
 use crate::exchange::seat::{Home, Seat};
 use crate::exchange::window::LogBudget;
@@ -35,6 +36,7 @@ pub struct Running {
     serves: RefCell<Slab<Weak<Exchange>>>,
     /// The engine panicked in it.
     broken: Cell<bool>,
+    _alive: Alive,
     /// It stands in the telemetry of its worker.
     counted: Cell<bool>,
     /// What its worker has counted of it.
@@ -91,6 +93,7 @@ impl Running {
         seat.phase.set(Phase::Background);
         let (bound, log, instance) = (seat.bound.clone(), seat.log.clone(), RefCell::new(instance));
         let background = seat.surroundings.background(&bound.settings.plugin);
+        let alive = seat.surroundings.state.room.alive();
         let running = Rc::new(Running {
             bound,
             instance,
@@ -102,6 +105,7 @@ impl Running {
             ended: Cell::default(),
             serves: RefCell::default(),
             broken: Cell::new(false),
+            _alive: alive,
             counted: Cell::new(false),
             reported: Cell::default(),
             told: RefCell::default(),

@@ -104,6 +104,7 @@ impl Instances {
                 set.spares.borrow_mut().push(spare);
                 true
             }
+            Err(Unready::Crowded(_)) => false,
             Err(Unready::Failed(fault)) => {
                 tracing::warn!(plugin = &*set.bound.settings.plugin, %fault, "no spare instance starts");
                 false

@@ -38,6 +38,8 @@ pub struct PluginTally {
     faults: [Tally; Verdict::ALL.len()],
     /// Exchanges that others' faults have ended, by their verdict.
     collateral: [Tally; Verdict::ALL.len()],
+    /// Exchanges for which there was no room.
+    crowded: Tally,
     /// Callbacks of the background that waited for their share of the worker.
     delayed: Tally,
     instances: Tally,
@@ -95,6 +97,10 @@ impl PluginTally {
         self.collateral[place(cause)].add(1);
     }
 
+    pub fn crowded(&self) {
+        self.crowded.add(1);
+    }
+
     pub fn delayed(&self) {
         self.delayed.add(1);
     }
@@ -116,6 +122,8 @@ pub struct PluginCount {
     pub faults: BTreeMap<&'static str, u64>,
     /// Exchanges that they ended besides their own.
     pub collateral: BTreeMap<&'static str, u64>,
+    /// Exchanges for which there was no room for one more instance.
+    pub crowded: u64,
     pub delayed: u64,
     /// Alive now.
     pub instances: u64,
@@ -213,6 +221,7 @@ fn count(tallies: &[Arc<PluginTally>]) -> PluginCount {
                 }
             }
         }
+        total.crowded += tally.crowded.get();
         total.delayed += tally.delayed.get();
         total.instances = total.instances.wrapping_add(tally.instances.get());
     }
