@@ -8,6 +8,7 @@ use std::time::Duration;
 use abi::{Answer, CalloutError, CalloutRequest, CalloutResponse, Refusal, Status, Value};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING};
+use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 
@@ -189,7 +190,9 @@ impl Message {
         if !callout.authority.is_empty() || !headers.contains_key(HOST) {
             let host = if callout.authority.is_empty() { authority } else { Some(&*callout.authority) };
             let host = host.ok_or_else(|| bad(format!("{call}: target {target:?} needs an authority")))?;
-            let host = HeaderValue::from_str(host).map_err(|_| bad(format!("{call}: no authority {host:?}")))?;
+            let fits = Authority::try_from(host).is_ok_and(|asked| !asked.as_str().contains('@'));
+            let value = fits.then(|| HeaderValue::from_str(host).ok()).flatten();
+            let host = value.ok_or_else(|| bad(format!("{call}: no authority {host:?} (host or host:port)")))?;
             headers.insert(HOST, host);
         }
         // Framing belongs to the edge, and a callout speaks to one origin only.

@@ -23,6 +23,8 @@ const DIGEST: usize = 32;
 /// Files that are kept. An edge has a handful of modules and their last versions; beyond that
 /// the oldest go, or a machine on which plugins are built would fill up.
 const MAX_FILES: usize = 256;
+/// The largest file that is taken for compiled code: some twenty times the largest module.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// `forebay` in the user's cache folder, if the user has one.
 pub fn home() -> Option<PathBuf> {
@@ -96,7 +98,7 @@ fn key(engine: &Engine, bytes: &[u8]) -> String {
 }
 
 fn read(engine: &Engine, path: &Path) -> Option<(Module, Rewritten)> {
-    let file = std::fs::read(path).ok()?;
+    let file = open(path)?;
     let (digest, kept) = file.split_at_checked(DIGEST)?;
     if Sha256::digest(kept).as_slice() != digest {
         tracing::warn!(path = %path.display(), "a damaged file of compiled Wasm code: compiling again");
@@ -109,6 +111,30 @@ fn read(engine: &Engine, path: &Path) -> Option<(Module, Rewritten)> {
     #[allow(unsafe_code)]
     let module = unsafe { Module::deserialize(engine, code) }.ok()?;
     Some((module, Rewritten::from_bytes(*rewritten)))
+}
+
+/// The bytes of a file of ours. Anything else that stands there (a pipe, a device, a file with a hole of
+/// gigabytes) would hold the start or fill the memory.
+fn open(path: &Path) -> Option<Vec<u8>> {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let found = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = match found {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "compiled Wasm code cannot be read: compiling again");
+            return None;
+        }
+    };
+    let is = file.metadata().ok()?;
+    if !is.is_file() || is.len() > MAX_BYTES {
+        tracing::warn!(path = %path.display(), bytes = is.len(), "no file of compiled Wasm code: compiling again");
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(is.len() as usize);
+    file.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Written beside and renamed: another process sees all of it or nothing.
@@ -223,6 +249,29 @@ mod tests {
             assert!(read(engine(), &file).is_none());
             compile(engine(), &bytes, Some(&folder)).unwrap();
             assert_eq!(std::fs::read(only_file(&folder)).unwrap(), good);
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// A pipe that nobody writes to, a device without end, a hole of gigabytes, a folder, a link to itself.
+    #[test]
+    fn what_is_no_file_of_ours_does_not_hold_the_start() {
+        let folder = folder("strange");
+        let bytes = wat::parse_str(MODULE).unwrap();
+        compile(engine(), &bytes, Some(&folder)).unwrap();
+        let file = only_file(&folder);
+        let good = std::fs::read(&file).unwrap();
+        let link = |to: &str, at: &Path| std::os::unix::fs::symlink(to, at).unwrap();
+        let pipe = |at: &Path| assert!(std::process::Command::new("mkfifo").arg(at).status().unwrap().success());
+        let hole = |at: &Path| std::fs::File::create(at).unwrap().set_len(6 << 30).unwrap();
+        let strange: [&dyn Fn(&Path); 4] =
+            [&pipe, &|at| link("/dev/zero", at), &hole, &|at| link(at.to_str().unwrap(), at)];
+        for put in strange {
+            std::fs::remove_file(&file).unwrap();
+            put(&file);
+            assert!(read(engine(), &file).is_none());
+            compile(engine(), &bytes, Some(&folder)).unwrap();
+            assert_eq!(std::fs::read(only_file(&folder)).unwrap(), good, "it is put right");
         }
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -9,6 +9,10 @@ use crate::exports::signature;
 use crate::state::State;
 use crate::{api, wasi};
 
+/// Imports that an error names, and characters of each name.
+const MOST_TOLD: usize = 20;
+const LONGEST_TOLD: usize = 100;
+
 /// Everything that can be imported, by any version: a 0.1.0 module that asks for something of
 /// 0.2 gets it.
 fn linker() -> &'static Linker<State> {
@@ -48,9 +52,15 @@ pub fn resolve(module: &Module) -> (Linker<State>, Vec<String>) {
     let mut linker = linker().clone();
     let mut store = looking();
     let mut problems = Vec::new();
+    let mut more = 0;
     for import in module.imports() {
+        if problems.len() == MOST_TOLD {
+            more += 1;
+            continue;
+        }
         let (from, name) = (import.module(), import.name());
         let ExternType::Func(wanted) = import.ty() else {
+            let (from, name) = (shown(from), shown(name));
             problems.push(format!("{from}.{name}, which is {}: only functions can be imported", kind(&import)));
             continue;
         };
@@ -61,10 +71,22 @@ pub fn resolve(module: &Module) -> (Linker<State>, Vec<String>) {
                 let (wanted, ours) = (signature(&wanted), signature(&ours.ty(&store)));
                 problems.push(format!("{from}.{name} as {wanted}; it is {ours}"));
             }
-            _ => problems.push(format!("{from}.{name}{}", near(&mut store, from, name))),
+            _ => problems.push(format!("{}.{}{}", shown(from), shown(name), near(&mut store, from, name))),
         }
     }
+    if more > 0 {
+        problems.push(format!("(and {more} imports after these were not looked at)"));
+    }
     (linker, problems)
+}
+
+/// A name of the module's for a person to read: cut, and without what would drive a terminal.
+fn shown(name: &str) -> String {
+    let mut shown: String = name.chars().take(LONGEST_TOLD).flat_map(char::escape_debug).collect();
+    if name.chars().nth(LONGEST_TOLD).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 fn kind(import: &ImportType<'_>) -> &'static str {
@@ -79,6 +101,9 @@ fn kind(import: &ImportType<'_>) -> &'static str {
 
 /// The import that was perhaps meant: the same name in another module, or a name much like it.
 fn near(store: &mut Store<State>, from: &str, name: &str) -> String {
+    if name.len() > LONGEST_TOLD {
+        return String::new();
+    }
     let all = linker().iter(store).map(|(module, known, _)| {
         let likeness = strsim::jaro_winkler(name, known) + if module == from { 0.01 } else { 0.0 };
         (likeness, module, known)

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use abi::{Answer, Refusal, Status};
+use bytes::Bytes;
 use wasmtime::{Caller, Extern, Memory, TypedFunc};
 
 use crate::budget;
@@ -16,6 +17,11 @@ const PIECE: usize = 256 << 10;
 /// The largest map that is taken from or given to a guest.
 const MAX_PAIRS: usize = 1024;
 const MAX_PAIRS_BYTES: usize = 1 << 20;
+/// The longest name: of a target, a key, a metric. Whoever keeps or looks up one of 30 MB would be held for
+/// long past the guest's deadline.
+pub const MAX_NAME: usize = 64 << 10;
+/// The largest value that is stored or hashed as a whole, what a string of Lua may have too.
+pub const MAX_VALUE: usize = 4 << 20;
 
 /// Why a hostcall ends early: refused (the guest goes on with a status), or the guest itself
 /// failed while it was called back, which ends the callback.
@@ -84,8 +90,47 @@ pub fn bytes_mut(data: &mut [u8], at: u32, len: u32) -> Answer<&mut [u8]> {
     end.and_then(|end| data.get_mut(at as usize..end)).ok_or_else(|| outside(at, len as usize, size))
 }
 
+/// The same, of no more than `most` bytes.
+fn bounded<'a>(data: &'a [u8], at: u32, len: u32, most: usize, what: &str) -> Answer<&'a [u8]> {
+    within(len as usize, most, what)?;
+    bytes(data, at, len)
+}
+
+pub fn within(len: usize, most: usize, what: &str) -> Answer<()> {
+    if len <= most {
+        return Ok(());
+    }
+    Err(Refusal::new(Status::BadArgument, format!("a {what} of {len} bytes, it may have {most}")))
+}
+
+/// A name as bytes: a header's, a key.
+pub fn name(data: &[u8], at: u32, len: u32) -> Answer<&[u8]> {
+    bounded(data, at, len, MAX_NAME, "name")
+}
+
+/// What is stored under a name.
+pub fn value(data: &[u8], at: u32, len: u32) -> Answer<&[u8]> {
+    bounded(data, at, len, MAX_VALUE, "value")
+}
+
+/// A copy of a body or a message, however large: a piece at a time, within the guest's deadline.
+pub fn payload(caller: &mut Caller<'_, State>, at: u32, len: u32) -> Outcome<Bytes> {
+    let (data, state) = view(caller)?;
+    let all = bytes(data, at, len)?;
+    if all.len() <= PIECE {
+        return Ok(Bytes::copy_from_slice(all));
+    }
+    let mut copy = Vec::with_capacity(all.len());
+    for piece in all.chunks(PIECE) {
+        budget::afford(state)?;
+        copy.extend_from_slice(piece);
+    }
+    Ok(copy.into())
+}
+
+/// A name as text: of a target, a metric, a service.
 pub fn text(data: &[u8], at: u32, len: u32) -> Answer<&str> {
-    std::str::from_utf8(bytes(data, at, len)?).map_err(|_| Refusal::new(Status::BadArgument, "the text is no UTF-8"))
+    std::str::from_utf8(name(data, at, len)?).map_err(|_| Refusal::new(Status::BadArgument, "the text is no UTF-8"))
 }
 
 pub fn read_u32(data: &[u8], at: u32) -> Answer<u32> {
@@ -243,6 +288,23 @@ mod tests {
             assert_eq!(put_u32(&mut data, at, 1).unwrap_err().status, Status::InvalidMemoryAccess);
         }
         assert_eq!(data, [7; 16]);
+    }
+
+    #[test]
+    fn names_and_values_have_bounds() {
+        let data = vec![b'a'; MAX_VALUE + 1];
+        assert_eq!(text(&data, 0, MAX_NAME as u32).unwrap().len(), MAX_NAME);
+        assert_eq!(value(&data, 0, MAX_VALUE as u32).unwrap().len(), MAX_VALUE);
+        for refused in [text(&data, 0, MAX_NAME as u32 + 1).map(str::as_bytes), name(&data, 0, MAX_NAME as u32 + 1)] {
+            assert_eq!(refused.unwrap_err().message, "a name of 65537 bytes, it may have 65536");
+        }
+        let refused = value(&data, 0, MAX_VALUE as u32 + 1).unwrap_err();
+        assert_eq!(
+            (refused.status, &*refused.message),
+            (Status::BadArgument, "a value of 4194305 bytes, it may have 4194304")
+        );
+        // Where both are wrong the length is told: it would be wrong anywhere.
+        assert_eq!(name(&data, u32::MAX, u32::MAX).unwrap_err().status, Status::BadArgument);
     }
 
     #[test]

@@ -42,6 +42,9 @@ impl PluginMetrics {
         labels: &[(&str, &str)],
         may: &dyn Fn(u64) -> bool,
     ) -> Answer<MetricId> {
+        // Before they are copied: a plugin may give thousands.
+        check_name(name)?;
+        check_count(name, labels.len())?;
         let key = Key { plugin: settings.plugin.clone(), name: name.to_owned(), labels: sorted(labels) };
         let met = self.ids.borrow().get(&key).copied();
         if let Some(id) = met
@@ -51,7 +54,6 @@ impl PluginMetrics {
         {
             return Ok(id);
         }
-        check_name(name)?;
         check_labels(name, &key.labels)?;
         let id = self.meet(settings, all.find_or_add(settings, kind, &key, may)?).metric.id;
         // What has ended is not met again.
@@ -133,11 +135,14 @@ fn check_name(name: &str) -> Answer<()> {
     Err(bad(format!("metric name of {} bytes (allowed: 1 to {LONGEST_NAME})", name.len())))
 }
 
-fn check_labels(metric: &str, labels: &Labels) -> Answer<()> {
-    if labels.len() > MOST_LABELS {
-        let text = format!("metric {metric:?}: {} labels (allowed: up to {MOST_LABELS})", labels.len());
-        return Err(bad(text));
+fn check_count(metric: &str, labels: usize) -> Answer<()> {
+    if labels > MOST_LABELS {
+        return Err(bad(format!("metric {metric:?}: {labels} labels (allowed: up to {MOST_LABELS})")));
     }
+    Ok(())
+}
+
+fn check_labels(metric: &str, labels: &Labels) -> Answer<()> {
     for (name, value) in labels {
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let fits =

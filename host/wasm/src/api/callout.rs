@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use abi::{Answer, Callout, CalloutError, CalloutRequest, GrpcEvent, Refusal, Status};
-use bytes::Bytes;
 
 use super::Guest;
 use super::packed::{Reader, Writer};
@@ -54,10 +53,12 @@ pub fn http_call(
     let (data, state) = memory::view(guest)?;
     memory::bytes(data, token_out, 4)?;
     state.can_wait("http.call")?;
+    let body = memory::payload(guest, body, body_len)?;
+    let (data, state) = memory::view(guest)?;
     let target = memory::text(data, target, target_len)?;
     let trailers = memory::decode_pairs(memory::bytes(data, trailers, trailers_len)?)?;
     let request = CalloutRequest {
-        body: Bytes::copy_from_slice(memory::bytes(data, body, body_len)?),
+        body,
         trailers: trailers.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
         timeout: (timeout > 0).then(|| Duration::from_millis(timeout.into())),
         ..request(&memory::decode_pairs(memory::bytes(data, headers, headers_len)?)?)?
@@ -75,7 +76,7 @@ pub fn http_call(
 /// (nanoseconds, u64, may be missing) and how often it may be sent again (u32). Gives the token.
 pub fn call_all(state: &State, arguments: &mut Reader<'_>) -> Answer<Writer> {
     state.can_reply("http.call_all")?;
-    let pairs = |from: &mut Reader<'_>| from.list(|pair| Ok((pair.bytes()?.to_vec(), pair.bytes()?.to_vec())));
+    let pairs = |from: &mut Reader<'_>| from.list(|pair| Ok((pair.name()?.to_vec(), pair.bytes()?.to_vec())));
     let callouts = arguments.list(|from| {
         let target = from.text()?.to_owned();
         let request = CalloutRequest {
@@ -83,7 +84,7 @@ pub fn call_all(state: &State, arguments: &mut Reader<'_>) -> Answer<Writer> {
             path: from.text()?.to_owned(),
             authority: from.text()?.to_owned(),
             headers: pairs(from)?,
-            body: Bytes::copy_from_slice(from.bytes()?),
+            body: from.payload()?,
             trailers: pairs(from)?,
             timeout: from.maybe(Reader::u64)?.map(Duration::from_nanos),
             retry: from.u32()?,

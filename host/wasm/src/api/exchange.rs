@@ -1,7 +1,6 @@
 //! The course of an exchange: going on, answering from here, ending it.
 
 use abi::{LocalAnswer, Refusal, Side, Status};
-use bytes::Bytes;
 
 use super::Guest;
 use crate::memory::{self, Outcome, refuse};
@@ -50,17 +49,18 @@ pub fn respond(
     headers_len: u32,
     grpc: i32,
 ) -> Outcome {
-    let (data, state) = memory::view(guest)?;
     let status = u16::try_from(code).ok().filter(|code| (200..=599).contains(code));
     let Some(status) = status else {
         return refuse(Status::BadArgument, format!("{code} is no status to answer with (200 to 599)"));
     };
+    let body = memory::payload(guest, body, body_len)?;
+    let (data, state) = memory::view(guest)?;
     let headers = memory::decode_pairs(memory::bytes(data, headers, headers_len)?)?;
     let answer = LocalAnswer {
         status,
         headers: headers.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
-        body: Bytes::copy_from_slice(memory::bytes(data, body, body_len)?),
-        detail: String::from_utf8_lossy(memory::bytes(data, detail, detail_len)?).into_owned(),
+        body,
+        detail: String::from_utf8_lossy(memory::name(data, detail, detail_len)?).into_owned(),
         grpc_status: (grpc >= 0).then_some(grpc),
     };
     Ok(state.host().respond(answer)?)

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use abi::{Answer, GrpcRequest, Refusal, Status, Token};
-use bytes::Bytes;
 
 use super::Guest;
 use super::protobuf::{self, Field};
@@ -85,8 +84,9 @@ fn start(
     // Nothing must be started whose token cannot be told.
     memory::bytes(data, token_out, 4)?;
     state.can_wait("grpc.call")?;
-    let bytes = |(at, len): Place| memory::bytes(data, at, len);
-    let (target, metadata, message) = (bytes(target)?, bytes(metadata)?, message.map(bytes).transpose()?);
+    let message = message.map(|(at, len)| memory::payload(guest, at, len)).transpose()?;
+    let (data, state) = memory::view(guest)?;
+    let (target, metadata) = (memory::name(data, target.0, target.1)?, memory::bytes(data, metadata.0, metadata.1)?);
     let (service, method) = (memory::text(data, service.0, service.1)?, memory::text(data, method.0, method.1)?);
     let Upstream { name, metadata: mut all } = upstream(target)?;
     let given = memory::decode_pairs(metadata)?;
@@ -95,7 +95,7 @@ fn start(
         service: service.to_owned(),
         method: method.to_owned(),
         metadata: all,
-        message: message.map(Bytes::copy_from_slice),
+        message,
         timeout: (timeout > 0).then(|| Duration::from_millis(timeout.into())),
     };
     let token = state.host().grpc(name, request).map_err(|refusal| match refusal.status {

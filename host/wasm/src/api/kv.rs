@@ -9,34 +9,34 @@ use crate::state::State;
 
 /// store, key
 pub fn get(state: &State, from: &mut Reader<'_>) -> Answer<Writer> {
-    let (kv, key) = (from.text()?, from.bytes()?.to_vec());
+    let (kv, key) = (from.text()?, from.name()?.to_vec());
     ask(state, kv, KvAsk::Get { key })
 }
 
 /// store, key, value, time to live in nanoseconds (u64) if any
 pub fn set(state: &State, from: &mut Reader<'_>) -> Answer<Writer> {
-    let (kv, key, value) = (from.text()?, from.bytes()?.to_vec(), from.bytes()?.to_vec());
+    let (kv, key, value) = (from.text()?, from.name()?.to_vec(), from.bytes()?.to_vec());
     let ttl = from.maybe(ttl)?;
     ask(state, kv, KvAsk::Set { key, value, ttl })
 }
 
 /// store, key, by (i64), time to live in nanoseconds (u64) if any
 pub fn incr(state: &State, from: &mut Reader<'_>) -> Answer<Writer> {
-    let (kv, key, by) = (from.text()?, from.bytes()?.to_vec(), from.i64()?);
+    let (kv, key, by) = (from.text()?, from.name()?.to_vec(), from.i64()?);
     let ttl = from.maybe(ttl)?;
     ask(state, kv, KvAsk::Incr { key, by, ttl })
 }
 
 /// store, key
 pub fn delete(state: &State, from: &mut Reader<'_>) -> Answer<Writer> {
-    let (kv, key) = (from.text()?, from.bytes()?.to_vec());
+    let (kv, key) = (from.text()?, from.name()?.to_vec());
     ask(state, kv, KvAsk::Delete { key })
 }
 
 /// store, script, list of keys, list of arguments
 pub fn eval(state: &State, from: &mut Reader<'_>) -> Answer<Writer> {
     let (kv, script) = (from.text()?, from.bytes()?.to_vec());
-    let keys = from.list(|from| Ok(from.bytes()?.to_vec()))?;
+    let keys = from.list(|from| Ok(from.name()?.to_vec()))?;
     let args = from.list(|from| Ok(from.bytes()?.to_vec()))?;
     ask(state, kv, KvAsk::Eval { script, keys, args })
 }

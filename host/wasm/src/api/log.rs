@@ -44,7 +44,7 @@ pub fn fields(state: &State, arguments: &mut Reader<'_>) -> Answer<Writer> {
 /// A tag, and the value of a field behind it.
 pub fn field(arguments: &mut Reader<'_>) -> Answer<Field> {
     Ok(match arguments.u8()? {
-        1 => Field::Text(arguments.text()?.to_owned()),
+        1 => Field::Text(cut(arguments.bytes()?)?.to_owned()),
         2 => Field::Number(arguments.f64()?),
         3 => Field::Bool(arguments.u8()? != 0),
         other => {
@@ -52,6 +52,19 @@ pub fn field(arguments: &mut Reader<'_>) -> Answer<Field> {
             return Err(Refusal::new(Status::BadArgument, text));
         }
     })
+}
+
+/// Text of a field, as much as a line could keep of it.
+fn cut(bytes: &[u8]) -> Answer<&str> {
+    let kept = &bytes[..bytes.len().min(MAX_TEXT)];
+    match std::str::from_utf8(kept) {
+        Ok(text) => Ok(text),
+        // In the middle of a character.
+        Err(error) if error.error_len().is_none() && kept.len() < bytes.len() => {
+            Ok(std::str::from_utf8(&kept[..error.valid_up_to()]).expect("as much of it is UTF-8"))
+        }
+        Err(_) => Err(Refusal::new(Status::BadArgument, "the text is no UTF-8")),
+    }
 }
 
 fn no_level(level: u32) -> Refusal {

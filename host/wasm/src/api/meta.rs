@@ -40,7 +40,7 @@ pub fn call(guest: &mut Guest<'_>, name: u32, name_len: u32, at: u32, len: u32, 
         b"clear_route_cache" => Vec::new(),
         b"compress" => zlib::compress(state, argument)?,
         b"uncompress" => zlib::uncompress(state, argument)?,
-        name => match packed::foreign(state, name, argument) {
+        name => match packed::foreign(state, name, argument)? {
             Some(answer) => answer,
             None => return refuse(Status::NotFound, "no such foreign function"),
         },

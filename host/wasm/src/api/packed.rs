@@ -9,11 +9,15 @@
 //! then the thing if there is one.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use abi::{Answer, Refusal, Status, Value};
+use bytes::Bytes;
 use wasmtime::Linker;
 
 use super::{Guest, dict, kv, limit, limits, log, metric, origin, queue, scale, secret, trace};
+use crate::budget;
+use crate::clock::thread_cpu;
 use crate::memory::{self, Outcome};
 use crate::state::State;
 
@@ -76,17 +80,35 @@ fn answer(guest: &mut Guest<'_>, call: Call, at: u32, len: u32, at_out: u32, len
     // Nothing must be done whose result cannot be told.
     memory::bytes(data, at_out, 4)?;
     memory::bytes(data, len_out, 4)?;
-    let results = call(state, &mut Reader::new(memory::bytes(data, at, len)?))?;
+    let results = run(state, call, memory::bytes(data, at, len)?)??;
     memory::give(guest, &results.bytes, at_out, len_out)
+}
+
+/// What is read of arguments between two looks at the clock: a list of a million empty items is as much
+/// work as bytes are.
+const PIECE: usize = 64 << 10;
+
+/// Reads arguments and makes the call. Reading many ends the guest at its deadline, as an epoch does.
+fn run(state: &mut State, call: Call, arguments: &[u8]) -> Outcome<Answer<Writer>> {
+    let mut reader = Reader::new(arguments);
+    if arguments.len() > PIECE {
+        budget::afford(state)?;
+        reader.until = state.budget.since.map(|since| since + state.budget.limit);
+    }
+    let answer = call(state, &mut reader);
+    if reader.late {
+        budget::afford(state)?;
+    }
+    Ok(answer)
 }
 
 /// The same by name, as a foreign function: status, then results or the refusal's text. `None` if
 /// there is no such call.
-pub fn foreign(state: &State, name: &[u8], arguments: &[u8]) -> Option<Vec<u8>> {
-    let (_, call) = CALLS.iter().find(|(known, _)| known.as_bytes() == name)?;
-    let answer = call(state, &mut Reader::new(arguments));
+pub fn foreign(state: &mut State, name: &[u8], arguments: &[u8]) -> Outcome<Option<Vec<u8>>> {
+    let Some((_, call)) = CALLS.iter().find(|(known, _)| known.as_bytes() == name) else { return Ok(None) };
+    let answer = run(state, *call, arguments)?;
     state.denied.set(answer.as_ref().is_err_and(|refusal| refusal.status == Status::CapabilityDenied));
-    Some(with_status(answer))
+    Ok(Some(with_status(answer)))
 }
 
 /// A status, then results or the refusal's text: what a foreign function gives and what a reply is.
@@ -104,14 +126,40 @@ pub fn with_status(answer: Answer<Writer>) -> Vec<u8> {
     all
 }
 
+/// Items of all lists in one call's arguments.
+const MAX_ITEMS: u32 = 8192;
+/// What reading one thing costs, as bytes that could be copied in that time.
+const EACH: usize = 32;
+
 /// Reads packed arguments.
 pub struct Reader<'a> {
     rest: &'a [u8],
+    items: u32,
+    /// Read since the last look at the clock.
+    work: usize,
+    /// CPU time of the thread at which the guest's deadline is.
+    until: Option<Duration>,
+    /// It was found to be past.
+    late: bool,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(rest: &'a [u8]) -> Reader<'a> {
-        Reader { rest }
+        Reader { rest, items: 0, work: 0, until: None, late: false }
+    }
+
+    /// Refuses what is read past the deadline.
+    fn afford(&mut self, len: usize) -> Answer<()> {
+        self.work += len + EACH;
+        if self.work < PIECE {
+            return Ok(());
+        }
+        self.work = 0;
+        self.late = self.until.is_some_and(|until| thread_cpu() >= until);
+        match self.late {
+            true => Err(Refusal::new(Status::Timeout, "no time is left to read the arguments")),
+            false => Ok(()),
+        }
     }
 
     fn take(&mut self, len: usize) -> Answer<&'a [u8]> {
@@ -119,6 +167,7 @@ impl<'a> Reader<'a> {
             let text = format!("packed arguments end too early: {len} bytes wanted, {} left", self.rest.len());
             return Err(Refusal::new(Status::BadArgument, text));
         }
+        self.afford(len)?;
         let (taken, rest) = self.rest.split_at(len);
         self.rest = rest;
         Ok(taken)
@@ -148,13 +197,35 @@ impl<'a> Reader<'a> {
         Ok(f64::from_le_bytes(self.number()?))
     }
 
+    /// A value.
     pub fn bytes(&mut self) -> Answer<&'a [u8]> {
-        let len = self.u32()?;
-        self.take(len as usize)
+        let len = self.u32()? as usize;
+        memory::within(len, memory::MAX_VALUE, "value")?;
+        self.take(len)
+    }
+
+    /// A body, which may be as large as the guest's memory.
+    pub fn payload(&mut self) -> Answer<Bytes> {
+        let len = self.u32()? as usize;
+        if len > self.rest.len() {
+            self.take(len)?;
+        }
+        let mut copy = Vec::with_capacity(len);
+        while copy.len() < len {
+            copy.extend_from_slice(self.take(PIECE.min(len - copy.len()))?);
+        }
+        Ok(copy.into())
+    }
+
+    /// A key.
+    pub fn name(&mut self) -> Answer<&'a [u8]> {
+        let len = self.u32()? as usize;
+        memory::within(len, memory::MAX_NAME, "name")?;
+        self.take(len)
     }
 
     pub fn text(&mut self) -> Answer<&'a str> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Refusal::new(Status::BadArgument, "the text is no UTF-8"))
+        std::str::from_utf8(self.name()?).map_err(|_| Refusal::new(Status::BadArgument, "the text is no UTF-8"))
     }
 
     pub fn maybe<T>(&mut self, read: impl FnOnce(&mut Self) -> Answer<T>) -> Answer<Option<T>> {
@@ -170,6 +241,11 @@ impl<'a> Reader<'a> {
 
     pub fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Answer<T>) -> Answer<Vec<T>> {
         let count = self.u32()?;
+        self.items = self.items.saturating_add(count);
+        if self.items > MAX_ITEMS {
+            let text = format!("packed arguments: lists of {} items, at most {MAX_ITEMS} in one call", self.items);
+            return Err(Refusal::new(Status::BadArgument, text));
+        }
         // Not reserved for: the count may lie.
         (0..count).map(|_| read(self)).collect()
     }
@@ -274,6 +350,32 @@ mod tests {
         }
         assert_eq!(Reader::new(&[2]).maybe(Reader::u8).unwrap_err().status, Status::BadArgument);
         assert_eq!(Reader::new(&[1, 0, 0, 0, 0xff]).text().unwrap_err().status, Status::BadArgument);
+    }
+
+    #[test]
+    fn lists_names_and_values_have_bounds() {
+        let list = |count: u32| [&count.to_le_bytes()[..], &vec![0; count as usize]].concat();
+        assert_eq!(Reader::new(&list(MAX_ITEMS)).list(Reader::u8).unwrap().len(), 8192);
+        let refused = Reader::new(&list(MAX_ITEMS + 1)).list(Reader::u8).unwrap_err();
+        assert_eq!(refused.message, "packed arguments: lists of 8193 items, at most 8192 in one call");
+        // Lists in lists are of one sum.
+        let nested = [&2u32.to_le_bytes()[..], &list(5000), &list(5000)].concat();
+        let refused = Reader::new(&nested).list(|from| from.list(Reader::u8)).unwrap_err();
+        assert_eq!(refused.message, "packed arguments: lists of 10002 items, at most 8192 in one call");
+        let long = list(memory::MAX_VALUE as u32 + 1);
+        assert!(Reader::new(&long).text().unwrap_err().message.starts_with("a name of 4194305 bytes"));
+        assert!(Reader::new(&long).bytes().unwrap_err().message.starts_with("a value of 4194305 bytes"));
+        assert_eq!(Reader::new(&long).payload().unwrap().len(), memory::MAX_VALUE + 1);
+        assert_eq!(Reader::new(&long[..9]).payload().unwrap_err().status, Status::BadArgument);
+    }
+
+    #[test]
+    fn reading_ends_at_the_deadline() {
+        let packed = Writer::default().bytes(&vec![0; 1 << 20]).done();
+        let mut reader = Reader::new(&packed.bytes);
+        reader.until = Some(Duration::ZERO);
+        assert_eq!(reader.payload().unwrap_err().status, Status::Timeout);
+        assert!(reader.late);
     }
 
     #[test]

@@ -57,5 +57,5 @@ pub fn set(guest: &mut Guest<'_>, at: u32, len: u32, value: u32, value_len: u32)
     if path == [""] {
         return refuse(Status::BadArgument, "an empty path");
     }
-    Ok(state.host().set_property(&path, memory::bytes(data, value, value_len)?)?)
+    Ok(state.host().set_property(&path, memory::value(data, value, value_len)?)?)
 }

@@ -24,7 +24,7 @@ pub fn resolve(guest: &mut Guest<'_>, vm: u32, vm_len: u32, at: u32, len: u32, o
 
 pub fn enqueue(guest: &mut Guest<'_>, queue: u32, at: u32, len: u32) -> Outcome {
     let (data, state) = memory::view(guest)?;
-    let (host, item) = (state.host(), memory::bytes(data, at, len)?);
+    let (host, item) = (state.host(), memory::value(data, at, len)?);
     Ok(host.queue_push(&host.queue_name(queue)?, item)?)
 }
 

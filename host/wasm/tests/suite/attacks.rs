@@ -110,6 +110,116 @@ fn a_path_of_nothing_but_separators_is_refused() {
     }
 }
 
+/// The same module, which can be told of the end of a wait.
+fn with_replies(text: &str) -> String {
+    let end = text.rfind(')').unwrap();
+    format!(r#"{} (func (export "forebay_on_reply") (param i32 i32 i32)))"#, &text[..end])
+}
+
+/// What `call` is answered in a module whose memory has 30 MB of zeros, with `stores` done before; and the
+/// CPU time of it.
+fn asked(imports: &[(&'static str, &'static str)], stores: &[(u32, u32)], call: &str) -> (String, Duration) {
+    let stores: String =
+        stores.iter().map(|(at, is)| format!("(i32.store (i32.const {at}) (i32.const {is}))")).collect();
+    let text =
+        on_request(imports, "", &format!("(drop (memory.grow (i32.const 479))) {stores} (call $num (call {call}))"));
+    let text = with_replies(&text);
+    let host = filled();
+    let mut tried = Tried::text_with(&text, host.clone());
+    let start = cpu();
+    let done = tried.request();
+    let took = cpu() - start;
+    done.unwrap_or_else(|fault| panic!("{call}: {fault}"));
+    let line = host.lines.borrow().last().unwrap().1.clone();
+    (line, took)
+}
+
+/// A list of millions of empty items is hundreds of megabytes of the host's and seconds of its worker, before
+/// anybody could ask what they are for. Here it took 3 s.
+#[test]
+fn a_list_of_millions_in_one_call_is_refused_before_it_is_read() {
+    let packed = |len: u32| format!("(i32.const 65536) (i32.const {len}) (i32.const 16) (i32.const 20)");
+    for (import, name, stores, len) in [
+        ("forebay_metric_define", "$forebay_metric_define", [(65544, 3_000_000)], 24_000_012),
+        ("forebay_kv_eval", "$forebay_kv_eval", [(65544, 6_000_000)], 24_000_012),
+        ("forebay_http_call_all", "$forebay_http_call_all", [(65536, 600_000)], 24_000_000),
+        // One callout, with headers by the million.
+        ("forebay_http_call_all", "$forebay_http_call_all", [(65536, 1)], 24_000_000),
+    ] {
+        let mut stores = stores.to_vec();
+        if stores == [(65536, 1)] {
+            stores.push((65556, 2_900_000));
+        }
+        let (answer, took) = asked(&[(import, "iiii")], &stores, &format!("{name} {}", packed(len)));
+        assert_eq!(answer, "2", "{import}");
+        assert!(took < Duration::from_millis(40), "{import}: {took:?}");
+    }
+}
+
+#[test]
+fn a_name_of_megabytes_is_refused_before_it_is_looked_up() {
+    let long = "(i32.const 65536) (i32.const 31391744)";
+    for (import, shape, call) in [
+        (
+            "proxy_get_shared_data",
+            "iiiii",
+            format!("$get_shared_data {long} (i32.const 16) (i32.const 20) (i32.const 24)"),
+        ),
+        ("proxy_set_shared_data", "iiiii", format!("$set_shared_data {long} {long} (i32.const 0)")),
+        (
+            "proxy_set_shared_data",
+            "iiiii",
+            format!("$set_shared_data (i32.const 0) (i32.const 1) {long} (i32.const 0)"),
+        ),
+        ("proxy_define_metric", "iiii", format!("$define_metric (i32.const 0) {long} (i32.const 16)")),
+        ("proxy_register_shared_queue", "iii", format!("$register_shared_queue {long} (i32.const 16)")),
+        (
+            "proxy_get_header_map_value",
+            "iiiii",
+            format!("$get_header_map_value (i32.const 0) {long} (i32.const 16) (i32.const 20)"),
+        ),
+        (
+            "proxy_add_header_map_value",
+            "iiiii",
+            format!("$add_header_map_value (i32.const 0) (i32.const 0) (i32.const 1) {long}"),
+        ),
+    ] {
+        let (answer, took) = asked(&[(import, shape)], &[], &call);
+        assert_eq!(answer, "2", "{import}");
+        assert!(took < Duration::from_millis(40), "{import}: {took:?}");
+    }
+}
+
+/// What may be large is copied within the deadline.
+#[test]
+fn a_body_of_megabytes_is_copied_within_the_deadline() {
+    let body = "(i32.const 65536) (i32.const 31391744)";
+    for (imports, stores, call) in [
+        (
+            [("forebay_http_call_all", "iiii")],
+            vec![(65536, 1), (65560, 31_000_000)],
+            "$forebay_http_call_all (i32.const 65536) (i32.const 31391744) (i32.const 16) (i32.const 20)".to_owned(),
+        ),
+        (
+            [("proxy_send_local_response", "iiiiiiii")],
+            vec![],
+            format!(
+                "$send_local_response (i32.const 200) (i32.const 0) (i32.const 0) {body} (i32.const 0) (i32.const 0) (i32.const -1)"
+            ),
+        ),
+    ] {
+        let stores: String =
+            stores.iter().map(|(at, is)| format!("(i32.store (i32.const {at}) (i32.const {is}))")).collect();
+        let text = on_request(
+            &imports,
+            "",
+            &format!("(drop (memory.grow (i32.const 479))) {stores} (loop $l (drop (call {call})) (br $l))"),
+        );
+        let host = Fake::with(|settings| settings.limits.cpu = Duration::from_millis(2));
+        assert_eq!(ends_soon(imports[0].0, &with_replies(&text), host).verdict, Verdict::Cpu);
+    }
+}
+
 /// A module whose allocator does `body`, and which asks for a header when a request comes.
 fn allocating(imports: &[(&'static str, &'static str)], body: &str) -> String {
     let text = on_request(

@@ -64,6 +64,19 @@ fn all_missing_imports_are_named_at_once_with_what_was_perhaps_meant() {
     assert!(!error.contains("other.zzz (did"), "{error}");
 }
 
+/// Names are the module's: they may be long, many, and meant for the terminal of who reads the error.
+#[test]
+fn an_error_shows_a_few_imports_and_nothing_that_drives_a_terminal() {
+    let many: String = (0..50_000).map(|i| format!(r#"(import "env" "none{i}" (func))"#)).collect();
+    let error = refusal(&format!("(module {many})"));
+    assert!(error.contains("env.none0") && error.contains("env.none19; (and 49980 imports after these"), "{error}");
+    assert!(error.len() < 4000, "{} bytes", error.len());
+    let long = "x".repeat(50_000);
+    let error = refusal(&format!(r#"(module (import "env" "\1b[2J\07{long}" (func)))"#));
+    assert!(error.contains(r"env.\u{1b}[2J\u{7}xxx") && error.contains("x…"), "{error}");
+    assert!(error.len() < 4000, "{} bytes", error.len());
+}
+
 #[test]
 fn a_callback_of_a_wrong_type_is_named() {
     let error = refusal(&module(
