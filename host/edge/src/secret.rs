@@ -184,6 +184,8 @@ mod tests {
         region.secrets.clear();
         secrets.renew(&region);
         assert_eq!(secrets.reveal("api", mark.as_bytes()).unwrap_err().status, Status::NotFound);
+        let refused = secrets.hmac("key", Algorithm::Sha256, &vec![0; MOST_HMAC + 1]).unwrap_err();
+        assert_eq!(refused.message, "secret.hmac: 1048577 bytes, it takes 1048576");
         assert_eq!(secrets.hmac("key", Algorithm::Sha256, b"").unwrap_err().status, Status::NotFound);
     }
 
