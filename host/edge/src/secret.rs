@@ -83,7 +83,7 @@ impl Secrets {
     pub fn hmac(&self, name: &str, algorithm: Algorithm, data: &[u8]) -> Answer<Vec<u8>> {
         if data.len() > MOST_HMAC {
             let text = format!("secret.hmac: {} bytes, it takes {MOST_HMAC}", data.len());
-            return Err(Refusal::new(Status::LimitExceeded, text));
+            return Err(Refusal::new(Status::BadArgument, text));
         }
         let algorithm = match algorithm {
             Algorithm::Sha256 => hmac::HMAC_SHA256,
