@@ -14,9 +14,10 @@ use config::{Remote, RemoteAt};
 use super::image;
 use super::parts::{self, Parts};
 
-/// Files that are kept, of at most [`wasm::MAX_MODULE`] bytes each; beyond that those go that were used
-/// longest ago.
+/// Files that are kept, and bytes of all of them; beyond either those go that were used longest ago, by
+/// this process or another, but never what was just fetched. Used is: fetched, or read by a start or a reload.
 const MAX_FILES: usize = 128;
+const MAX_BYTES: u64 = 1 << 30;
 
 pub struct Store {
     /// `None`: nothing is kept.
@@ -61,7 +62,8 @@ impl Store {
         for (name, bytes) in &wanted {
             put(folder, name, bytes)?;
         }
-        prune(folder, MAX_FILES);
+        let fresh: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        prune(folder, &fresh, MAX_FILES, MAX_BYTES);
         Ok(())
     }
 }
@@ -71,15 +73,19 @@ fn signature_name(remote: &Remote) -> Option<String> {
     Some(format!("{}-{}.sig", remote.sha256(), &parts::sha256(&key.pem)[..16]))
 }
 
-/// A file that may be what was put there; it counts as used now.
+/// A file that may be what was put there; it counts as used now. A pipe or a device in its place is not read.
 fn bounded(path: &Path) -> Option<Bytes> {
-    let file = std::fs::File::open(path).ok()?;
-    if file.metadata().ok()?.len() > wasm::MAX_MODULE {
+    use std::io::Read;
+    let is = std::fs::metadata(path).ok()?;
+    if !is.is_file() || is.len() > wasm::MAX_MODULE {
         return None;
     }
+    let file = std::fs::File::open(path).ok()?;
     // A folder that can only be read serves as well.
     let _ = file.set_modified(SystemTime::now());
-    std::fs::read(path).ok().map(Bytes::from)
+    let mut bytes = Vec::with_capacity(is.len() as usize);
+    file.take(wasm::MAX_MODULE + 1).read_to_end(&mut bytes).ok()?;
+    Some(bytes.into())
 }
 
 /// Written beside and renamed: another process sees all of it or nothing.
@@ -91,13 +97,24 @@ fn put(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&fresh, folder.join(name))
 }
 
-fn prune(folder: &Path, most: usize) {
+fn prune(folder: &Path, fresh: &[&str], most: usize, most_bytes: u64) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let used = |entry: &std::fs::DirEntry| entry.metadata().and_then(|data| data.modified()).ok();
-    let mut files: Vec<_> = entries.flatten().map(|entry| (used(&entry), entry.path())).collect();
+    let known = entries.flatten().filter_map(|entry| {
+        let is = entry.metadata().ok()?;
+        let fresh = fresh.iter().any(|name| entry.file_name() == *name);
+        Some((fresh, is.modified().ok()?, is.len(), entry.path()))
+    });
+    let mut files: Vec<_> = known.collect();
+    // What was just fetched is last of all: another process may touch the others meanwhile.
     files.sort();
-    for (_, path) in &files[..files.len().saturating_sub(most)] {
+    let (mut left, mut bytes) = (files.len(), files.iter().map(|(_, _, len, _)| len).sum::<u64>());
+    for (fresh, _, len, path) in files {
+        if fresh || (left <= most && bytes <= most_bytes) {
+            break;
+        }
         let _ = std::fs::remove_file(path);
+        left -= 1;
+        bytes -= len;
     }
 }
 
@@ -156,8 +173,47 @@ mod tests {
         file(&two).set_modified(SystemTime::now() - hour).unwrap();
         file(&one).set_modified(SystemTime::now() - 2 * hour).unwrap();
         assert!(store.read(&one).is_some(), "used now");
-        prune(&folder, 1);
+        prune(&folder, &[], 1, 100);
         assert!(store.read(&one).is_some() && store.read(&two).is_none());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn bytes_are_bounded_too_and_what_was_just_fetched_stays() {
+        let (store, folder) = store("bytes");
+        let old = https(b"five5");
+        store.write(&old, &parts(b"five5")).unwrap();
+        let new = https(b"six six");
+        store.write(&new, &parts(b"six six")).unwrap();
+        let hours = |remote: &Remote, hours: u64| {
+            let file = std::fs::File::options().write(true).open(folder.join(remote.sha256())).unwrap();
+            file.set_modified(SystemTime::now() - std::time::Duration::from_secs(3600 * hours)).unwrap();
+        };
+        prune(&folder, &[], 2, 12);
+        assert!(store.read(&old).is_some() && store.read(&new).is_some(), "it fits");
+        hours(&old, 1);
+        hours(&new, 2);
+        prune(&folder, &[new.sha256()], 2, 11);
+        assert!(store.read(&old).is_none() && store.read(&new).is_some(), "by its time it would have gone");
+        prune(&folder, &[new.sha256()], 0, 0);
+        assert!(store.read(&new).is_some());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let (store, folder) = store("strange");
+        let remote = https(b"module");
+        store.write(&remote, &parts(b"module")).unwrap();
+        let path = folder.join(remote.sha256());
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(store.read(&remote).is_none());
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(store.read(&remote).is_none());
+        store.write(&remote, &parts(b"module")).unwrap();
+        assert!(store.read(&remote).is_some(), "it is put right");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
