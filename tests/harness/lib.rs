@@ -6,7 +6,8 @@
 //! - [`origin`]: an HTTP/1.1 origin in this process, one closure for each request
 //! - [`origin_http2`]: the same over HTTP/2 with prior knowledge
 //! - [`grpc`]: a gRPC server, whose methods are the cases; [`real_grpc`]: one that somebody else has written
-//! - [`client`]: HTTP/1.1 by hand, so that it can be malformed; [`client_http2`]: HTTP/2
+//! - [`client`]: HTTP/1.1 by hand, so that it can be malformed; [`client_http2`]: HTTP/2,
+//!   [`client_frames`]: frame by frame
 //! - [`http1`]: messages on a socket, for both
 //! - [`module`]: Wasm plugins of a few lines; [`signer`]: keys, and what is signed by them
 //! - [`registry`]: an OCI registry over TLS
@@ -23,6 +24,7 @@ pub mod authority;
 pub mod binary;
 pub mod certificate;
 pub mod client;
+pub mod client_frames;
 pub mod client_http2;
 pub mod edge;
 pub mod folder;
@@ -43,6 +45,7 @@ pub mod wait;
 pub use authority::{Authority, Identity};
 pub use certificate::Certificate;
 pub use client::{Client, get};
+pub use client_frames::Frames;
 pub use client_http2::Http2;
 pub use edge::{Edge, Setup, list, to_shop};
 pub use folder::Folder;

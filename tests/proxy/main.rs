@@ -4,7 +4,7 @@
 //! - [`limits`], [`keepalive`], [`retry`], [`pools`]: many, and origins that fail
 //! - [`kv`]: stores that plugins ask, and what becomes of exchanges when those are lost
 //! - [`neighbours`]: a plugin that makes trouble, and the routes beside it
-//! - [`routes`], [`tls`], [`client_certificates`], [`http2`]: ways in; [`targets`]: callouts out
+//! - [`routes`], [`tls`], [`client_certificates`], [`http2`], [`http2_stalls`]: ways in; [`targets`]: callouts out
 //! - [`sources`], [`images`]: modules that are fetched; [`compiling`]: and compiled, aside
 //! - [`reload`], [`reloads`], [`self_test`], [`drain`], [`observe`]: what an operator does
 
@@ -14,6 +14,7 @@ mod drain;
 mod forwarding;
 mod framing;
 mod http2;
+mod http2_stalls;
 mod images;
 mod interim;
 mod keepalive;

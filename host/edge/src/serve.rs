@@ -5,7 +5,8 @@
 //! - [`forward`]: hop-by-hop headers and forwarding headers
 //! - [`exit`]: the response body with its ending, which becomes the outcome
 //! - [`upgrade`]: from a 101 on
-//! - [`guard`], [`scan`], [`tap`], [`interim`]: the connection's bytes
+//! - [`guard`], [`scan`], [`frames`], [`tap`], [`interim`]: the connection's bytes
+//! - [`idle`], [`stall`]: HTTP/2 connections without an exchange, and responses that nobody takes
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -27,9 +28,12 @@ use tokio::io::AsyncReadExt;
 pub mod admit;
 pub mod exit;
 pub mod forward;
+pub mod frames;
 pub mod guard;
+pub mod idle;
 pub mod interim;
 pub mod scan;
+pub mod stall;
 pub mod tap;
 pub mod upgrade;
 
@@ -40,15 +44,21 @@ use crate::route::Route;
 use crate::snapshot::Snapshot;
 use crate::stream::Stream;
 use crate::wheel::Timer;
-use crate::worker::{LocalExecutor, Worker};
+use crate::worker::Worker;
 use crate::{chain, origin};
 use exit::{Exit, Finish};
+use frames::PREFACE;
 use guard::{Guard, Limits};
+use idle::{Due, Idle};
 use interim::InterimSink;
+use stall::Streams;
 use tap::Tap;
 
-/// With which an HTTP/2 client begins.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Exchanges that one HTTP/2 connection may hold at a time.
+const STREAMS: u32 = 200;
+
+/// Bytes of one HTTP/2 stream that wait for the client's side of the network.
+const STREAM_BUFFER: usize = 64 << 10;
 
 /// Facts about a client connection, for forwarding headers and properties.
 #[derive(Clone, Debug)]
@@ -108,17 +118,22 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: Stream, connection: Co
         },
         None => (Bytes::new(), http2),
     };
-    let tap = Arc::new(Tap::default());
+    let tap = Arc::new(Tap::new());
     let times = Limits { header: limits.header_timeout, idle: limits.idle_timeout, write: limits.body_timeout };
     let io = TokioIo::new(Guard::new(stream, early, !speaks2, tap.clone(), times));
     let remote = HeaderValue::try_from(connection.remote.ip().to_canonical().to_string()).expect("an address is text");
-    let client = Rc::new(Client { worker: worker.clone(), connection: Rc::new(connection), tap, remote });
+    let connection = Rc::new(connection);
+    let client = Rc::new(Client { worker: worker.clone(), connection, tap: tap.clone(), remote });
     let service = service_fn(move |request| answer(client.clone(), request));
     let ended = if speaks2 {
-        let mut builder = http2::Builder::new(LocalExecutor);
-        builder.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        let mut builder = http2::Builder::new(Streams { tap: tap.clone(), within: limits.body_timeout });
+        builder
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(STREAMS)
+            .max_send_buf_size(STREAM_BUFFER);
+        let idle = Some(Idle::new(tap, times));
         let serving = pin!(builder.serve_connection(io, service));
-        until_drained(&worker, serving, |serving| serving.graceful_shutdown()).await
+        until_ended(&worker, idle, serving, |serving| serving.graceful_shutdown()).await
     } else {
         let mut builder = http1::Builder::new();
         builder.max_header_size(limits.header_bytes).max_buf_size(limits.header_bytes.max(64 << 10));
@@ -127,23 +142,36 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: Stream, connection: Co
             builder.max_headers(limits.headers);
         }
         let serving = pin!(builder.serve_connection(io, service).with_upgrades());
-        until_drained(&worker, serving, |serving| serving.graceful_shutdown()).await
+        until_ended(&worker, None, serving, |serving| serving.graceful_shutdown()).await
     };
-    if let Err(error) = ended {
+    if let Some(Err(error)) = ended {
         tracing::debug!(%error, "client connection ended");
     }
 }
 
-/// Polls a connection; says once that it shall end when the worker drains.
-async fn until_drained<F: Future>(worker: &Worker, mut serving: Pin<&mut F>, end: impl Fn(Pin<&mut F>)) -> F::Output {
+/// Polls a connection; says once that it shall end, when the worker drains or it has been idle. `None`:
+/// it did not end by itself.
+async fn until_ended<F: Future>(
+    worker: &Worker,
+    mut idle: Option<Idle>,
+    mut serving: Pin<&mut F>,
+    end: impl Fn(Pin<&mut F>),
+) -> Option<F::Output> {
     let watch = worker.drain.watch();
     let mut told = false;
     poll_fn(|cx: &mut Context<'_>| {
-        if !told && watch.begun(cx) {
+        let mut tell = !told && watch.begun(cx);
+        while let Some(Poll::Ready(due)) = idle.as_mut().map(|idle| idle.poll(cx)) {
+            match due {
+                Due::Goodbye => tell |= !told,
+                Due::Close => return Poll::Ready(None),
+            }
+        }
+        if tell {
             told = true;
             end(serving.as_mut());
         }
-        serving.as_mut().poll(cx)
+        serving.as_mut().poll(cx).map(Some)
     })
     .await
 }

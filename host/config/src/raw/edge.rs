@@ -74,14 +74,16 @@ keys! {
         default headers: Positive = u32::try_from(region::EdgeLimits::default().headers).expect("a small number"),
         /// Bytes of a request body: 413 past it.
         default body_bytes: Size = region::EdgeLimits::default().body_bytes,
-        /// Open client connections per worker; past it the kernel's queue holds them.
+        /// Open client connections per worker; past it the kernel's queue holds them. One of HTTP/2
+        /// holds at most 200 exchanges at a time.
         default connections: Positive = u32::try_from(region::EdgeLimits::default().connections).expect("a small number"),
         /// From the first byte of a request to the end of its headers; also the TLS handshake.
         default header_timeout: Period = region::EdgeLimits::default().header_timeout,
         /// Between two reads of a request body, and between two writes of a response that the
-        /// client does not take.
+        /// client does not take. Over HTTP/2 for each 16 KiB, and for one stream.
         default body_timeout: Period = region::EdgeLimits::default().body_timeout,
-        /// How long a keep-alive connection may be without a request.
+        /// How long a keep-alive connection may be without a request, whatever else an HTTP/2
+        /// client sends on it.
         default idle_timeout: Period = region::EdgeLimits::default().idle_timeout,
     }
 }

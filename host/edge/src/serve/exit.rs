@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use crate::body::{Body, BodyError};
 use crate::reject::Reject;
 use crate::route::Route;
 use crate::serve::Client;
+use crate::serve::stall::{Debt, Pieces};
 use crate::telemetry::{InFlight, Outcome};
 
 /// Of a client that went away before there was an answer; never sent.
@@ -46,6 +47,8 @@ pub struct Finish {
     length: Option<u64>,
     ended: bool,
     in_flight: Option<InFlight>,
+    /// Of the HTTP/2 stream that it came by.
+    debt: Option<Rc<Debt>>,
 }
 
 impl Finish {
@@ -71,6 +74,7 @@ impl Finish {
             length: None,
             ended: false,
             in_flight: Some(worker.telemetry.exchange_started()),
+            debt: Debt::current(),
         }
     }
 
@@ -154,6 +158,7 @@ impl Finish {
             length: None,
             ended: self.ended,
             in_flight: self.in_flight.take(),
+            debt: self.debt.take(),
         }
     }
 
@@ -162,7 +167,16 @@ impl Finish {
         self.length = response.body().size_hint().exact();
         // Nothing of these bodies is ever sent, so nothing of them can break off.
         self.ended = self.method == Method::HEAD || response.body().is_end_stream();
-        response.map(|body| Exit { body, finish: self })
+        response.map(|body| Exit { body, pieces: Pieces::default(), finish: self })
+    }
+
+    /// A response that its client has not taken in time was not answered, whatever was handed over.
+    fn check_taken(&mut self) {
+        let cut = self.debt.as_ref().is_some_and(|debt| debt.was_cut());
+        self.ended &= !cut;
+        if !self.ended && self.detail.is_none() && (cut || self.client.tap.write_timed_out()) {
+            self.detail = Some("the client did not take the response in time".into());
+        }
     }
 
     fn broke(&mut self, error: &BodyError) {
@@ -186,7 +200,10 @@ impl Drop for Finish {
         if self.in_flight.take().is_none() {
             return;
         }
-        self.client.tap.end();
+        self.check_taken();
+        let worker = &self.client.worker;
+        let now = crate::clock::now();
+        self.client.tap.end(now);
         worker.drain.moved();
         let text = |value: &Option<HeaderValue>| value.as_ref().map(|v| String::from_utf8_lossy(v.as_bytes()).into());
         worker.telemetry.outcome(&Outcome {
@@ -204,16 +221,40 @@ impl Drop for Finish {
             detail: self.detail.take(),
             bytes_in: self.bytes_in.as_ref().map_or(0, |read| read.get()),
             bytes_out: self.bytes_out,
-            duration: crate::clock::now().saturating_duration_since(self.started),
+            duration: now.saturating_duration_since(self.started),
             aborted: !self.ended && self.reject.is_none(),
         });
     }
 }
 
-/// A response body on its way to the client.
+/// A response body on its way to the client. Over HTTP/2 it goes in [`Pieces`], each of which the
+/// client owes ([`Debt`]) until the next is asked for.
 pub struct Exit {
     body: Body,
+    /// Of the frame that the body gave last.
+    pieces: Pieces,
     finish: Finish,
+}
+
+impl Exit {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(debt) = &self.finish.debt else { return Pin::new(&mut self.body).poll_frame(cx) };
+        debt.pay();
+        if self.pieces.left() == 0 {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.pieces.put(data),
+                    Err(other) => return Poll::Ready(Some(Ok(other))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        let piece = self.pieces.take();
+        if !piece.is_empty() {
+            debt.give();
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
 }
 
 impl http_body::Body for Exit {
@@ -222,14 +263,13 @@ impl http_body::Body for Exit {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let polled = this.poll_body(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.finish.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
                 // A body of known length is not asked again after its last byte.
-                this.finish.ended = this.body.is_end_stream()
-                    || frame.is_trailers()
-                    || this.finish.length == Some(this.finish.bytes_out);
+                this.finish.ended =
+                    this.is_end_stream() || frame.is_trailers() || this.finish.length == Some(this.finish.bytes_out);
             }
             Poll::Ready(Some(Err(error))) => this.finish.broke(error),
             Poll::Ready(None) => this.finish.ended = true,
@@ -239,9 +279,10 @@ impl http_body::Body for Exit {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.pieces.left() == 0 && self.body.is_end_stream()
     }
 
+    /// Asked for before the first frame.
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }

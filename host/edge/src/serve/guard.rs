@@ -1,5 +1,7 @@
 //! The I/O of a client connection under the HTTP library: TCP or TLS, with the time limits that
-//! the library does not have, the look at request heads ([`Scan`]), and interim answers.
+//! the library does not have, the look at request heads ([`Scan`]) or frames ([`Frames`]), and interim
+//! answers. Time without an exchange is bounded here for HTTP/1.1 only, whose clients send nothing then;
+//! for HTTP/2 see [`super::idle`].
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::serve::frames::Frames;
 use crate::serve::scan::Scan;
 use crate::serve::tap::Tap;
 use crate::stream::Stream;
@@ -23,16 +26,25 @@ enum Waiting {
     Nothing,
 }
 
+/// What the bytes are.
+enum Bytewise {
+    Http1(Scan),
+    /// Read, and written. Its framing has no ambiguities.
+    Http2(Frames, Frames),
+    Tunnel,
+}
+
 pub struct Guard {
     stream: Stream,
     /// Read already, to see which protocol it is.
     early: Bytes,
-    /// `None` for HTTP/2, whose framing has no such ambiguities.
-    scan: Option<Scan>,
+    bytewise: Bytewise,
     tap: Arc<Tap>,
     limits: Limits,
     waiting: Waiting,
     fresh: bool,
+    /// Heads that had ended at the last look.
+    heads: u64,
     read_timer: Timer,
     write_timer: Option<Timer>,
     /// The library has written all that it had when it last flushed.
@@ -50,14 +62,19 @@ pub struct Limits {
 
 impl Guard {
     pub fn new(stream: Stream, early: Bytes, http1: bool, tap: Arc<Tap>, limits: Limits) -> Guard {
+        let bytewise = match http1 {
+            true => Bytewise::Http1(Scan::new()),
+            false => Bytewise::Http2(Frames::received(), Frames::sent()),
+        };
         Guard {
             stream,
             early,
-            scan: http1.then(Scan::new),
+            bytewise,
             tap,
             limits,
             waiting: Waiting::Nothing,
             fresh: true,
+            heads: 0,
             read_timer: Timer::new(),
             write_timer: None,
             clean: true,
@@ -70,18 +87,22 @@ impl Guard {
             return;
         }
         self.fresh = false;
-        let mut in_head = false;
-        if let Some(scan) = &mut self.scan {
-            if self.tap.left_http() {
-                self.scan = None;
-            } else {
+        if self.tap.left_http() {
+            self.bytewise = Bytewise::Tunnel;
+        }
+        match &mut self.bytewise {
+            Bytewise::Http1(scan) => {
                 let tap = &self.tap;
                 scan.read(bytes, |number, finding| tap.find(number, finding));
-                in_head = scan.in_head();
             }
+            Bytewise::Http2(received, _) => received.read(bytes),
+            Bytewise::Tunnel => {}
         }
+        let (in_head, heads) = self.head();
         // The time for a head counts from its first byte: more bytes of it buy no more time.
-        if self.waiting != Waiting::Nothing && !(in_head && self.waiting == Waiting::Head) {
+        let same = in_head && self.waiting == Waiting::Head && heads == self.heads;
+        self.heads = heads;
+        if self.waiting != Waiting::Nothing && !same {
             self.waiting = Waiting::Nothing;
             self.read_timer.disarm();
         }
@@ -91,14 +112,23 @@ impl Guard {
         }
     }
 
+    /// Whether a head has begun and not ended, and how many have ended.
+    fn head(&self) -> (bool, u64) {
+        match &self.bytewise {
+            Bytewise::Http1(scan) => (scan.in_head(), scan.heads()),
+            Bytewise::Http2(received, _) => (received.in_block(), received.blocks()),
+            Bytewise::Tunnel => (false, 0),
+        }
+    }
+
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let in_head = self.scan.as_ref().is_some_and(Scan::in_head);
-        let waiting = match () {
-            () if self.tap.left_http() => Waiting::Nothing,
-            () if in_head => Waiting::Head,
-            () if self.tap.busy() => Waiting::Nothing,
-            () if self.fresh => Waiting::Head,
-            () => Waiting::Idle,
+        let waiting = match self.bytewise {
+            _ if self.tap.left_http() => Waiting::Nothing,
+            _ if self.head().0 => Waiting::Head,
+            Bytewise::Http2(..) => Waiting::Nothing,
+            _ if self.tap.busy() => Waiting::Nothing,
+            _ if self.fresh => Waiting::Head,
+            _ => Waiting::Idle,
         };
         if waiting != self.waiting {
             self.waiting = waiting;
@@ -112,6 +142,19 @@ impl Guard {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
+    }
+
+    /// Looks at the first `n` bytes of what was to be written.
+    fn wrote<'a>(&mut self, slices: impl Iterator<Item = &'a [u8]>, mut n: usize) {
+        let Bytewise::Http2(_, sent) = &mut self.bytewise else { return };
+        for slice in slices {
+            let part = slice.len().min(n);
+            sent.read(&slice[..part]);
+            n -= part;
+        }
+        if sent.data() != self.tap.sent() {
+            self.tap.set_sent(sent.data(), crate::clock::now());
+        }
     }
 
     /// Interim heads go out between whole messages of the library, or not at all.
@@ -131,18 +174,22 @@ impl Guard {
 
     fn watch_write<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.write_timer = None;
+            if self.write_timer.take().is_some() {
+                self.tap.set_write_waits(false);
+            }
             return written;
         }
-        if self.write_timer.is_none() {
+        let timer = self.write_timer.get_or_insert_with(|| {
             let mut timer = Timer::new();
             timer.arm(self.limits.write);
-            self.write_timer = Some(timer);
+            self.tap.set_write_waits(true);
+            timer
+        });
+        if timer.poll(cx).is_ready() {
+            self.tap.time_write_out();
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        match self.write_timer.as_mut().expect("set above").poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
+        Poll::Pending
     }
 }
 
@@ -172,6 +219,9 @@ impl AsyncWrite for Guard {
         ready!(self.poll_interim(cx))?;
         self.clean = false;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(n)) = written {
+            self.wrote(std::iter::once(bytes), n);
+        }
         self.watch_write(cx, written)
     }
 
@@ -183,6 +233,9 @@ impl AsyncWrite for Guard {
         ready!(self.poll_interim(cx))?;
         self.clean = false;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        if let Poll::Ready(Ok(n)) = written {
+            self.wrote(slices.iter().map(|slice| &**slice), n);
+        }
         self.watch_write(cx, written)
     }
 

@@ -59,6 +59,11 @@ impl Scan {
         self.state == State::Head
     }
 
+    /// Heads that have ended.
+    pub fn heads(&self) -> u64 {
+        self.heads
+    }
+
     /// The next bytes. `find` gets the number of a head, counted from one, and what is wrong.
     pub fn read(&mut self, mut bytes: &[u8], mut find: impl FnMut(u64, Finding)) {
         while !bytes.is_empty() {
