@@ -40,6 +40,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("hyper-util", &["host/edge", "host/aggregator", "host/forebay", "tests", "benches"], "the other crates do no I/O"),
     ("tokio-rustls", &["host/edge", "tests"], "only the edge speaks TLS, and the harness, which plays whom it calls"),
     ("serde-saphyr", &["host/config"], "one crate reads YAML"),
+    ("calcard", &["host/config"], "one crate reads calendars"),
     ("full_moon", &["host/forebay"], "only the linter reads Lua without running it"),
     ("fastrand", &["host/edge"], "decisions are replayed: nothing else may be random"),
 ];

@@ -121,6 +121,7 @@ impl Setup {
             buckets: BTreeMap::new(),
             kv: BTreeMap::new(),
             queues: BTreeMap::new(),
+            calendars: Vec::new(),
         })
     }
 }

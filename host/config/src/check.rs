@@ -3,10 +3,12 @@
 //!
 //! - [`names`]: what is unique, and what resolves.
 //! - [`files`]: paths, plugin folders, PEM.
-//! - `edge`, `plugin`, `remote`, `budget`, `secret`, `route`, `pool`, `state`, `kv`: the sections.
+//! - `edge`, `plugin`, `remote`, `budget`, `secret`, `route`, `pool`, `schedule`, `calendar`, `state`, `kv`: the
+//!   sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 mod budget;
+mod calendar;
 mod edge;
 mod files;
 mod kv;
@@ -16,6 +18,7 @@ mod plugin;
 mod pool;
 mod remote;
 mod route;
+mod schedule;
 mod secret;
 pub mod spec;
 mod state;
@@ -25,6 +28,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::calendar::Calendars;
 use self::files::Folder;
 use self::names::Names;
 use crate::error::{Errors, Place, Problem};
@@ -53,7 +57,8 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     let aggregator = raw.aggregator.as_ref().map(|aggregator| edge::aggregator(aggregator, &folder, errors));
     edge::refuse_shared_addresses(raw, errors);
     let kv: Vec<_> = raw.kv.iter().map(|kv| kv::kv(kv, &folder, errors)).collect();
-    let pools: Vec<_> = raw.pools.iter().map(|pool| pool::pool(pool, &folder, errors)).collect();
+    let calendars = Calendars::read(&raw.calendars, &pool_names, &folder, errors);
+    let pools: Vec<_> = raw.pools.iter().map(|pool| pool::pool(pool, &calendars, &folder, errors)).collect();
     let bucket_names = Names::collect("bucket", &raw.buckets, |bucket| bucket.name.as_ref(), errors);
     let secrets: Vec<_> = raw
         .secrets
@@ -95,6 +100,7 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
         buckets: state::buckets(&raw.buckets),
         kv: kv.into_iter().map(|kv| kv.map(|kv| (kv.name.clone(), Arc::new(kv)))).collect::<Option<_>>()?,
         queues,
+        calendars: calendars.all(),
     })
 }
 

@@ -4,7 +4,8 @@
 //! - [`load`], [`parse`]: a file to a [`Region`], or all that is wrong with it at once.
 //! - [`schema`]: the JSON Schema of a file, for editors.
 //! - [`manifest`], [`spec`]: what stands beside a plugin: `plugin.yaml` and `spec.yaml`.
-//! - [`cron`]: when schedules start; one reading for the checker and the scaler.
+//! - [`cron`], [`firing`]: when rules of time fire; one reading for the checker and the scaler.
+//! - [`calendar`]: days that are not like others.
 //! - `node`: the file as a tree of values with their places.
 //! - `raw`: what can be written, key by key; `check`: what it means together.
 //! - [`error`]: what an error says.
@@ -12,9 +13,11 @@
 //! A new key is a line of its section's table in `raw`, a field in [`region`], and the step between
 //! them in `check`; `edge-configs/reference.yaml` must show it, or a test fails.
 
+pub mod calendar;
 mod check;
 pub mod cron;
 pub mod error;
+pub mod firing;
 pub mod manifest;
 mod node;
 mod raw;

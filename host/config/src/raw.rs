@@ -3,10 +3,11 @@
 //!
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
-//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `state`, `kv`: the sections.
+//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `schedule`, `calendar`, `state`, `kv`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 pub mod budget;
+pub mod calendar;
 pub mod edge;
 pub mod form;
 pub mod kv;
@@ -14,6 +15,7 @@ pub mod manifest;
 pub mod plugin;
 pub mod pool;
 pub mod route;
+pub mod schedule;
 pub mod secret;
 pub mod spec;
 pub mod spec_grpc;
@@ -21,6 +23,7 @@ pub mod state;
 pub mod target;
 pub mod value;
 
+use self::calendar::Calendar;
 use self::edge::{Aggregator, Edge, Log};
 use self::kv::Kv;
 use self::plugin::Plugin;
@@ -58,5 +61,7 @@ keys! {
         list kv: Kv,
         /// Queues that plugins of all workers share, where the default does not fit.
         list queues: Queue,
+        /// Days that are not like others, for the schedules of pools.
+        list calendars: Calendar,
     }
 }

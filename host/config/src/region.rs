@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::calendar::Calendar;
+
 mod budget;
 mod hints;
 mod kv;
 mod remote;
+mod schedule;
 mod secret;
 mod state;
 mod target;
@@ -22,6 +25,7 @@ pub use budget::CrashBudget;
 pub use hints::{HintKind, Hints};
 pub use kv::{Kv, KvBreaker, KvPassword, KvServers};
 pub use remote::{Login, PublicKey, Remote, RemoteAt};
+pub use schedule::{DayName, Rank, Schedule, When};
 pub use secret::{Secret, SecretSource, SecretValue};
 pub use state::{Bucket, Dict, Queue};
 pub use target::{Target, TargetTls, TargetTo};
@@ -52,6 +56,8 @@ pub struct Region {
     pub kv: BTreeMap<String, Arc<Kv>>,
     /// By name; one that is not here has the default.
     pub queues: BTreeMap<String, Queue>,
+    /// In the order of the file.
+    pub calendars: Vec<Arc<Calendar>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -548,26 +554,6 @@ pub struct Reactive {
 impl Reactive {
     pub const WINDOW: Duration = Duration::from_secs(30);
     pub const HEADROOM: f64 = 1.2;
-}
-
-#[derive(Clone, Debug)]
-pub struct Schedule {
-    pub name: String,
-    /// Start of the window: cron, seconds optional as a first field. Parsed once by the checker;
-    /// the scaler parses it again with [`crate::cron::parse`], which cannot fail then.
-    pub cron: String,
-    /// IANA zone.
-    pub zone: String,
-    /// How long the window lasts.
-    pub duration: Duration,
-    /// At least this many origins serve in the window.
-    pub floor: u32,
-    /// How long before the window the floor takes effect; `Scaling::lead` if the file gives none.
-    pub lead: Duration,
-}
-
-impl Schedule {
-    pub const ZONE: &str = "UTC";
 }
 
 #[derive(Clone, Debug)]

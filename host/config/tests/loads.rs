@@ -186,7 +186,7 @@ pools:
       lead: 90s
       schedules:
         - {name: a, cron: "0 0 9 * * MON-FRI", zone: Europe/Berlin, duration: 1h, floor: 3}
-        - {name: b, cron: "*/5 * * * *", duration: 1m, floor: 9, lead: 0s}
+        - {name: b, cron: "*/5 * * * *", zone: UTC, duration: 1m, floor: 9, lead: 0s}
       actuator: dry_run
 "#,
         Path::new("/srv/region"),
@@ -194,7 +194,6 @@ pools:
     let scaling = region.pools["shop"].scaling.as_ref().unwrap();
     assert_eq!(scaling.schedules[0].lead, Duration::from_secs(90));
     assert_eq!(scaling.schedules[1].lead, Duration::ZERO);
-    assert_eq!(scaling.schedules[1].zone, config::Schedule::ZONE);
     assert_eq!((scaling.floor, scaling.ceiling), (config::Scaling::FLOOR, 9));
     assert!(scaling.reactive.is_none() && matches!(scaling.actuator, Actuator::DryRun));
     let journal = region.aggregator.unwrap().journal.unwrap();

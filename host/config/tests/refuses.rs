@@ -109,7 +109,7 @@ fn an_unknown_key_is_refused_with_the_keys_there_are() {
     refused(
         "edge: {listeners: [{address: '127.0.0.1:0'}]}\nroute: []\n",
         &[
-            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, targets, dicts, buckets, kv, queues; \
+            "region.yaml:2: route: unknown key \"route\"; keys are: edge, aggregator, log, secrets, plugins, routes, pools, targets, dicts, buckets, kv, queues, calendars; \
              did you mean \"routes\"?",
         ],
     );
@@ -198,7 +198,7 @@ fn a_file_of_nothing_runs_nothing() {
     refused(
         "a text",
         &[
-            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, targets, dicts, buckets, kv, queues",
+            "region.yaml:1: found \"a text\"; allowed: a map of edge, aggregator, log, secrets, plugins, routes, pools, targets, dicts, buckets, kv, queues, calendars",
         ],
     );
 }
@@ -447,7 +447,7 @@ fn an_edge_hears_of_the_origins_that_scaling_starts() {
 fn floors_stay_under_the_ceiling() {
     refused(
         &scaling(
-            "      floor: 5\n      schedules: [{name: a, cron: '0 9 * * *', duration: 1h, floor: 9}]\n      actuator: dry_run\n",
+            "      floor: 5\n      schedules: [{name: a, cron: '0 9 * * *', zone: UTC, duration: 1h, floor: 9}]\n      actuator: dry_run\n",
         ),
         &[
             "region.yaml:6: pools[0].scaling.floor: the floor 5 is over the ceiling 4; allowed: 0 to 4",
@@ -460,7 +460,7 @@ fn floors_stay_under_the_ceiling() {
 fn schedules_name_times_and_zones_that_exist() {
     refused(
         &scaling(
-            "      actuator: dry_run\n      schedules:\n        - {name: a, cron: '0 25 * * *', duration: 1h, floor: 1}\n        - {name: b, cron: '0 0 30 2 *', duration: 1h, floor: 1}\n        - {name: c, cron: 'daily', duration: 1h, floor: 1, zone: Europe/Berln}\n",
+            "      actuator: dry_run\n      schedules:\n        - {name: a, cron: '0 25 * * *', zone: UTC, duration: 1h, floor: 1}\n        - {name: b, cron: '0 0 30 2 *', zone: UTC, duration: 1h, floor: 1}\n        - {name: c, cron: 'daily', duration: 1h, floor: 1, zone: Europe/Berln}\n",
         ),
         &[
             "region.yaml:8: pools[0].scaling.schedules[0].cron: found \"0 25 * * *\" (number out of bounds); \
@@ -1142,4 +1142,174 @@ fn a_plugin_is_granted_stores_that_are_there() {
         "region.yaml:7: plugins[0].capabilities[0]: no store \"mian\"; stores are: main; did you mean \"main\"?"
     );
     assert!(errors[1].ends_with("kv:<name>; did you mean \"kv:<name>\"?"), "{errors:?}");
+}
+
+/// Rules of a pool whose floor is 2 and ceiling 4, from line 8 on.
+fn schedules(rules: &[&str]) -> String {
+    let rules: String = rules.iter().map(|rule| format!("        - {{zone: UTC, duration: 1h, {rule}}}\n")).collect();
+    scaling(&format!("      floor: 2\n      schedules:\n{rules}      actuator: dry_run\n"))
+}
+
+#[test]
+fn a_zone_is_a_place() {
+    let zone = |zone: &str| {
+        let rule = format!("[{{name: a, cron: '0 9 * * *', duration: 1h, floor: 1{zone}}}]");
+        let errors = errors(&scaling(&format!("      schedules: {rule}\n      actuator: dry_run\n")));
+        let error = errors.first().map(|error| error.split_once("zone: ").unwrap().1.to_owned());
+        assert!(errors.len() < 2, "{errors:?}");
+        error.unwrap_or_default()
+    };
+    let allowed = "allowed: an IANA time zone such as Europe/Berlin or UTC";
+    assert_eq!(
+        zone(""),
+        "missing; needed: an IANA time zone such as Europe/Berlin or UTC, which all times and days of the rule are read in"
+    );
+    assert_eq!(
+        zone(", zone: UTC+2"),
+        format!("found \"UTC+2\" (an offset, which knows of no clock changes); {allowed}; did you mean \"Etc/GMT-2\"?")
+    );
+    assert_eq!(
+        zone(", zone: '+05:30'"),
+        format!("found \"+05:30\" (an offset, which knows of no clock changes); {allowed}")
+    );
+    for (short, near) in
+        [("CET", "Europe/Berlin\" or \"Europe/Paris"), ("EST", "America/New_York\" or \"America/Toronto")]
+    {
+        assert_eq!(
+            zone(&format!(", zone: {short}")),
+            format!(
+                "found \"{short}\" (an abbreviation, which tells no place and no clock changes); {allowed}; did you mean \"{near}\"?"
+            )
+        );
+    }
+    assert_eq!(zone(", zone: berlin"), format!("found \"berlin\"; {allowed}; did you mean \"Europe/Berlin\"?"));
+    assert_eq!(
+        zone(", zone: US/New York"),
+        format!("found \"US/New York\"; {allowed}; did you mean \"America/New_York\"?")
+    );
+    assert_eq!(zone(", zone: Mars/Olympus"), format!("found \"Mars/Olympus\"; {allowed}"));
+    assert_eq!(zone(", zone: Etc/GMT-2"), "", "who writes that means it");
+}
+
+#[test]
+fn a_rule_says_when_and_what_and_contradicts_neither_itself_nor_its_pool() {
+    refused(
+        &schedules(&[
+            "name: a, floor: 3",
+            "name: b, cron: '0 9 * * *', at: 2026-11-27T18:00, floor: 3",
+            "name: c, cron: '0 9 * * *'",
+            "name: d, cron: '0 9 * * *', floor: 4, ceiling: 3",
+            "name: e, cron: '0 9 * * *', exact: 3, floor: 3",
+            "name: f, cron: '0 9 * * *', ceiling: 1",
+            "name: g, cron: '0 9 * * *', exact: 5",
+            "name: h, cron: '0 9 * * *', target: 5",
+            "name: i, cron: '0 9 * * *', ceiling: 3, ramp_up: 5m",
+            "name: j, at: 2026-11-27T18:00, floor: 3, on: holidays",
+            "name: k, cron: '0 9 * * *', floor: 3, except: holidays",
+        ]),
+        &[
+            "region.yaml:8: pools[0].scaling.schedules[0]: none of \"cron\", \"at\" is given; needed: one of them",
+            "region.yaml:9: pools[0].scaling.schedules[1].at: \"at\" stands beside \"cron\"; allowed: one of \"cron\", \"at\"",
+            "region.yaml:10: pools[0].scaling.schedules[2]: nothing that shall hold in the window; \
+             needed: one of floor, ceiling, exact, target, multiply, or more",
+            "region.yaml:11: pools[0].scaling.schedules[3].floor: the floor 4 is over the rule's own ceiling 3; allowed: 0 to 3",
+            "region.yaml:12: pools[0].scaling.schedules[4].floor: \"floor\" stands beside \"exact\", which is floor and ceiling; \
+             allowed: exact: 3, or a floor and a ceiling",
+            "region.yaml:13: pools[0].scaling.schedules[5].ceiling: the ceiling 1 is under the pool's floor 2; allowed: 2 to 4",
+            "region.yaml:14: pools[0].scaling.schedules[6].exact: the exact number 5 is over the ceiling 4; allowed: 2 to 4",
+            "region.yaml:15: pools[0].scaling.schedules[7].target: \"target\" alters what \"reactive\" proposes, and there is no \
+             such rule; needed: \"reactive\" in the same scaling",
+            "region.yaml:16: pools[0].scaling.schedules[8].ramp_up: \"ramp_up\" where nothing rises; \
+             needed: a floor, an exact number, or a multiply over 1",
+            "region.yaml:17: pools[0].scaling.schedules[9].on: \"on\" stands beside \"at\", which names its day; \
+             allowed: with \"cron\"",
+            "region.yaml:17: pools[0].scaling.schedules[9].on: no calendar \"holidays\"; calendars are: none",
+            "region.yaml:18: pools[0].scaling.schedules[10].except: no calendar \"holidays\"; calendars are: none",
+        ],
+    );
+    let reactive = "      reactive: {requests_per_origin: 9}\n      actuator: dry_run\n";
+    let multiply = |factor: &str| {
+        let rules = schedules(&[&format!("name: a, cron: '0 9 * * *', multiply: {factor}")]);
+        errors(&rules.replace("      actuator: dry_run\n", reactive))
+    };
+    assert_eq!(
+        multiply("200"),
+        [
+            "region.yaml:8: pools[0].scaling.schedules[0].multiply: found the number 200; allowed: a factor over 0, up to 100"
+        ]
+    );
+    assert_eq!(multiply("0").len(), 1);
+    assert_eq!(multiply("0.5"), [""; 0]);
+}
+
+#[test]
+fn a_one_off_has_a_local_time() {
+    let at = |text: &str| {
+        let errors = errors(&schedules(&[&format!("name: a, floor: 3, at: {text}")]));
+        errors.first().map(|error| error.split_once(".at: ").unwrap().1.to_owned()).unwrap_or_default()
+    };
+    let allowed = "allowed: a local time such as 2026-11-27T18:00 or 2026-11-27T18:00:30";
+    assert_eq!(at("2026-11-27T18:00:30"), "");
+    assert_eq!(
+        at("2026-11-27T18:00:00Z"),
+        format!(
+            "found \"2026-11-27T18:00:00Z\" (the rule's zone says which time it is); {allowed}; did you mean \"2026-11-27T18:00:00\"?"
+        )
+    );
+    assert_eq!(
+        at("2026-11-27T18:00-05:00"),
+        format!(
+            "found \"2026-11-27T18:00-05:00\" (the rule's zone says which time it is); {allowed}; did you mean \"2026-11-27T18:00\"?"
+        )
+    );
+    assert_eq!(
+        at("2026-11-27 18:00"),
+        format!("found \"2026-11-27 18:00\"; {allowed}; did you mean \"2026-11-27T18:00\"?")
+    );
+    assert_eq!(at("2026-02-30T18:00"), format!("found \"2026-02-30T18:00\"; {allowed}"));
+}
+
+#[test]
+fn calendars_have_days_that_exist_and_files_that_can_be_read() {
+    let folder = Folder::new("refuses-calendars");
+    folder.write("bad.ics", "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:soon\nEND:VEVENT\nEND:VCALENDAR\n");
+    folder.write("large.ics", &"X".repeat((1 << 20) + 1));
+    let days = "allowed: 2026-12-24, 2026-12-24..2027-01-02, or \"*-12-25\" for every year";
+    let path = |name: &str| std::path::absolute(folder.path().join(name)).unwrap().display().to_string();
+    let calendars = "calendars:
+  - {name: a}
+  - {name: b, dates: [2026-02-30]}
+  - {name: c, dates: [2027-01-02..2026-12-24]}
+  - {name: d, dates: ['12-25']}
+  - {name: e, dates: ['*-02-29'], use: sonday}
+  - {name: f, dates: [2026-01-01], pools: [shop]}
+  - {name: f, dates: [2026-01-01], use: sunday, pools: [shp]}
+  - {name: g, ical: bad.ics}
+  - {name: h, ical: large.ics}
+  - {name: i, ical: bat.ics}
+";
+    assert_eq!(
+        errors_in(&format!("{RIGHT}{calendars}"), folder.path()),
+        [
+            "region.yaml:5: calendars[0]: neither \"dates\" nor \"ical\" is given; needed: one of them or both".to_owned(),
+            format!("region.yaml:6: calendars[1].dates[0]: found \"2026-02-30\"; {days}"),
+            format!(
+                "region.yaml:7: calendars[2].dates[0]: found \"2027-01-02..2026-12-24\" (it ends before it begins); {days}; did you mean \"2026-12-24..2027-01-02\"?"
+            ),
+            format!("region.yaml:8: calendars[3].dates[0]: found \"12-25\"; {days}; did you mean \"*-12-25\"?"),
+            "region.yaml:9: calendars[4].use: found \"sonday\"; allowed: monday, tuesday, wednesday, thursday, friday, saturday, sunday; did you mean \"monday\"?".to_owned(),
+            "region.yaml:10: calendars[5].pools: \"pools\" without \"use\"; needed: the weekday that the rules of these pools see".to_owned(),
+            "region.yaml:11: calendars[6].name: a second calendar \"f\"; the first is on line 10; allowed: each name once".to_owned(),
+            "region.yaml:11: calendars[6].pools[0]: no pool \"shp\"; pools are: shop, api; did you mean \"shop\"?".to_owned(),
+            format!(
+                "region.yaml:12: calendars[7].ical: {}:3: a DTSTART that cannot be read; needed: a date such as 20261224, or a time such as 20261224T180000",
+                path("bad.ics")
+            ),
+            format!("region.yaml:13: calendars[8].ical: {} has 1048577 bytes; allowed: up to 1048576", path("large.ics")),
+            format!(
+                "region.yaml:14: calendars[9].ical: cannot read {}: there is no such file; did you mean \"bad.ics\"?",
+                path("bat.ics")
+            ),
+        ]
+    );
 }

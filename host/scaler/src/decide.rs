@@ -1,7 +1,7 @@
 //! The decision: the largest proposal, then what may keep it from moving, then the bounds.
 //!
-//! The order is the meaning. Holds come before steps, so that a step never undoes a hold; floor
-//! and ceiling come last, so that they always hold. Nothing before the steps can raise a number
+//! The order is the meaning. Holds come before steps, so that a step never undoes a hold; the ceiling of a
+//! schedule is a bound too and comes after both; floor and ceiling come last, so that they always hold. Nothing before the steps can raise a number
 //! above both the want and the count that stands, which is why more demand never gives less.
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::decision::{Capacity, Clamp, Decision, Inputs, Limit};
 use crate::hint::Hinted;
-use crate::policy::{Proposal, Source};
+use crate::policy::{Holds, Proposal, Source};
 use crate::stamp;
 
 /// What was wanted lately, for the stabilisation of decreases.
@@ -65,6 +65,8 @@ pub struct Case<'a> {
     /// A plugin's word that it may not shrink.
     pub hint: Option<String>,
     pub hinted: Option<Hinted>,
+    /// The ceiling of a schedule whose window it is.
+    pub scheduled: Option<&'a Holds<u32>>,
     pub capacity: Capacity,
     pub inputs: Inputs,
 }
@@ -91,6 +93,9 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
     hold(&mut ladder, &case);
     step(&mut ladder, &case);
     let Scaling { floor, ceiling, .. } = *case.scaling;
+    if let Some(Holds { value, rule, because, .. }) = case.scheduled {
+        ladder.clamp(Limit::Schedule, |at| at.min(*value), || format!("ceiling {value} of {rule} {because}"));
+    }
     ladder.clamp(Limit::Floor, |at| at.max(floor), || format!("floor {floor}"));
     ladder.clamp(Limit::Ceiling, |at| at.min(ceiling), || format!("ceiling {ceiling}"));
 

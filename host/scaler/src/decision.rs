@@ -67,6 +67,8 @@ pub enum Limit {
     Operator,
     StepUp,
     StepDown,
+    /// The ceiling of a schedule.
+    Schedule,
     Floor,
     Ceiling,
 }
@@ -82,6 +84,7 @@ impl Limit {
             Limit::Operator => "operator",
             Limit::StepUp => "step up",
             Limit::StepDown => "step down",
+            Limit::Schedule => "schedule",
             Limit::Floor => "floor",
             Limit::Ceiling => "ceiling",
         }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::edges::PoolEdges;
 use crate::hint::Hints;
 use crate::series::Series;
-pub use scheduled::ScheduleView;
+pub use scheduled::{Holds, ScheduleView, Standing};
 
 /// Where a proposal comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,6 +68,8 @@ pub struct View<'a> {
     pub series: &'a Series,
     pub edges: &'a PoolEdges<'a>,
     pub hints: &'a Hints,
+    /// What the calendar has to say now.
+    pub standing: &'a Standing,
 }
 
 #[derive(Debug)]
@@ -81,8 +83,7 @@ impl Policy {
     /// Those that a region file asks for.
     pub fn of(scaling: &config::region::Scaling) -> Vec<Policy> {
         let reactive = scaling.reactive.clone().map(Policy::Reactive);
-        let scheduled =
-            (!scaling.schedules.is_empty()).then(|| Policy::Scheduled(scheduled::Scheduled::new(&scaling.schedules)));
+        let scheduled = (!scaling.schedules.is_empty()).then(|| Policy::Scheduled(scheduled::Scheduled::of(scaling)));
         // Last, as it adds to what the others propose.
         let hinted = hinted::Weighing::of(scaling).map(Policy::Hinted);
         reactive.into_iter().chain(scheduled).chain(hinted).collect()
@@ -91,9 +92,17 @@ impl Policy {
     /// `before`: what the policies before this one propose.
     pub fn propose(&mut self, view: &View, before: &[Proposal]) -> Vec<Proposal> {
         match self {
-            Policy::Reactive(rule) => vec![reactive::propose(rule, view)],
-            Policy::Scheduled(rules) => rules.propose(view.now),
+            Policy::Reactive(rule) => vec![view.standing.multiplied(reactive::propose(rule, view))],
+            Policy::Scheduled(_) => view.standing.proposals.clone(),
             Policy::Hinted(weighing) => vec![weighing.propose(view, before)],
+        }
+    }
+
+    /// What the calendar says, if this is who reads it. Others go by it, so it is asked first.
+    pub fn standing(&mut self, now: Timestamp) -> Option<Standing> {
+        match self {
+            Policy::Scheduled(rules) => Some(rules.standing(now)),
+            Policy::Reactive(_) | Policy::Hinted(_) => None,
         }
     }
 

@@ -162,7 +162,8 @@ impl Pool {
             self.operator = None;
         }
         self.hints.forget(now);
-        let view = View { now, series: &self.series, edges, hints: &self.hints };
+        let standing = self.policies.iter_mut().find_map(|policy| policy.standing(now)).unwrap_or_default();
+        let view = View { now, series: &self.series, edges, hints: &self.hints, standing: &standing };
         let mut proposals = Vec::new();
         let (mut hint, mut hinted) = (None, None);
         for policy in &mut self.policies {
@@ -197,6 +198,7 @@ impl Pool {
             operator: self.operator.as_ref(),
             hint,
             hinted,
+            scheduled: standing.ceiling.as_ref(),
             capacity: self.capacity(),
             inputs,
         };

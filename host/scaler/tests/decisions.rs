@@ -4,6 +4,7 @@ mod script;
 
 use std::time::Duration;
 
+use config::region::{Schedule, When};
 use forebay_scaler as scaler;
 use scaler::decide::OperatorHold;
 use scaler::{Decision, Event, Limit, Source};
@@ -64,7 +65,7 @@ fn a_schedule_that_is_about_to_change_is_what_one_wakes_for() {
 }
 
 #[test]
-fn of_several_active_rules_the_largest_floor_counts() {
+fn of_several_windows_the_one_that_began_later_holds() {
     let mut setting = scaling();
     let sale = scaler_schedule("sale", "30 17 * * * *", "UTC", 3600, 7);
     setting.schedules = vec![evening(), sale];
@@ -72,17 +73,100 @@ fn of_several_active_rules_the_largest_floor_counts() {
     let mut script = Script::new(setting, "2026-03-02T17:20:00Z");
     script.run(1, &[("e1", 0)]);
     assert_eq!((script.count(), script.last().winner.as_str()), (7, "schedule sale"));
-    assert!(script.last().line.contains("over schedule evening 5"), "{}", script.last().line);
+    let lost = &script.last().proposals[0];
+    assert_eq!(lost.origins, None);
+    assert_eq!(
+        lost.because, "floor 5 from 18:00 Europe/Berlin, lead 60s; floor gives way to sale (began later)",
+        "the rule that lost stays in the record"
+    );
 }
 
-fn scaler_schedule(name: &str, cron: &str, zone: &str, seconds: u64, floor: u32) -> config::region::Schedule {
-    config::region::Schedule {
+#[test]
+fn a_scheduled_ceiling_binds_in_its_window_and_says_so() {
+    let mut setting = scaling();
+    (setting.floor, setting.step_down) = (2, 1);
+    setting.schedules = vec![Schedule { floor: None, ceiling: Some(3), ..evening() }];
+    let mut script = Script::new(setting, "2026-03-02T16:59:40Z");
+    script.run(19, &[("e1", 60)]);
+    assert_eq!(script.count(), 6, "in its lead it takes nothing away");
+    script.run(1, &[("e1", 60)]);
+    assert_eq!(script.count(), 3, "a bound, whatever the steps and holds");
+    assert_eq!(limits(script.last()), [Limit::Schedule]);
+    assert_eq!(
+        script.last().line,
+        "pool shop: 6 -> 3: reactive (60.0 requests/s over 10s x 1 / 10 per origin); \
+         schedule 6 -> 3 (ceiling 3 of evening until 20:00 Europe/Berlin); ceiling 8"
+    );
+    script.now = at("2026-03-02T18:59:45Z");
+    script.run(14, &[("e1", 60)]);
+    assert_eq!(script.count(), 3);
+    script.run(1, &[("e1", 60)]);
+    assert_eq!(script.count(), 6, "and not after it");
+}
+
+#[test]
+fn a_schedule_alters_what_the_load_asks_for() {
+    let mut setting = scaling();
+    setting.ceiling = 20;
+    let mut script = Script::new(setting.clone(), "2026-03-02T17:10:00Z");
+    script.run(12, &[("e1", 40)]);
+    assert_eq!(script.count(), 4);
+    setting.schedules = vec![Schedule { floor: None, target: Some(5.0), multiply: Some(1.5), ..evening() }];
+    script.apply(Event::Configured(region(setting, &[])));
+    script.run(1, &[("e1", 40)]);
+    assert_eq!(script.count(), 12, "40 a second at 5 each, and half as much again");
+    assert_eq!(
+        script.last().line,
+        "pool shop: 4 -> 12: reactive (40.0 requests/s over 10s x 1 / 5 per origin by schedule evening; \
+         8 x 1.5 = 12 by schedule evening); ceiling 20"
+    );
+}
+
+#[test]
+fn the_view_says_where_each_rule_stands_and_what_it_holds() {
+    let mut setting = scaling();
+    let sale = Schedule {
+        name: "sale".into(),
+        when: When::At("2026-03-02T19:00".parse().unwrap()),
+        floor: Some(2),
+        ramp_up: secs(600),
+        ..evening()
+    };
+    let night = Schedule { name: "night".into(), when: When::Cron("0 23 * * *".into()), ..evening() };
+    setting.schedules = vec![evening(), sale, night];
+    let mut script = Script::new(setting, NOON);
+    let seen = |script: &mut Script, now: &str| {
+        script.now = at(now);
+        let views = script.region.pool("shop", script.now).unwrap().schedules;
+        views.into_iter().map(|view| format!("{} {} {:?}", view.name, view.phase, view.holds)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        seen(&mut script, "2026-03-02T17:52:00Z"),
+        ["evening window [\"floor\"]", "sale ramp_up []", "night waiting []"]
+    );
+    assert_eq!(
+        seen(&mut script, "2026-03-02T18:30:00Z"),
+        ["evening window []", "sale window [\"floor\"]", "night waiting []"],
+        "the one-off wins with the lower floor"
+    );
+    script.now = at("2026-03-02T18:30:00Z");
+    script.run(1, &[("e1", 0)]);
+    assert_eq!(script.count(), 2);
+    let json = serde_json::to_value(script.region.pool("shop", script.now).unwrap().schedules).unwrap();
+    assert_eq!(json[1]["at"], "2026-03-02T19:00:00");
+    assert_eq!((&json[1]["cron"], &json[0]["cron"]), (&serde_json::Value::Null, &"0 18 * * *".into()));
+    assert_eq!((&json[1]["ramp_up_seconds"], &json[1]["ceiling"]), (&600.0.into(), &serde_json::Value::Null));
+}
+
+fn scaler_schedule(name: &str, cron: &str, zone: &str, seconds: u64, floor: u32) -> Schedule {
+    Schedule {
         name: name.into(),
-        cron: cron.into(),
+        when: When::Cron(cron.into()),
         zone: zone.into(),
         duration: secs(seconds),
-        floor,
+        floor: Some(floor),
         lead: Duration::ZERO,
+        ..evening()
     }
 }
 

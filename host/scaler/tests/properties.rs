@@ -2,7 +2,7 @@
 
 mod script;
 
-use config::region::Scaling;
+use config::region::{Scaling, When};
 use forebay_scaler as scaler;
 use scaler::Decision;
 use script::*;
@@ -36,7 +36,7 @@ fn any_scaling(dice: &mut Dice) -> Scaling {
     reactive.headroom = 1.0 + dice.below(10) as f64 / 10.0;
     if dice.below(2) == 0 {
         setting.schedules = vec![evening()];
-        setting.schedules[0].floor = 1 + dice.below(12) as u32;
+        setting.schedules[0].floor = Some(1 + dice.below(12) as u32);
     }
     setting
 }
@@ -67,6 +67,38 @@ fn a_decision_is_never_outside_floor_and_ceiling_and_its_clamps_lead_to_it() {
         let setting = any_scaling(&mut dice);
         let mut script = Script::new(setting.clone(), START);
         wander(&mut dice, &mut script, 90);
+        for decision in &script.decisions {
+            assert!((setting.floor..=setting.ceiling).contains(&decision.to), "seed {seed}: {}", decision.line);
+            follow(decision, seed);
+        }
+    }
+}
+
+#[test]
+fn no_schedule_pushes_a_decision_out_of_the_bounds() {
+    for seed in 0..100 {
+        let mut dice = Dice(seed);
+        let mut setting = any_scaling(&mut dice);
+        for i in 0..1 + dice.below(3) {
+            let mut rule = evening();
+            rule.name = format!("r{i}");
+            let start = dice.below(60);
+            rule.when = match dice.below(3) {
+                0 => When::At(format!("2026-03-02T17:59:{start:02}").parse().unwrap()),
+                _ => When::Cron(format!("{start} 59 17 * * *")),
+            };
+            rule.duration = secs(1 + dice.below(60));
+            rule.floor = (dice.below(2) == 0).then(|| dice.below(30) as u32);
+            rule.ceiling = (dice.below(2) == 0).then(|| dice.below(30) as u32);
+            rule.target = (dice.below(2) == 0).then(|| 1.0 + dice.below(50) as f64);
+            rule.multiply = (dice.below(2) == 0).then(|| dice.below(30) as f64 / 3.0 + 0.1);
+            rule.lead = secs(dice.below(30));
+            rule.ramp_up = secs(dice.below(30));
+            rule.ramp_down = secs(dice.below(30));
+            setting.schedules.push(rule);
+        }
+        let mut script = Script::new(setting.clone(), START);
+        wander(&mut dice, &mut script, 150);
         for decision in &script.decisions {
             assert!((setting.floor..=setting.ceiling).contains(&decision.to), "seed {seed}: {}", decision.line);
             follow(decision, seed);

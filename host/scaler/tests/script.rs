@@ -41,11 +41,19 @@ pub fn scaling() -> Scaling {
 pub fn evening() -> Schedule {
     Schedule {
         name: "evening".into(),
-        cron: "0 18 * * *".into(),
+        when: When::Cron("0 18 * * *".into()),
         zone: "Europe/Berlin".into(),
         duration: secs(2 * 3600),
-        floor: 5,
+        floor: Some(5),
+        ceiling: None,
+        target: None,
+        multiply: None,
         lead: secs(60),
+        ramp_up: Duration::ZERO,
+        ramp_down: Duration::ZERO,
+        on: None,
+        except: None,
+        profiles: Vec::new(),
     }
 }
 
@@ -81,6 +89,7 @@ pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
         buckets: BTreeMap::new(),
         kv: BTreeMap::new(),
         queues: BTreeMap::new(),
+        calendars: Vec::new(),
     })
 }
 

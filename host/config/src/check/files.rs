@@ -72,6 +72,25 @@ impl Folder {
         None
     }
 
+    /// What a file holds that may be a stranger's: no pipe or device, and no more than `largest` bytes.
+    pub fn plain_file(&self, written: &At<FilePath>, largest: u64, errors: &mut Errors) -> Option<(PathBuf, Vec<u8>)> {
+        let path = self.path(written);
+        let refused = match std::fs::metadata(&path) {
+            Ok(found) if !found.is_file() => Some(Problem::found(format!("{} is no file", path.display()))),
+            Ok(found) if found.len() > largest => {
+                let problem = Problem::found(format!("{} has {} bytes", path.display(), found.len()));
+                Some(problem.allowed(format!("allowed: up to {largest}")))
+            }
+            _ => None,
+        };
+        if let Some(problem) = refused {
+            errors.add(&written.place, problem);
+            return None;
+        }
+        let bytes = self.read(written, &path, errors)?;
+        Some((path, bytes))
+    }
+
     /// What a file holds.
     pub fn bytes(&self, written: &At<FilePath>, errors: &mut Errors) -> Option<(PathBuf, Vec<u8>)> {
         let path = self.path(written);

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use super::calendar::Calendars;
 use super::files::Folder;
 use super::names::Names;
 use crate::error::{Errors, Problem};
 use crate::raw::pool as raw;
 use crate::raw::value::At;
 use crate::region::{
-    Actuator, HealthCheck, HintKind, Hints, Pool, PoolTimeouts, ProcessActuator, Reactive, Scaling, Schedule, Warmup,
+    Actuator, HealthCheck, HintKind, Hints, Pool, PoolTimeouts, ProcessActuator, Reactive, Scaling, Warmup,
 };
 
-pub fn pool(raw: &At<raw::Pool>, folder: &Folder, errors: &mut Errors) -> Option<Pool> {
+pub fn pool(raw: &At<raw::Pool>, calendars: &Calendars, folder: &Folder, errors: &mut Errors) -> Option<Pool> {
     if raw.origins.is_empty() && raw.scaling.is_none() && !errors.has_under(&raw.place) {
         let problem = Problem::found("neither \"origins\" nor \"scaling\" is given");
         errors.add(&raw.place, problem.allowed("needed: one of them or both"));
@@ -25,7 +26,8 @@ pub fn pool(raw: &At<raw::Pool>, folder: &Folder, errors: &mut Errors) -> Option
             errors.add(&origin.place, Problem::found("found port 0").allowed("allowed: a port from 1 to 65535"));
         }
     }
-    let scaling = raw.scaling.as_ref().map(|scaling| self::scaling(scaling, folder, errors));
+    let name = raw.name.as_ref().map_or("", |name| &name.0);
+    let scaling = raw.scaling.as_ref().map(|scaling| self::scaling(name, scaling, calendars, folder, errors));
     Some(Pool {
         name: raw.name.as_ref()?.0.clone(),
         origins: raw.origins.iter().map(|origin| origin.value.0).collect(),
@@ -64,17 +66,20 @@ fn health(raw: &At<raw::Health>, errors: &mut Errors) -> HealthCheck {
     }
 }
 
-fn scaling(raw: &At<raw::Scaling>, folder: &Folder, errors: &mut Errors) -> Option<Scaling> {
+fn scaling(
+    pool: &str,
+    raw: &At<raw::Scaling>,
+    calendars: &Calendars,
+    folder: &Folder,
+    errors: &mut Errors,
+) -> Option<Scaling> {
     Names::collect("schedule", &raw.schedules, |schedule| schedule.name.as_ref(), errors);
     let ceiling = raw.ceiling.as_ref().map(|ceiling| ceiling.0);
-    if let Some(ceiling) = ceiling {
-        let floors = raw.schedules.iter().filter_map(|schedule| schedule.floor.as_ref());
-        for floor in std::iter::once(&raw.floor).chain(floors).filter(|floor| floor.0 > ceiling) {
-            let problem = Problem::found(format!("the floor {} is over the ceiling {ceiling}", floor.0));
-            errors.add(&floor.place, problem.allowed(format!("allowed: 0 to {ceiling}")));
-        }
+    if let Some(ceiling) = ceiling.filter(|ceiling| raw.floor.0 > *ceiling) {
+        let problem = Problem::found(format!("the floor {} is over the ceiling {ceiling}", raw.floor.0));
+        errors.add(&raw.floor.place, problem.allowed(format!("allowed: 0 to {ceiling}")));
     }
-    let schedules: Vec<_> = raw.schedules.iter().map(|schedule| self::schedule(schedule, raw.lead.0)).collect();
+    let schedules = super::schedule::schedules(pool, raw, calendars, errors);
     let actuator = raw.actuator.as_ref().map(|actuator| self::actuator(&actuator.value, folder, errors));
     let reactive = raw.reactive.as_ref().map(|reactive| {
         Some(Reactive {
@@ -88,7 +93,7 @@ fn scaling(raw: &At<raw::Scaling>, folder: &Folder, errors: &mut Errors) -> Opti
         floor: raw.floor.0,
         ceiling: ceiling?,
         reactive: super::transpose(reactive)?,
-        schedules: schedules.into_iter().collect::<Option<_>>()?,
+        schedules: schedules?,
         lead: raw.lead.0,
         step_up: raw.step_up.0,
         step_down: raw.step_down.0,
@@ -114,17 +119,6 @@ fn hints(raw: &At<raw::Hints>, reactive: bool, errors: &mut Errors) -> Option<Hi
         add: raw.add.as_ref()?.0,
         longest: raw.longest.0,
         per_second: raw.per_second.0,
-    })
-}
-
-fn schedule(raw: &At<raw::Schedule>, lead: std::time::Duration) -> Option<Schedule> {
-    Some(Schedule {
-        name: raw.name.as_ref()?.0.clone(),
-        cron: raw.cron.as_ref()?.0.clone(),
-        zone: raw.zone.0.clone(),
-        duration: raw.duration.as_ref()?.0,
-        floor: raw.floor.as_ref()?.0,
-        lead: raw.lead.as_ref().map_or(lead, |lead| lead.0),
     })
 }
 

@@ -32,7 +32,7 @@ pub use number::{Count, Faults, Lanes, Positive, Ratio, Status, Workers};
 pub use pairs::Pairs;
 pub use pattern::Pattern;
 pub use store::{EnvName, RedisUrl};
-pub use time::{CronText, Zone};
+pub use time::{CronText, Days, DaysText, Moment, Zone};
 pub use word::{Alpn, Protocol};
 
 /// A text that is read by `$read`: `Ok`, or why not (what is allowed is added to it).

@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::form::{
-    Address, Count, CronText, FilePath, Ip, Name, Period, Positive, Ratio, Span, Status, Text, UrlPath, Zone,
-};
+use super::form::{Address, Count, FilePath, Ip, Name, Period, Positive, Ratio, Span, Status, Text, UrlPath};
+use super::schedule::Schedule;
 use super::value::{List, Value, keys};
 use crate::error::{Errors, Problem};
 use crate::node::{Kind, Node};
@@ -93,7 +92,7 @@ keys! {
         required ceiling: Positive,
         /// As many as the load of the last moments needs. Default: no such rule.
         optional reactive: Reactive,
-        /// Windows in which at least so many serve.
+        /// Windows in which other numbers hold; of rules that contradict each other the more specific wins.
         list schedules: Schedule,
         /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules
         /// without a lead of their own start this much early.
@@ -120,24 +119,6 @@ keys! {
         default window: Period = region::Reactive::WINDOW,
         /// Factor on demand: 1.2 keeps a fifth spare.
         default headroom: Ratio = region::Reactive::HEADROOM,
-    }
-}
-
-keys! {
-    /// A window in which at least so many origins serve, warm from its first moment.
-    pub struct Schedule {
-        /// A name, unique in the pool; decisions use it.
-        required name: Name,
-        /// The start of the window.
-        required cron: CronText,
-        /// The zone that the cron fields are read in.
-        default zone: Zone = region::Schedule::ZONE,
-        /// How long the window lasts.
-        required duration: Period,
-        /// The fewest origins that serve in the window.
-        required floor: Count,
-        /// How long before the window the floor takes effect. Default: the lead of `scaling`.
-        optional lead: Span,
     }
 }
 

@@ -38,6 +38,8 @@ impl Folder {
         folder.write("edge-configs/secrets/billing-key", "a value that nothing shows\n");
         folder.write("edge-configs/secrets/redis", "a password\n");
         folder.write("edge-configs/secrets/plugin-registry", "a password\n");
+        let holidays = include_str!("../../../../edge-configs/calendars/holidays.ics");
+        folder.write("edge-configs/calendars/holidays.ics", holidays);
         folder.write("edge-configs/keys/plugins.pem", PUBLIC_KEY);
         for tls in ["edge-configs/tls", "edge-configs/examples/tls"] {
             folder.write(&format!("{tls}/certificate.pem"), CERTIFICATE);

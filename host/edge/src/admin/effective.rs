@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::{
     Actuator, Balance, CrashBudget, HeaderMatch, KvPassword, KvServers, LimitMode, LogFormat, PathMatch, PluginCode,
-    PluginLimits, Pool, Region, RemoteAt, Route, RouteTo, Scaling, SecretSource, ValueMatch,
+    PluginLimits, Pool, Region, RemoteAt, Route, RouteTo, Scaling, SecretSource, ValueMatch, When,
 };
 use serde_json::{Map, Value, json};
 
@@ -240,11 +240,20 @@ fn scaling(scaling: &Scaling) -> Value {
     let schedules = scaling.schedules.iter().map(|schedule| {
         json!({
             "name": schedule.name,
-            "cron": schedule.cron,
+            "cron": matches!(schedule.when, When::Cron(_)).then(|| schedule.written()),
+            "at": matches!(schedule.when, When::At(_)).then(|| schedule.written()),
             "zone": schedule.zone,
             "duration": span(schedule.duration),
             "floor": schedule.floor,
+            "ceiling": schedule.ceiling,
+            "target": schedule.target,
+            "multiply": schedule.multiply,
             "lead": span(schedule.lead),
+            "ramp_up": span(schedule.ramp_up),
+            "ramp_down": span(schedule.ramp_down),
+            "on": schedule.on.as_ref().map(|calendar| &calendar.name),
+            "except": schedule.except.as_ref().map(|calendar| &calendar.name),
+            "profiles": schedule.profiles.iter().map(|calendar| &calendar.name).collect::<Vec<_>>(),
         })
     });
     let actuator = match &scaling.actuator {

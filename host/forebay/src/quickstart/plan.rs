@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use config::{Actuator, Region};
+use config::{Actuator, Region, When};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
 
@@ -91,10 +91,10 @@ impl Plan {
         let mut lead = None;
         if ground.schedule {
             let [schedule] = &mut scaling.schedules[..] else { bail!("pool `{POOL}` has not exactly one schedule") };
-            schedule.cron = cron(peak);
+            schedule.when = When::Cron(cron(peak));
             schedule.zone = "UTC".into();
             schedule.duration = scenario.peak_lasts();
-            schedule.floor = scenario.origins_at_peak();
+            schedule.floor = Some(scenario.origins_at_peak());
             schedule.lead = schedule.lead.mul_f64(pace) + UNHURRIED.mul_f64((1.0 - pace).max(0.0));
             lead = Some(schedule.lead);
         } else {

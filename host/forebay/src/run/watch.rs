@@ -1,4 +1,4 @@
-//! Notices that the region file or a plugin's file has changed, by looking at them twice a second.
+//! Notices that the region file, a calendar's or a plugin's file has changed, by looking at them twice a second.
 //!
 //! By looking, and not by inotify: a watch is on a folder, and the library's tells of every file
 //! that is opened in it. Where origins or other servers read files of the same folder, that cost
@@ -59,6 +59,7 @@ impl Watch {
                 self.lua.extend(path.parent().map(Path::to_owned));
             }
         }
+        self.files.extend(region.calendars.iter().filter_map(|calendar| calendar.file.clone()));
         let now = self.look();
         // What is watched already keeps its sight: a change that came during the reload counts.
         let fresh = now.into_iter().filter(|(path, _)| !self.seen.contains_key(path));

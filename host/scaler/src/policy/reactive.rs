@@ -12,13 +12,12 @@ pub fn propose(rule: &Reactive, view: &View) -> Proposal {
         let because = format!("no fresh report in the last {window}");
         return Proposal { source: Source::Reactive, rule: None, origins: None, because };
     };
-    let load = level.requests * rule.headroom / rule.requests_per_origin;
+    let (target, by) = view.standing.target(rule);
+    let load = level.requests * rule.headroom / target;
     // A level is a sum of fractions: 40 may come as 40.00000000000001 and is no reason for one
     // more. A cast saturates: an absurd level asks for very many, which the ceiling then refuses.
     let origins = (load * (1.0 - 1e-9)).ceil() as u32;
-    let because = format!(
-        "{:.1} requests/s over {window} x {} / {} per origin",
-        level.requests, rule.headroom, rule.requests_per_origin
-    );
+    let because =
+        format!("{:.1} requests/s over {window} x {} / {target} per origin{by}", level.requests, rule.headroom);
     Proposal { source: Source::Reactive, rule: None, origins: Some(origins), because }
 }

@@ -1,76 +1,156 @@
-//! What the calendar asks for: a floor from `start - lead` to `start + duration` of each window.
+//! What the calendar asks for: in each window a floor, a ceiling, a target or a factor.
 //!
-//! Starts are cron times in an IANA zone. Where clocks go forward over one it fires at the next
-//! instant that exists; where they go back over one it fires once (the first). A rule of every
-//! hour (`*` or `*/2` as the hour) goes by time passed instead, and neither skips nor waits.
+//! For each of the four by itself one rule wins, of those whose window it is: the more specific (one-off,
+//! then cron on a calendar, then cron), then the one whose window began later, then the later in the file.
+//! Not the largest, so that an operator can also ask for less than the weekly rule. Before its window (lead
+//! and ramp) and after it (ramp) a rule only adds: it counts where it asks for more than what holds without
+//! it, unless a more specific rule holds. A ceiling is of the window alone.
+//!
+//! - [`rule`]: one rule and where it stands in time. When it fires is `config::firing`'s.
 
-use std::time::Duration;
+mod rule;
+#[cfg(test)]
+mod tests;
 
-use config::region::Schedule;
-use croner::Cron;
-use croner::errors::CronError;
-use croner::parser::{CronParser, Seconds};
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use config::region::{Reactive, Schedule};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::rule::{Part, Phase, Rule};
 use super::{Proposal, Source};
 use crate::stamp;
-
-/// Times of a day that a rule may list and have each looked up by itself.
-const MOST_TIMES: usize = 144;
 
 #[derive(Debug)]
 pub struct Scheduled {
     rules: Vec<Rule>,
+    /// Of the pool: ramps start there.
+    floor: u32,
+    /// Of the reactive rule: a lead counts only where it asks for more than this.
+    target: Option<f64>,
 }
 
-#[derive(Debug)]
-struct Rule {
-    schedule: Schedule,
-    /// The checker parsed both before; a zone can still go missing from the machine.
-    parsed: Result<(Vec<Cron>, TimeZone), String>,
-    /// Searching a calendar costs far more than a tick: the answer is kept while it holds.
-    known: Option<Known>,
+/// What holds at one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    pub floor: Option<Holds<u32>>,
+    pub ceiling: Option<Holds<u32>>,
+    pub target: Option<Holds<f64>>,
+    pub multiply: Option<Holds<f64>>,
+    /// One for each rule, in the order of the file.
+    pub proposals: Vec<Proposal>,
 }
 
-/// The firings around an instant. Holds for any instant from `asked` to before `next`.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    asked: Timestamp,
-    last: Option<Timestamp>,
-    next: Option<Timestamp>,
+/// A number and the rule that it is from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holds<T> {
+    pub value: T,
+    pub rule: String,
+    pub because: String,
+    index: usize,
 }
 
 /// A rule and its firings, for `explain`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleView {
     pub name: String,
-    pub cron: String,
+    /// One of both is given.
+    pub cron: Option<String>,
+    pub at: Option<String>,
     pub zone: String,
-    pub floor: u32,
+    pub floor: Option<u32>,
+    pub ceiling: Option<u32>,
+    pub target: Option<f64>,
+    pub multiply: Option<f64>,
+    /// Names of calendars.
+    pub on: Option<String>,
+    pub except: Option<String>,
     pub lead_seconds: f64,
     pub duration_seconds: f64,
-    /// The floor is in effect now.
+    pub ramp_up_seconds: f64,
+    pub ramp_down_seconds: f64,
+    /// The window or its lead is now.
     pub active: bool,
-    /// Until when, if it is.
+    /// `waiting`, `ramp_up`, `lead`, `window` or `ramp_down`.
+    pub phase: String,
+    /// Of `floor`, `ceiling`, `target` and `multiply`: what is this rule's now.
+    pub holds: Vec<String>,
+    /// Until when, if it is active.
     #[serde(with = "crate::stamp::option")]
     pub until: Option<Timestamp>,
     /// Start of the next window.
     #[serde(with = "crate::stamp::option")]
     pub next_start: Option<Timestamp>,
-    /// When its floor takes effect: the lead before.
+    /// When it begins to take effect: the lead and the ramp before.
     #[serde(with = "crate::stamp::option")]
     pub next_effect: Option<Timestamp>,
 }
 
+/// Something that rules hold, and how two of them compare.
+struct Field<T> {
+    name: &'static str,
+    of: fn(&Schedule) -> Option<T>,
+    /// So far from what holds without the rule to what it asks for; `None`: nothing yet.
+    part: fn(T, T, Part) -> Option<T>,
+    more: fn(T, T) -> bool,
+}
+
+const FLOOR: Field<u32> = Field {
+    name: "floor",
+    of: |rule| rule.floor,
+    part: |from, to, part| Some(from + part.steps(to.saturating_sub(from))).filter(|now| *now > from),
+    more: |a, b| a > b,
+};
+const TARGET: Field<f64> = Field {
+    name: "target",
+    of: |rule| rule.target,
+    // More is asked of each origin or less: there is no number between that anybody asked for.
+    part: |_, to, part| part.is_whole().then_some(to),
+    more: |a, b| a < b,
+};
+const MULTIPLY: Field<f64> = Field {
+    name: "multiply",
+    of: |rule| rule.multiply,
+    part: |from, to, part| {
+        let step = part.steps(rule::MULTIPLY_STEPS);
+        // A factor that takes away has no ramp: half of the way would be more than none of it.
+        (step > 0 && (to > from || part.is_whole()))
+            .then(|| from + (to - from) * f64::from(step) / f64::from(rule::MULTIPLY_STEPS))
+    },
+    more: |a, b| a > b,
+};
+
 impl Scheduled {
-    pub fn new(schedules: &[Schedule]) -> Scheduled {
-        Scheduled { rules: schedules.iter().cloned().map(Rule::new).collect() }
+    pub fn of(scaling: &config::region::Scaling) -> Scheduled {
+        let floor = scaling.floor;
+        let rules = scaling.schedules.iter().cloned().map(|schedule| Rule::new(schedule, floor)).collect();
+        Scheduled { rules, floor, target: scaling.reactive.as_ref().map(|rule| rule.requests_per_origin) }
     }
 
-    pub fn propose(&mut self, now: Timestamp) -> Vec<Proposal> {
-        self.rules.iter_mut().map(|rule| rule.propose(now)).collect()
+    pub fn standing(&mut self, now: Timestamp) -> Standing {
+        let phases: Vec<Phase> = self.rules.iter_mut().map(|rule| rule.phase(now)).collect();
+        let mut standing = Standing {
+            floor: self.holder(&phases, &FLOOR, Some(self.floor)),
+            ceiling: self.in_window(&phases, |rule| rule.ceiling),
+            target: self.holder(&phases, &TARGET, self.target),
+            multiply: self.holder(&phases, &MULTIPLY, Some(1.0)),
+            proposals: Vec::new(),
+        };
+        standing.proposals = self
+            .rules
+            .iter()
+            .enumerate()
+            .map(|(i, rule)| {
+                let floor = standing.floor.as_ref().filter(|holds| holds.index == i);
+                let lost = self.lost(i, &phases, &standing);
+                Proposal {
+                    source: Source::Schedule,
+                    rule: Some(rule.schedule.name.clone()),
+                    origins: floor.map(|holds| holds.value),
+                    because: rule.because(&phases[i], floor.map(|holds| holds.value)) + &lost,
+                }
+            })
+            .collect();
+        standing
     }
 
     pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
@@ -78,121 +158,110 @@ impl Scheduled {
     }
 
     pub fn views(&mut self, now: Timestamp) -> Vec<ScheduleView> {
-        self.rules.iter_mut().map(|rule| rule.view(now)).collect()
+        let standing = self.standing(now);
+        self.rules.iter_mut().enumerate().map(|(i, rule)| rule.view(now, standing.held_by(i))).collect()
+    }
+
+    /// The winner among the rules whose window it is.
+    fn in_window<T: Copy>(&self, phases: &[Phase], of: fn(&Schedule) -> Option<T>) -> Option<Holds<T>> {
+        let given = self.rules.iter().zip(phases).enumerate().filter_map(|(i, (rule, phase))| {
+            let (start, _) = phase.window?;
+            Some(((rule.schedule.rank(), start, i), of(&rule.schedule)?))
+        });
+        let ((_, _, i), value) = given.max_by_key(|(order, _)| *order)?;
+        Some(self.holds(i, value, &phases[i]))
+    }
+
+    /// The winner, or a rule before or after its window that asks for more. `base`: what holds without any.
+    fn holder<T: Copy>(&self, phases: &[Phase], field: &Field<T>, base: Option<T>) -> Option<Holds<T>> {
+        let winner = self.in_window(phases, field.of);
+        let rank = winner.as_ref().map(|winner| self.rules[winner.index].schedule.rank());
+        let mut best = winner;
+        for (i, (rule, phase)) in self.rules.iter().zip(phases).enumerate() {
+            let Some(asked) = (field.of)(&rule.schedule) else { continue };
+            if rank.is_some_and(|rank| rule.schedule.rank() < rank) {
+                continue;
+            }
+            let parts = phase.parts();
+            let now = parts.filter_map(|part| match base {
+                Some(base) => (field.part)(base, asked, part),
+                None => part.is_whole().then_some(asked),
+            });
+            for value in now {
+                let than = best.as_ref().map(|best| best.value).or(base);
+                if than.is_none_or(|than| (field.more)(value, than)) {
+                    best = Some(self.holds(i, value, phase));
+                }
+            }
+        }
+        best
+    }
+
+    fn holds<T>(&self, index: usize, value: T, phase: &Phase) -> Holds<T> {
+        let rule = &self.rules[index];
+        Holds { value, rule: rule.schedule.name.clone(), because: rule.until(phase), index }
+    }
+
+    /// To whom a rule in its window gives way, and why.
+    fn lost(&self, i: usize, phases: &[Phase], standing: &Standing) -> String {
+        let Some((start, _)) = phases[i].window else { return String::new() };
+        let rule = &self.rules[i].schedule;
+        let mut lost = String::new();
+        let mut tell = |asks: bool, field: &str, winner: Option<usize>| {
+            let Some(winner) = winner.filter(|winner| asks && *winner != i) else { return };
+            let other = &self.rules[winner].schedule;
+            let why = match phases[winner].window {
+                _ if other.rank() > rule.rank() => other.rank().name(),
+                Some((began, _)) if began == start => "later in the file",
+                Some(_) => "began later",
+                None => "asks for more",
+            };
+            lost += &format!("; {field} gives way to {} ({why})", other.name);
+        };
+        tell(rule.floor.is_some(), FLOOR.name, standing.floor.as_ref().map(|holds| holds.index));
+        tell(rule.ceiling.is_some(), "ceiling", standing.ceiling.as_ref().map(|holds| holds.index));
+        tell(rule.target.is_some(), TARGET.name, standing.target.as_ref().map(|holds| holds.index));
+        tell(rule.multiply.is_some(), MULTIPLY.name, standing.multiply.as_ref().map(|holds| holds.index));
+        lost
     }
 }
 
-impl Rule {
-    fn new(schedule: Schedule) -> Rule {
-        let cron = times_of_day(&schedule.cron);
-        let zone = TimeZone::get(&schedule.zone);
-        let parsed = match (cron, zone) {
-            (Ok(cron), Ok(zone)) => Ok((cron, zone)),
-            (Err(error), _) => Err(format!("cron `{}`: {error}", schedule.cron)),
-            (_, Err(error)) => Err(format!("zone `{}`: {error}", schedule.zone)),
-        };
-        Rule { schedule, parsed, known: None }
-    }
-
-    /// The last firing at or before `at`, and the next after it.
-    fn around(&mut self, at: Timestamp) -> Known {
-        if let Some(known) = self.known
-            && known.asked <= at
-            && known.next.is_none_or(|next| at < next)
-        {
-            return known;
+impl Standing {
+    /// What a rule that follows the load proposes, with the factor that holds. Not for hints: they say
+    /// what is coming themselves.
+    pub fn multiplied(&self, mut proposal: Proposal) -> Proposal {
+        if let (Some(origins), Some(holds)) = (proposal.origins, &self.multiply) {
+            // As in the reactive rule: a product of fractions is no reason for one more; a cast saturates.
+            let more = (f64::from(origins) * holds.value * (1.0 - 1e-9)).ceil() as u32;
+            proposal.because += &format!("; {origins} x {} = {more} by schedule {}", holds.value, holds.rule);
+            proposal.origins = Some(more);
         }
-        let known = match &self.parsed {
-            Ok((crons, zone)) => {
-                let local = Zoned::new(at, zone.clone());
-                let last = crons.iter().filter_map(|cron| cron.find_previous_occurrence(&local, true).ok());
-                let last = last.map(|at| at.timestamp()).max();
-                let next = crons.iter().filter_map(|cron| cron.find_next_occurrence(&local, false).ok());
-                let next = next.map(|at| at.timestamp()).min();
-                Known { asked: at, last, next }
-            }
-            Err(_) => Known { asked: at, last: None, next: None },
-        };
-        self.known = Some(known);
-        known
+        proposal
     }
 
-    /// The window that is in effect, as its start and end; and the next start.
-    fn window(&mut self, now: Timestamp) -> (Option<(Timestamp, Timestamp)>, Option<Timestamp>) {
-        let known = self.around(stamp::later(now, self.schedule.lead));
-        let window = known.last.map(|start| (start, stamp::later(start, self.schedule.duration)));
-        (window.filter(|(_, end)| now < *end), known.next)
-    }
-
-    fn propose(&mut self, now: Timestamp) -> Proposal {
-        let (window, next) = self.window(now);
-        let Schedule { name, floor, lead, zone, .. } = &self.schedule;
-        let lead = stamp::text(*lead);
-        let (origins, because) = match (&self.parsed, window, next) {
-            (Err(error), ..) => (None, format!("cannot be read: {error}")),
-            (Ok((_, tz)), Some((start, _)), _) => {
-                (Some(*floor), format!("floor {floor} from {} {zone}, lead {lead}", clock(start, tz)))
-            }
-            (Ok((_, tz)), None, Some(next)) => {
-                let next = next.to_zoned(tz.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
-                (None, format!("floor {floor} next from {next} {zone}, lead {lead}"))
-            }
-            (Ok(_), None, None) => (None, "never fires again".to_string()),
-        };
-        Proposal { source: Source::Schedule, rule: Some(name.clone()), origins, because }
-    }
-
-    fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let (window, next) = self.window(now);
-        let effect = next.map(|next| stamp::earlier(next, self.schedule.lead));
-        window.map(|(_, end)| end).into_iter().chain(effect).filter(|at| *at > now).min()
-    }
-
-    fn view(&mut self, now: Timestamp) -> ScheduleView {
-        let (window, next) = self.window(now);
-        let Schedule { name, cron, zone, floor, lead, duration } = &self.schedule;
-        let whole = |duration: &Duration| stamp::seconds(*duration);
-        ScheduleView {
-            name: name.clone(),
-            cron: cron.clone(),
-            zone: zone.clone(),
-            floor: *floor,
-            lead_seconds: whole(lead),
-            duration_seconds: whole(duration),
-            active: window.is_some(),
-            until: window.map(|(_, end)| end),
-            next_start: next,
-            next_effect: next.map(|next| stamp::earlier(next, *lead)),
+    /// What an origin should carry now, and by whose word if it is not the rule's own.
+    pub fn target(&self, rule: &Reactive) -> (f64, String) {
+        match &self.target {
+            Some(holds) => (holds.value, format!(" by schedule {}", holds.rule)),
+            None => (rule.requests_per_origin, String::new()),
         }
     }
-}
 
-/// A rule as one cron per time of day. The library fires a single time once on the days that
-/// clocks change, but a list of them (`30 2,14 * * *`) like a rule of every hour: not at all where
-/// it is skipped and twice where it is repeated.
-fn times_of_day(text: &str) -> Result<Vec<Cron>, CronError> {
-    let parse = |text: &str| CronParser::builder().seconds(Seconds::Optional).build().parse(text);
-    let cron = parse(text)?;
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    let (seconds, rest) = match fields.len() {
-        5 => (vec![0], &fields[2..]),
-        6 | 7 => (cron.pattern.seconds.values(), &fields[3..]),
-        // `@daily` and the like are of one time or of every hour.
-        _ => return Ok(vec![cron]),
-    };
-    let (minutes, hours) = (cron.pattern.minutes.values(), cron.pattern.hours.values());
-    let times = seconds.len() * minutes.len() * hours.len();
-    if cron.pattern.hours.from_wildcard || times > MOST_TIMES {
-        return Ok(vec![cron]);
+    fn held_by(&self, index: usize) -> Vec<String> {
+        let whole = |holds: &Option<Holds<u32>>| holds.as_ref().is_some_and(|holds| holds.index == index);
+        let parts = |holds: &Option<Holds<f64>>| holds.as_ref().is_some_and(|holds| holds.index == index);
+        let all = [
+            ("floor", whole(&self.floor)),
+            ("ceiling", whole(&self.ceiling)),
+            ("target", parts(&self.target)),
+            ("multiply", parts(&self.multiply)),
+        ];
+        all.into_iter().filter(|(_, held)| *held).map(|(name, _)| name.to_owned()).collect()
     }
-    let rest = rest.join(" ");
-    let hours_minutes = hours.iter().flat_map(|hour| minutes.iter().map(move |minute| (hour, minute)));
-    let all = hours_minutes.flat_map(|(hour, minute)| seconds.iter().map(move |second| (hour, minute, second)));
-    all.map(|(hour, minute, second)| parse(&format!("{second} {minute} {hour} {rest}"))).collect()
 }
 
 /// `18:00`, or `18:00:30` where the seconds say something.
-fn clock(at: Timestamp, zone: &TimeZone) -> String {
+fn clock(at: Timestamp, zone: &jiff::tz::TimeZone) -> String {
     let local = at.to_zoned(zone.clone());
     let format = if local.second() == 0 { "%H:%M" } else { "%H:%M:%S" };
     local.strftime(format).to_string()

@@ -9,7 +9,7 @@ use crate::error::{Errors, Problem};
 use crate::manifest::Engine;
 use crate::node::{Kind, Node, shorten};
 use crate::raw::value::{Value, Written};
-use crate::region::{Balance, ClientCertificate, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat};
+use crate::region::{Balance, ClientCertificate, DayName, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat};
 use crate::spec::{Failure, Level};
 
 /// A closed set of words.
@@ -120,6 +120,19 @@ words! {
         "cost" => HintKind::Cost: "how many requests this one counts for",
         "prewarm" => HintKind::Prewarm: "origins that shall serve by a time",
         "hold" => HintKind::Hold: "no origin is taken away",
+    }
+}
+
+words! {
+    /// A weekday.
+    DayName {
+        "monday" => DayName::Monday: "Monday",
+        "tuesday" => DayName::Tuesday: "Tuesday",
+        "wednesday" => DayName::Wednesday: "Wednesday",
+        "thursday" => DayName::Thursday: "Thursday",
+        "friday" => DayName::Friday: "Friday",
+        "saturday" => DayName::Saturday: "Saturday",
+        "sunday" => DayName::Sunday: "Sunday",
     }
 }
 
