@@ -112,6 +112,25 @@ fn every_error_of_a_file_is_told_at_once_with_its_place_and_the_near_miss() {
 }
 
 #[test]
+fn a_check_tells_first_that_the_file_is_right_and_then_when_its_rules_fire() {
+    let rules = "        - {name: nights, cron: '0 22 * * *', zone: Europe/Berlin, duration: 8h, floor: 2, lead: 5m}\n        - {name: gone, at: 2020-02-29T12:00, zone: UTC, duration: 1h, floor: 3}\n";
+    let output = check_text(
+        &format!(
+            "aggregator: {{address: 127.0.0.1:0}}\npools:\n  - name: shop\n    scaling:\n      ceiling: 4\n      actuator: dry_run\n      schedules:\n{rules}"
+        ),
+        &[],
+    );
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert!(lines[0].ends_with("region.yaml: ok, 0 routes, 0 plugins, 1 pool"), "{}", lines[0]);
+    assert_eq!(lines[1..3], ["pool shop:", "  nights: floor 2 for 8h, cron 0 22 * * * in Europe/Berlin"]);
+    let firings = lines.iter().filter(|line| line.contains(" 22:00 +0") && line.ends_with(", ordered from 21:55"));
+    assert_eq!(firings.count(), 5, "{}", output.stdout);
+    let gone = lines.iter().position(|line| line.starts_with("  gone: floor 3 for 1h, once 2020-02-29T12:00:00"));
+    assert_eq!(lines[gone.expect("every rule is told") + 1], "    never again");
+}
+
+#[test]
 fn what_is_no_yaml_is_told_with_its_line() {
     let output = check_text("edge:\n  listeners: [\nroutes: {\n", &[]);
     refused(&output, &[&["region.yaml:"]]);

@@ -73,6 +73,26 @@ impl Firings {
         &self.zone
     }
 
+    /// Of every hour: fires whenever the clock shows its minute.
+    pub fn by_clock(&self) -> bool {
+        matches!(&self.times, Times::Cron(pattern) if pattern.by_clock)
+    }
+
+    /// The first `most` local times from `from` to before `to`, whether or not the clock shows them.
+    pub fn times(&self, from: DateTime, to: DateTime, most: usize) -> Vec<DateTime> {
+        match &self.times {
+            Times::Once(once) => [*once].into_iter().filter(|once| from <= *once && *once < to).collect(),
+            Times::Cron(pattern) => {
+                let days = self.days(pattern, from.date(), to.date());
+                let all = days.flat_map(|day| {
+                    let first = count(pattern.times(), |i| pattern.time(day, i) < from);
+                    (first..pattern.times()).map(move |i| pattern.time(day, i))
+                });
+                all.take_while(|time| *time < to).take(most).collect()
+            }
+        }
+    }
+
     /// The first after `at`.
     pub fn next(&self, at: Timestamp) -> Option<Timestamp> {
         match &self.times {

@@ -6,6 +6,7 @@
 //! - [`manifest`], [`spec`]: what stands beside a plugin: `plugin.yaml` and `spec.yaml`.
 //! - [`cron`], [`firing`]: when rules of time fire; one reading for the checker and the scaler.
 //! - [`calendar`]: days that are not like others.
+//! - [`outlook`]: what rules of time will do, for `check`.
 //! - `node`: the file as a tree of values with their places.
 //! - `raw`: what can be written, key by key; `check`: what it means together.
 //! - [`error`]: what an error says.
@@ -20,6 +21,7 @@ pub mod error;
 pub mod firing;
 pub mod manifest;
 mod node;
+pub mod outlook;
 mod raw;
 pub mod region;
 pub mod spec;

@@ -10,7 +10,8 @@ use config::{PluginCode, Region, manifest};
 use crate::region::{self, Unfit};
 
 /// Everything that `run` would refuse, plugins included; nothing is bound or started, and nothing
-/// fetched: of a module at https:// or oci:// only the form is checked, and its key and roots.
+/// fetched: of a module at https:// or oci:// only the form is checked, and its key and roots. Tells of the rules of
+/// time when they will fire.
 pub fn check(file: &Path) -> anyhow::Result<()> {
     let region = region::load(file)?;
     edge::Edge::check(&region).map_err(Unfit::from)?;
@@ -22,8 +23,16 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
     }
     let counts = [(region.routes.len(), "route"), (region.plugins.len(), "plugin"), (region.pools.len(), "pool")];
     let counts = counts.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
-    println!("{}: ok, {}", file.display(), counts.join(", "));
-    Ok(())
+    let outlook = config::outlook::outlook(&region, jiff::Timestamp::now());
+    print(&format!("{}: ok, {}\n{outlook}", file.display(), counts.join(", ")))
+}
+
+/// `| head`: who reads has read enough.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }
 
 /// What plugins ask for in their `plugin.yaml` and the file does not grant: it may mean to.
@@ -48,10 +57,5 @@ fn wishes(region: &Region) -> Result<Vec<String>, Unfit> {
 
 /// The JSON Schema of region files, for editors.
 pub fn schema() -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(&config::schema())?;
-    match writeln!(std::io::stdout(), "{text}") {
-        // `| head`: who reads has read enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    print(&(serde_json::to_string_pretty(&config::schema())? + "\n"))
 }

@@ -26,6 +26,7 @@ use crate::node::{Kind, Node};
 pub use address::{Address, AggregatorUrl, HostPort, Ip};
 pub use capability::{Capability, NAMED_CAPABILITIES, PLAIN_CAPABILITIES};
 pub use http::{HeaderName, HeaderValue, Host, Method, UrlPath};
+pub(crate) use measure::written_duration;
 pub use measure::{Period, Size, Span};
 pub use module::{Authority, HttpsUrl, ModuleAt, ModulePlace, Sha256};
 pub use number::{Count, Faults, Lanes, Positive, Ratio, Status, Workers};

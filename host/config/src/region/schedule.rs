@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::civil::{DateTime, Weekday};
 
 use crate::calendar::Calendar;
@@ -66,6 +67,12 @@ impl Schedule {
             (_, Some(_)) => Rank::Calendar,
             (_, None) => Rank::Cron,
         }
+    }
+
+    /// Of two windows at one instant the larger of these has the numbers that both set. `index`: the rule's
+    /// place in the file.
+    pub fn precedence(&self, start: Timestamp, index: usize) -> (Rank, Timestamp, usize) {
+        (self.rank(), start, index)
     }
 
     /// What it asks for: `floor 5`, `exact 3, target 40`.

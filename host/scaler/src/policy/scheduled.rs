@@ -166,7 +166,7 @@ impl Scheduled {
     fn in_window<T: Copy>(&self, phases: &[Phase], of: fn(&Schedule) -> Option<T>) -> Option<Holds<T>> {
         let given = self.rules.iter().zip(phases).enumerate().filter_map(|(i, (rule, phase))| {
             let (start, _) = phase.window?;
-            Some(((rule.schedule.rank(), start, i), of(&rule.schedule)?))
+            Some((rule.schedule.precedence(start, i), of(&rule.schedule)?))
         });
         let ((_, _, i), value) = given.max_by_key(|(order, _)| *order)?;
         Some(self.holds(i, value, &phases[i]))

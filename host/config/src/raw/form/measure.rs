@@ -66,7 +66,7 @@ fn near_duration(text: &str) -> Option<String> {
     Some(written_duration(Duration::from_micros((number * factor as f64).round() as u64)))
 }
 
-fn written_duration(time: Duration) -> String {
+pub(crate) fn written_duration(time: Duration) -> String {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let fits = |unit: &&(&str, u64)| micros != 0 && micros.is_multiple_of(unit.1);
     // Up to two of the next unit stay in the smaller one: `60s` and `90s`, but `5m`.
