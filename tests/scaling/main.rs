@@ -2,9 +2,11 @@
 //! starts: what happens when one of them goes away and comes back.
 //!
 //! - [`region`]: the three files that a test here writes
+//! - [`calendar`]: a calendar's file changes
 //! - [`hints`]: a plugin's hint has origins started before their load comes
 //! - [`outage`]: the aggregator dies, the edge goes on; it comes back and adopts what runs
 
+mod calendar;
 mod hints;
 mod outage;
 mod region;

@@ -6,7 +6,10 @@
 //! and ramp) and after it (ramp) a rule only adds: it counts where it asks for more than what holds without
 //! it, unless a more specific rule holds. A ceiling is of the window alone.
 //!
-//! - [`rule`]: one rule and where it stands in time. When it fires is `config::firing`'s.
+//! Clock changes: a local time that is skipped fires at the next instant that exists, one that is repeated
+//! once, at the first; durations, leads and ramps are time that passes. `config::firing` does that.
+//!
+//! - [`rule`]: one rule and where it stands in time.
 
 mod rule;
 #[cfg(test)]
@@ -30,7 +33,7 @@ pub struct Scheduled {
 }
 
 /// What holds at one instant.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Standing {
     pub floor: Option<Holds<u32>>,
     pub ceiling: Option<Holds<u32>>,

@@ -283,30 +283,29 @@ const CHANGES: [(&str, &str); 9] = [
 
 #[test]
 fn no_change_comes_unannounced_and_asking_twice_changes_nothing() {
-    for seed in 0..60 {
+    for seed in 0..50 {
         let mut dice = Dice(seed);
         let (zone, from) = dice.of(&CHANGES);
         let from = at(from);
         let local = jiff::tz::TimeZone::get(zone).unwrap().to_datetime(from);
         let rules: Vec<_> = (0..1 + dice.below(4) as usize).map(|i| any_rule(&mut dice, i, zone, local)).collect();
-        let show = |standing: Standing| format!("{standing:?}");
         // One is asked each second; the other only when it has announced a change.
         let (mut each, mut woken) = (scheduled(rules.clone()), scheduled(rules.clone()));
-        let mut held = show(woken.standing(from));
+        let mut held = woken.standing(from);
         let mut due = woken.next_change(from);
         let mut changes = 0;
-        for second in 0..5 * 3600 {
+        for second in 0..4 * 3600 {
             let now = from + jiff::SignedDuration::from_secs(second);
             while let Some(at) = due.filter(|due| *due <= now) {
-                held = show(woken.standing(at));
-                assert_eq!(show(woken.standing(at)), held, "seed {seed}: twice");
+                held = woken.standing(at);
+                assert_eq!(woken.standing(at), held, "seed {seed}: twice");
                 due = woken.next_change(at);
                 assert!(due.is_none_or(|due| due > at), "seed {seed}: it stands still at {at}");
                 changes += 1;
             }
-            assert_eq!(show(each.standing(now)), held, "seed {seed} at {now}: {rules:#?}");
+            assert_eq!(each.standing(now), held, "seed {seed} at {now}: {rules:#?}");
         }
-        assert_eq!(show(scheduled(rules.clone()).standing(from)), show(each.standing(from)), "seed {seed}: back again");
-        assert!(changes < 5 * 3600, "seed {seed}: {changes} changes");
+        assert_eq!(scheduled(rules.clone()).standing(from), each.standing(from), "seed {seed}: back again");
+        assert!(changes < 4 * 3600, "seed {seed}: {changes} changes");
     }
 }
