@@ -25,7 +25,7 @@ fn a_prewarm_adds_what_the_policy_allows_and_the_record_says_who_asked_and_what_
     script.hint("e1", 10, &[("warmer", "prewarm", 6.0, 30, 0)]);
     assert_eq!(
         script.last().line,
-        "pool shop: 1 -> 3: hint (prewarm 6 by warmer at e1; 3 of 6 (at most 2 over reactive 1)) over reactive 1; \
+        "pool shop: 1 -> 3: hint (prewarm 6 by warmer at e1; 3 of 6 (at most 2 over the floor 1)) over reactive 1; \
          ceiling 8"
     );
     let told = script.last().hinted.clone().unwrap();
@@ -103,7 +103,11 @@ fn demand_of_edges_and_plugins_adds_up_to_what_is_seen() {
     script.hint("e1", 10, &[("sale", "demand", 15.0, 30, 0), ("batch", "demand", 5.0, 30, 0)]);
     script.hint("e2", 10, &[("sale", "demand", 10.0, 30, 0)]);
     assert_eq!(script.count(), 5, "{}", script.last().line);
-    assert!(script.last().line.contains("demand 15 by sale at e1, demand 10 by sale at e2"), "{}", script.last().line);
+    assert!(
+        script.last().line.contains("demand 15 by sale at e1, demand 5 by batch at e1, demand 10 by sale at e2"),
+        "{}",
+        script.last().line
+    );
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //! one (plugin configuration, header values of routes and direct responses) is shown only where
 //! its name says that it is none.
 
+mod scaling;
+
 use std::time::Duration;
 
 use config::{
-    Actuator, Balance, CrashBudget, HeaderMatch, KvPassword, KvServers, LimitMode, LogFormat, PathMatch, PluginCode,
-    PluginLimits, Pool, Region, RemoteAt, Route, RouteTo, Scaling, SecretSource, ValueMatch, When,
+    Balance, CrashBudget, HeaderMatch, KvPassword, KvServers, LimitMode, LogFormat, PathMatch, PluginCode,
+    PluginLimits, Pool, Region, RemoteAt, Route, RouteTo, SecretSource, ValueMatch,
 };
 use serde_json::{Map, Value, json};
 
@@ -34,6 +36,7 @@ pub fn region(region: &Region) -> Value {
             .collect::<Map<String, Value>>(),
         "plugins": region.plugins.iter().map(|(name, plugin)| (name.clone(), self::plugin(plugin)))
             .collect::<Map<String, Value>>(),
+        "calendars": region.calendars.iter().map(|calendar| scaling::calendar(calendar)).collect::<Vec<Value>>(),
         "routes": region.routes.iter().map(|route| self::route(route)).collect::<Vec<Value>>(),
         "pools": region.pools.iter().map(|(name, pool)| (name.clone(), self::pool(pool)))
             .collect::<Map<String, Value>>(),
@@ -232,57 +235,7 @@ fn pool(pool: &Pool) -> Value {
             "timeout": span(warmup.timeout),
         })),
         "slow_start": span(pool.slow_start),
-        "scaling": pool.scaling.as_ref().map(scaling),
-    })
-}
-
-fn scaling(scaling: &Scaling) -> Value {
-    let schedules = scaling.schedules.iter().map(|schedule| {
-        json!({
-            "name": schedule.name,
-            "cron": matches!(schedule.when, When::Cron(_)).then(|| schedule.written()),
-            "at": matches!(schedule.when, When::At(_)).then(|| schedule.written()),
-            "zone": schedule.zone,
-            "duration": span(schedule.duration),
-            "floor": schedule.floor,
-            "ceiling": schedule.ceiling,
-            "target": schedule.target,
-            "multiply": schedule.multiply,
-            "lead": span(schedule.lead),
-            "ramp_up": span(schedule.ramp_up),
-            "ramp_down": span(schedule.ramp_down),
-            "on": schedule.on.as_ref().map(|calendar| &calendar.name),
-            "except": schedule.except.as_ref().map(|calendar| &calendar.name),
-            "profiles": schedule.profiles.iter().map(|calendar| &calendar.name).collect::<Vec<_>>(),
-        })
-    });
-    let actuator = match &scaling.actuator {
-        Actuator::DryRun => json!("dry_run"),
-        // The program alone: its arguments may hold what is not for everyone.
-        Actuator::Process(process) => json!({ "process": {
-            "command": process.command.first(),
-            "arguments": process.command.len().saturating_sub(1),
-            "host": process.host.to_string(),
-            "ready_path": process.ready_path,
-            "boot_timeout": span(process.boot_timeout),
-            "stop_timeout": span(process.stop_timeout),
-            "state_dir": process.state_dir,
-        }}),
-    };
-    json!({
-        "floor": scaling.floor,
-        "ceiling": scaling.ceiling,
-        "reactive": scaling.reactive.as_ref().map(|reactive| json!({
-            "requests_per_origin": reactive.requests_per_origin,
-            "window": span(reactive.window),
-            "headroom": reactive.headroom,
-        })),
-        "schedules": schedules.collect::<Vec<Value>>(),
-        "lead": span(scaling.lead),
-        "step_up": scaling.step_up,
-        "step_down": scaling.step_down,
-        "stabilisation": span(scaling.stabilisation),
-        "actuator": actuator,
+        "scaling": pool.scaling.as_ref().map(scaling::scaling),
     })
 }
 

@@ -145,7 +145,7 @@ fn a_ramp_goes_in_whole_origins_from_the_pools_floor_and_back() {
         Schedule { lead: minutes(5), ramp_up: minutes(10), ramp_down: minutes(20), ..floor("sale", "0 12 * * *", 7) };
     let floors = |times: &[&str]| -> Vec<Option<u32>> {
         let at = |time: &&str| format!("2026-11-27T{time}Z");
-        times.iter().map(|time| floor_at(&[ramp.clone()], &at(time)).map(|(floor, _)| floor)).collect()
+        times.iter().map(|time| floor_at(std::slice::from_ref(&ramp), &at(time)).map(|(floor, _)| floor)).collect()
     };
     // From 2 to 7 between 11:45 and 11:55.
     assert_eq!(
@@ -157,7 +157,7 @@ fn a_ramp_goes_in_whole_origins_from_the_pools_floor_and_back() {
         floors(&["12:59:59", "13:00:00", "13:03:59", "13:04:00", "13:15:59", "13:16:00", "13:20:00"]),
         [Some(7), Some(7), Some(7), Some(6), Some(4), Some(3), None].map(|floor| floor)
     );
-    let because = |time: &str| standing(&[ramp.clone()], time).proposals.swap_remove(0).because;
+    let because = |time: &str| standing(std::slice::from_ref(&ramp), time).proposals.swap_remove(0).because;
     assert_eq!(because("2026-11-27T11:51:00Z"), "floor 7 from 12:00 UTC, lead 300s; rising, 5 now");
     assert_eq!(because("2026-11-27T13:04:00Z"), "floor 7; falling until 13:20 UTC, 6 now");
 }

@@ -1,0 +1,69 @@
+//! How many origins a pool should have, and the calendars that its schedules name.
+
+use config::calendar::Calendar;
+use config::{Actuator, Scaling, When};
+use serde_json::{Value, json};
+
+use super::span;
+
+pub fn scaling(scaling: &Scaling) -> Value {
+    let schedules = scaling.schedules.iter().map(|schedule| {
+        json!({
+            "name": schedule.name,
+            "cron": matches!(schedule.when, When::Cron(_)).then(|| schedule.written()),
+            "at": matches!(schedule.when, When::At(_)).then(|| schedule.written()),
+            "zone": schedule.zone,
+            "duration": span(schedule.duration),
+            "floor": schedule.floor,
+            "ceiling": schedule.ceiling,
+            "target": schedule.target,
+            "multiply": schedule.multiply,
+            "lead": span(schedule.lead),
+            "ramp_up": span(schedule.ramp_up),
+            "ramp_down": span(schedule.ramp_down),
+            "on": schedule.on.as_ref().map(|calendar| &calendar.name),
+            "except": schedule.except.as_ref().map(|calendar| &calendar.name),
+            "profiles": schedule.profiles.iter().map(|calendar| &calendar.name).collect::<Vec<_>>(),
+        })
+    });
+    let actuator = match &scaling.actuator {
+        Actuator::DryRun => json!("dry_run"),
+        // The program alone: its arguments may hold what is not for everyone.
+        Actuator::Process(process) => json!({ "process": {
+            "command": process.command.first(),
+            "arguments": process.command.len().saturating_sub(1),
+            "host": process.host.to_string(),
+            "ready_path": process.ready_path,
+            "boot_timeout": span(process.boot_timeout),
+            "stop_timeout": span(process.stop_timeout),
+            "state_dir": process.state_dir,
+        }}),
+    };
+    json!({
+        "floor": scaling.floor,
+        "ceiling": scaling.ceiling,
+        "reactive": scaling.reactive.as_ref().map(|reactive| json!({
+            "requests_per_origin": reactive.requests_per_origin,
+            "window": span(reactive.window),
+            "headroom": reactive.headroom,
+        })),
+        "schedules": schedules.collect::<Vec<Value>>(),
+        "lead": span(scaling.lead),
+        "step_up": scaling.step_up,
+        "step_down": scaling.step_down,
+        "stabilisation": span(scaling.stabilisation),
+        "actuator": actuator,
+    })
+}
+
+/// How many days: which they are stands in the file, or in the one that it names.
+pub fn calendar(calendar: &Calendar) -> Value {
+    json!({
+        "name": calendar.name,
+        "days": calendar.days.len(),
+        "yearly": calendar.yearly.len(),
+        "spans": calendar.spans.len(),
+        "use": calendar.like.map(|day| format!("{day:?}").to_lowercase()),
+        "ical": calendar.file,
+    })
+}
