@@ -124,6 +124,30 @@ fn a_plugin_cannot_write_what_is_said_to_the_next_hop_alone() {
     assert_eq!(seen.headers.get("te"), Some("trailers"));
 }
 
+#[test]
+fn a_plugin_can_ask_for_all_of_an_origin_with_options_alone() {
+    let origin = Origin::saying("ok");
+    let code = "return { on_request_headers = function()
+        local headers, told = forebay.request.headers, {}
+        local function try(name, value)
+          local ok, why = headers.set(name, value)
+          told[#told + 1] = ok and 'yes' or why.code
+        end
+        try(':path', '*')
+        try(':method', 'OPTIONS')
+        try(':path', '*')
+        try(':method', 'GET')
+        headers.set('x-told', table.concat(told, ' '))
+      end }";
+    let edge = with_plugin(&origin, code);
+    let mut client = edge.connect();
+    client.request("POST", "/a", &[], b"");
+    assert_eq!(client.response().status, 200);
+    let seen = origin.last();
+    assert_eq!(seen.headers.get("x-told"), Some("BAD_ARGUMENT yes yes BAD_ARGUMENT"));
+    assert_eq!(seen.first_line, "OPTIONS * HTTP/1.1");
+}
+
 /// They stand outside of the plugin's own memory, as long as the exchange waits.
 #[test]
 fn a_plugin_cannot_fill_the_host_with_headers() {

@@ -32,6 +32,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("no host", "GET / HTTP/1.1\r\nX-A: one\r\n\r\n"),
     ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
     ("a host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+    ("a target that is for OPTIONS alone", "POST * HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"),
     ("a target without a slash", "GET path HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("a space in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("a version that is none", "GET / HTTP/9.1\r\nHost: a\r\n\r\n"),

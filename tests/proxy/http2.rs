@@ -3,9 +3,10 @@
 //! Trailers that leave the edge over HTTP/1.1 are those that a `Trailer` header has announced: the
 //! edge drops others, so the tests announce theirs.
 
+use harness::client_frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, head};
 use harness::client_http2::Ask;
 use harness::origin_http2::{Answered, OriginHttp2};
-use harness::{Edge, Http2, Origin, to_shop};
+use harness::{Edge, Frames, Http2, Origin, to_shop};
 
 #[test]
 fn many_exchanges_share_one_connection_of_a_client() {
@@ -76,4 +77,43 @@ fn refusals_come_over_http_2_too() {
     let mut client = Http2::connect(edge.address);
     assert_eq!((client.get("/a").status, client.get("/b").status), (200, 404));
     assert_eq!(client.get("/a").text(), "here", "the connection goes on");
+}
+
+#[test]
+fn a_length_over_all_bounds_is_refused_over_http_2_before_the_body() {
+    let origin = Origin::echo();
+    let edge = Edge::before(&[origin.address]);
+    // The library resets what has more digits than it counts with.
+    for (length, kind) in [("18446744073709551615", RST_STREAM), ("67108865", HEADERS)] {
+        let mut client = Frames::connect(edge.address, &[]);
+        let path = format!("/{length}");
+        client.send(HEADERS, END_HEADERS, 1, &head("POST", &path, &[("content-length", length)]));
+        let first = client.until("an answer before the body", |frame| frame.stream == 1);
+        assert_eq!(first.kind, kind, "{length}: {first:?}");
+        if kind == HEADERS {
+            let line = edge.access_line(&path);
+            assert!(line.contains("\"status\":413"), "{line}");
+        }
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
+/// RFC 9113, 8.1, calls it malformed; the HTTP library drops it and tells nobody.
+#[test]
+fn a_pseudo_header_among_trailers_goes_nowhere() {
+    let origin = Origin::serve(|exchange| {
+        exchange.messages.body()?;
+        let seen: Vec<_> = exchange.messages.trailers().0.into_iter().map(|(name, _)| name).collect();
+        exchange.respond(200, &[], seen.join(",").as_bytes())
+    });
+    let edge = Edge::before(&[origin.address]);
+    let mut client = Frames::connect(edge.address, &[]);
+    client.send(HEADERS, END_HEADERS, 1, &head("POST", "/", &[("te", "trailers"), ("trailer", "x-end")]));
+    client.send(DATA, 0, 1, b"hi");
+    let mut trailers = head("GET", "/smuggled", &[]);
+    trailers.extend_from_slice(b"\0\x05x-end\x011");
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &trailers);
+    let end = client.until("an end", |frame| frame.stream == 1 && matches!(frame.kind, DATA | RST_STREAM));
+    assert!(end.kind == RST_STREAM || end.payload == b"x-end", "{end:?}");
+    assert!(origin.seen().iter().all(|head| head.target() == "/"));
 }

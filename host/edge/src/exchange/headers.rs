@@ -127,7 +127,15 @@ impl Exchange {
         }
         fresh.extend(framing);
         self.with_mut(map, |headers| *headers = fresh)?;
-        pairs.iter().filter(|(name, _)| is_pseudo(map, name)).try_for_each(|(n, v)| self.set_pseudo(map, n, v))
+        // A path first that any method may have, then the method, then one that only OPTIONS may.
+        let rank = |name: &[u8], value: &[u8]| match name {
+            b":path" if value != b"*" => 0,
+            b":method" => 1,
+            _ => 2,
+        };
+        let mut pseudo: Vec<_> = pairs.iter().filter(|(name, _)| is_pseudo(map, name)).collect();
+        pseudo.sort_by_key(|(name, value)| rank(name, value));
+        pseudo.into_iter().try_for_each(|(name, value)| self.set_pseudo(map, name, value))
     }
 
     /// The target host, wherever it stands.
@@ -180,10 +188,16 @@ impl Exchange {
                 if method == Method::CONNECT && request.method != method {
                     return Err(bad(":method: a request is no tunnel: it cannot become CONNECT".into()));
                 }
+                if method != Method::OPTIONS && path(&request.uri) == "*" {
+                    return Err(bad(":method: the :path is *, which is for OPTIONS alone; set :path first".into()));
+                }
                 request.method = method;
                 Ok(())
             }
             (Map::RequestHeaders, b":path") => {
+                if value == b"*" && self.request.borrow().method != Method::OPTIONS {
+                    return Err(bad(":path: * is for OPTIONS alone".into()));
+                }
                 let path = PathAndQuery::try_from(value)
                     .ok()
                     .filter(|path| path.as_str().starts_with('/') || path.as_str() == "*")

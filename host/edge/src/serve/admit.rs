@@ -25,6 +25,9 @@ pub fn check(parts: &mut Parts, body: &Incoming, limits: &config::EdgeLimits) ->
     if body.size_hint().lower() > limits.body_bytes {
         return Err(Reject::RequestBodyTooLarge);
     }
+    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+        return Err(bad("a target of * is for OPTIONS alone"));
+    }
     let host = one_host(parts)?;
     if parts.uri.authority().is_some() {
         let target = parts.uri.path_and_query().cloned();
