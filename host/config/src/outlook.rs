@@ -61,7 +61,7 @@ fn tell(pool: &Pool, now: Timestamp, lines: &mut Vec<String>) {
             Err(why) => lines.push(format!("    never: {why}")),
         }
     }
-    for told in [overlaps(&all), gaps(&all), change::changes(&all, now)] {
+    for told in [overlaps(&all), gaps(&all), ramps(&all), change::changes(&all, now)] {
         let more = told.len().saturating_sub(LISTED);
         lines.extend(told.into_iter().take(LISTED).map(|line| format!("  {line}")));
         if more > 0 {
@@ -264,6 +264,22 @@ fn gaps(all: &[Ahead]) -> Vec<String> {
             let (a, b, length) = (&a.rule.name, &b.rule.name, written_duration(length));
             told.push(format!("gap: {length} between {a} and {b}, {from} to {to}{more}"));
         }
+    }
+    told
+}
+
+/// Rules whose ramp after one window runs into what comes before the next. It is not refused: the higher of both
+/// holds, but the pool never comes back to its floor, which the writer may not have meant.
+fn ramps(all: &[Ahead]) -> Vec<String> {
+    let mut told = Vec::new();
+    for ahead in all.iter().filter(|ahead| !ahead.rule.ramp_down.is_zero()) {
+        let over = |end: Timestamp| end.saturating_add(ahead.rule.ramp_down).unwrap_or(Timestamp::MAX);
+        let pairs = ahead.windows.iter().zip(ahead.windows.iter().skip(1));
+        let met = pairs.filter(|((_, end), (next, _))| end < next && ahead.effect(*next) < over(*end));
+        let Some(((_, end), (next, _))) = met.into_iter().next() else { continue };
+        let (name, from) = (&ahead.rule.name, ahead.local(*end));
+        let (falling, begins) = (ahead.clock(over(*end), *end), ahead.clock(ahead.effect(*next), *end));
+        told.push(format!("ramps: {name} falls from {from} until {falling} and rises again from {begins}"));
     }
     told
 }

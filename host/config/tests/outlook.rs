@@ -23,7 +23,7 @@ fn tells(told: &str, lines: &[&str]) {
 /// What follows the firings.
 #[track_caller]
 fn tells_besides(told: &str, lines: &[&str]) {
-    let kinds = ["  overlap", "  gap", "  clock"];
+    let kinds = ["  overlap", "  gap", "  ramps", "  clock"];
     let besides = told.lines().skip_while(|line| !kinds.iter().any(|kind| line.starts_with(kind)));
     assert_eq!(besides.collect::<Vec<_>>(), lines, "\n{told}");
 }
@@ -138,6 +138,17 @@ fn where_rules_meet_or_nearly_meet_is_told() {
             "  overlap: target and twin, Wed 2026-07-08 20:00 +00:00 to 20:30, and 7 more: twin has the target (later in the file)",
             "  gap: 20m between day and evening, Tue 2026-07-07 18:00 +00:00 to 18:20, and 55 more",
         ],
+    );
+}
+
+#[test]
+fn ramps_that_run_into_each_other_are_told() {
+    let often =
+        "name: often, cron: '0 8,11 * * *', zone: UTC, duration: 1h, floor: 6, lead: 10m, ramp_up: 50m, ramp_down: 90m";
+    let daily = "name: daily, cron: '0 8 * * *', zone: UTC, duration: 1h, ceiling: 9, multiply: 2, ramp_up: 50m, ramp_down: 90m";
+    tells_besides(
+        &outlook("", &[often, daily], "2026-07-07T12:00:00Z"),
+        &["  ramps: often falls from Wed 2026-07-08 09:00 +00:00 until 10:30 and rises again from 10:00"],
     );
 }
 

@@ -23,8 +23,10 @@ use jiff::{Timestamp, ToSpan};
 
 /// Bytes of a file.
 pub const LARGEST: u64 = 1 << 20;
-/// Days and spans of a file.
+/// Occurrences of all events of a file, and the days that they touch.
 const MOST: usize = 100_000;
+/// Events of a file that recur. One that never comes is looked for all the same, which takes milliseconds.
+const MOST_RULES: usize = 1000;
 /// Rules without an end are unrolled up to here.
 const LAST_YEAR: u16 = 2099;
 
@@ -32,6 +34,8 @@ const LAST_YEAR: u16 = 2099;
 pub struct Events {
     pub days: BTreeSet<Date>,
     pub spans: Vec<(Timestamp, Timestamp)>,
+    occurrences: usize,
+    rules: usize,
 }
 
 #[derive(Debug, PartialEq)]
@@ -161,7 +165,17 @@ fn one(
         .map(|(i, _)| i as u32)
         .collect();
     let calendar = ICalendar { components: zones.iter().cloned().chain(components).collect() };
-    let unrolled = calendar.expand_dates(Tz::Floating, MOST + 1);
+    events.rules += calendar.components.iter().filter(|c| c.property(&ICalendarProperty::Rrule).is_some()).count();
+    if events.rules > MOST_RULES {
+        let found = format!("more than {MOST_RULES} events that recur, up to here");
+        return Err(wrong(begin, found, "allowed: fewer, or several files"));
+    }
+    let unrolled = calendar.expand_dates(Tz::Floating, (MOST + 1).saturating_sub(events.occurrences));
+    events.occurrences += unrolled.events.len();
+    let too_many = || wrong(begin, format!("more than {MOST} days up to here"), "allowed: fewer, or rules that end");
+    if events.occurrences > MOST {
+        return Err(too_many());
+    }
     if let Some(error) = unrolled.errors.first() {
         return Err(wrong(begin, format!("an event that cannot be read: {}", error.error), "needed: dates and a rule"));
     }
@@ -181,8 +195,8 @@ fn one(
         } else {
             events.spans.push((start, end.max(start + 1.second())));
         }
-        if events.days.len() + events.spans.len() > MOST {
-            return Err(wrong(begin, format!("more than {MOST} days up to here"), "allowed: fewer, or rules that end"));
+        if events.days.len() > MOST {
+            return Err(too_many());
         }
     }
     Ok(())

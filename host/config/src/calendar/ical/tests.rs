@@ -175,3 +175,21 @@ fn no_mangled_file_makes_the_reader_panic() {
     }
     assert!(read_ones > 500 && refused > 500, "{read_ones} read, {refused} refused: both are met");
 }
+
+#[test]
+fn a_file_that_would_take_long_is_refused() {
+    let found = |text: &str| read(file(text).as_bytes()).expect_err("it is refused").found;
+    let often = "DTSTART:20260101T000000\nRRULE:FREQ=DAILY;BYHOUR=1,2,3,4,5,6,7,8,9;BYMINUTE=1,2,3,4,5,6,7";
+    assert_eq!(found(&event(often)), "more than 100000 days up to here", "and not cut short");
+    let daily =
+        |uid: usize| event("DTSTART;VALUE=DATE:20260101\nRRULE:FREQ=DAILY").replace("UID:1", &format!("UID:{uid}"));
+    let many: String = (0..9).map(daily).collect();
+    assert_eq!(found(&many), "more than 100000 days up to here", "together");
+    let never = |uid: usize| {
+        event("DTSTART;VALUE=DATE:20260105\nRRULE:FREQ=YEARLY;COUNT=1").replace("UID:1", &format!("UID:{uid}"))
+    };
+    let many: String = (0..1001).map(never).collect();
+    assert_eq!(found(&many), "more than 1000 events that recur, up to here");
+    let few: String = (0..1000).map(never).collect();
+    assert_eq!(days(&few), ["2026-01-05"]);
+}
