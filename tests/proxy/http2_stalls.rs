@@ -152,7 +152,7 @@ fn a_response_is_not_over_before_there_is_window_for_its_end() {
 #[test]
 fn hundreds_of_stalled_streams_leave_nothing_behind() {
     let origin = large();
-    let edge = limited(&origin, "body_timeout: 3s");
+    let edge = limited(&origin, "body_timeout: 5s");
     let mut clients: Vec<_> = (0..3).map(|_| Frames::connect(edge.address, &[(INITIAL_WINDOW, 0)])).collect();
     for client in &mut clients {
         (0..100).for_each(|n| client.get(1 + 2 * n, "/big"));
@@ -300,4 +300,27 @@ fn an_http2_client_that_answers_the_goodbye_is_closed_in_order() {
     while !client.closed {
         assert!(client.next(PATIENCE).is_some() || client.closed);
     }
+}
+
+#[test]
+fn a_stalled_http2_response_holds_a_drain_no_longer_than_its_time() {
+    let origin = large();
+    let mut edge = Setup::new(region(&origin)).edge("  drain: 25s\n  limits: {body_timeout: 2s}").start();
+    let mut client = Frames::connect(edge.address, &[(INITIAL_WINDOW, 0)]);
+    client.get(1, "/big");
+    client.until("its head", |frame| frame.kind == HEADERS);
+    let begin = Instant::now();
+    edge.process.signal("TERM");
+    let mut reset = false;
+    while !client.closed {
+        assert!(begin.elapsed() < Duration::from_secs(15), "the drain waits for a client that takes nothing");
+        if let Some(frame) = client.next(Duration::from_millis(100)) {
+            reset |= frame.kind == RST_STREAM;
+            if frame.kind == PING && frame.flags == 0 {
+                client.send(PING, 1, 0, &frame.payload);
+            }
+        }
+    }
+    assert!(reset, "the stream has its time, and is then told");
+    assert!(edge.process.wait().success());
 }
