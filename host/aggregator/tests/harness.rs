@@ -66,6 +66,7 @@ impl Setup {
                 floor: 2,
                 ceiling: 5,
                 reactive: Some(Reactive { requests_per_origin: 10.0, window: Duration::from_secs(2), headroom: 1.0 }),
+                predictive: None,
                 schedules: Vec::new(),
                 lead: Duration::ZERO,
                 step_up: 10,

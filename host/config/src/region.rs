@@ -518,6 +518,7 @@ pub struct Scaling {
     pub floor: u32,
     pub ceiling: u32,
     pub reactive: Option<Reactive>,
+    pub predictive: Option<Predictive>,
     pub schedules: Vec<Schedule>,
     /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules
     /// without a lead of their own start this much early.
@@ -549,6 +550,22 @@ pub struct Reactive {
     pub window: Duration,
     /// Factor on demand: 1.2 keeps a fifth spare.
     pub headroom: f64,
+}
+
+/// What the scaler's engine foresees.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictive {
+    /// Requests a second that one origin can carry: its capacity.
+    pub requests_per_origin: f64,
+    /// What a violating request costs, in what serving one costs.
+    pub price: f64,
+    /// It says what it would do, and does not.
+    pub shadow: bool,
+}
+
+impl Predictive {
+    pub const PRICE: f64 = 80.0;
+    pub const SHADOW: bool = false;
 }
 
 impl Reactive {

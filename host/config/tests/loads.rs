@@ -195,6 +195,7 @@ pools:
     assert_eq!(scaling.schedules[0].lead, Duration::from_secs(90));
     assert_eq!(scaling.schedules[1].lead, Duration::ZERO);
     assert_eq!((scaling.floor, scaling.ceiling), (config::Scaling::FLOOR, 9));
+    assert_eq!(scaling.predictive, None);
     assert!(scaling.reactive.is_none() && matches!(scaling.actuator, Actuator::DryRun));
     let journal = region.aggregator.unwrap().journal.unwrap();
     assert_eq!(journal, Path::new("/srv/region/j"), "relative to the folder of the file");

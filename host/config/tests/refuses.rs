@@ -220,6 +220,15 @@ fn a_missing_key_is_named_with_what_it_is() {
              needed: requests a second that one origin should carry",
         ],
     );
+    refused(
+        &scaling("      predictive: {price: 0}\n      actuator: dry_run\n"),
+        &[
+            "region.yaml:6: pools[0].scaling.predictive.requests_per_origin: missing; \
+             needed: requests a second that one origin can carry",
+            "region.yaml:6: pools[0].scaling.predictive.price: found the number 0; \
+             allowed: a number over 0, such as 50 or 1.2",
+        ],
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! variant of [`Policy`] and of [`Source`], and an arm.
 
 pub mod hinted;
+pub mod predictive;
 pub mod reactive;
 pub mod scheduled;
 
@@ -20,6 +21,7 @@ pub use scheduled::{Holds, ScheduleView, Standing};
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     Reactive,
+    Predictive,
     Schedule,
     Hint,
     /// Nothing proposed: the floor of the pool stands.
@@ -32,6 +34,7 @@ impl Source {
     pub fn name(self) -> &'static str {
         match self {
             Source::Reactive => "reactive",
+            Source::Predictive => "predictive",
             Source::Schedule => "schedule",
             Source::Hint => "hint",
             Source::Floor => "floor",
@@ -75,6 +78,8 @@ pub struct View<'a> {
 #[derive(Debug)]
 pub enum Policy {
     Reactive(config::region::Reactive),
+    /// Boxed: it keeps two weeks.
+    Predictive(Box<predictive::Predictive>),
     Scheduled(scheduled::Scheduled),
     Hinted(hinted::Weighing),
 }
@@ -83,16 +88,18 @@ impl Policy {
     /// Those that a region file asks for.
     pub fn of(scaling: &config::region::Scaling) -> Vec<Policy> {
         let reactive = scaling.reactive.clone().map(Policy::Reactive);
+        let predictive = predictive::Predictive::of(scaling).map(|policy| Policy::Predictive(Box::new(policy)));
         let scheduled = (!scaling.schedules.is_empty()).then(|| Policy::Scheduled(scheduled::Scheduled::of(scaling)));
         // Last, as it adds to what the others propose.
         let hinted = hinted::Weighing::of(scaling).map(Policy::Hinted);
-        reactive.into_iter().chain(scheduled).chain(hinted).collect()
+        reactive.into_iter().chain(predictive).chain(scheduled).chain(hinted).collect()
     }
 
     /// `before`: what the policies before this one propose.
     pub fn propose(&mut self, view: &View, before: &[Proposal]) -> Vec<Proposal> {
         match self {
             Policy::Reactive(rule) => vec![view.standing.multiplied(reactive::propose(rule, view))],
+            Policy::Predictive(policy) => vec![view.standing.multiplied(policy.propose(view))],
             Policy::Scheduled(_) => view.standing.proposals.clone(),
             Policy::Hinted(weighing) => vec![weighing.propose(view, before)],
         }
@@ -102,7 +109,7 @@ impl Policy {
     pub fn standing(&mut self, now: Timestamp) -> Option<Standing> {
         match self {
             Policy::Scheduled(rules) => Some(rules.standing(now)),
-            Policy::Reactive(_) | Policy::Hinted(_) => None,
+            Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => None,
         }
     }
 
@@ -111,6 +118,7 @@ impl Policy {
         match self {
             // What changes with hints is the pool's to know: it keeps them.
             Policy::Reactive(_) | Policy::Hinted(_) => None,
+            Policy::Predictive(policy) => policy.next_change(now),
             Policy::Scheduled(rules) => rules.next_change(now),
         }
     }
@@ -119,7 +127,29 @@ impl Policy {
     pub fn window(&self) -> Option<Duration> {
         match self {
             Policy::Reactive(rule) => Some(rule.window),
-            Policy::Scheduled(_) | Policy::Hinted(_) => None,
+            Policy::Predictive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => None,
+        }
+    }
+
+    /// Those that a changed file asks for, with what the `before` ones learned.
+    pub fn anew(scaling: &config::region::Scaling, before: Vec<Policy>) -> Vec<Policy> {
+        let mut policies = Policy::of(scaling);
+        let learned = before.into_iter().find_map(|policy| match policy {
+            Policy::Predictive(learned) => Some(*learned),
+            Policy::Reactive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => None,
+        });
+        if let Some(learned) = learned
+            && let Some(policy) = policies.iter_mut().find_map(Policy::predictive)
+        {
+            policy.learned(learned);
+        }
+        policies
+    }
+
+    fn predictive(&mut self) -> Option<&mut predictive::Predictive> {
+        match self {
+            Policy::Predictive(policy) => Some(policy),
+            Policy::Reactive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => None,
         }
     }
 }

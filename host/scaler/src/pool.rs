@@ -67,7 +67,7 @@ impl Pool {
     /// The file changed: what was seen and decided stays.
     pub fn configure(&mut self, config: &Arc<PoolConfig>, now: Timestamp) {
         if let Some(scaling) = &config.scaling {
-            self.policies = Policy::of(scaling);
+            self.policies = Policy::anew(scaling, std::mem::take(&mut self.policies));
             if scaling.hints.is_none() {
                 self.hints.clear();
             }
@@ -266,7 +266,7 @@ impl Pool {
             .iter_mut()
             .flat_map(|policy| match policy {
                 Policy::Scheduled(rules) => rules.views(now),
-                Policy::Reactive(_) | Policy::Hinted(_) => Vec::new(),
+                Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => Vec::new(),
             })
             .collect();
         crate::region::PoolView {

@@ -28,6 +28,7 @@ pub fn scaling() -> Scaling {
         floor: 1,
         ceiling: 8,
         reactive: Some(Reactive { requests_per_origin: 10.0, window: secs(10), headroom: 1.0 }),
+        predictive: None,
         schedules: Vec::new(),
         lead: secs(60),
         step_up: 100,

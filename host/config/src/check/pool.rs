@@ -9,7 +9,7 @@ use crate::error::{Errors, Problem};
 use crate::raw::pool as raw;
 use crate::raw::value::At;
 use crate::region::{
-    Actuator, HealthCheck, HintKind, Hints, Pool, PoolTimeouts, ProcessActuator, Reactive, Scaling, Warmup,
+    Actuator, HealthCheck, HintKind, Hints, Pool, PoolTimeouts, Predictive, ProcessActuator, Reactive, Scaling, Warmup,
 };
 
 pub fn pool(raw: &At<raw::Pool>, calendars: &Calendars, folder: &Folder, errors: &mut Errors) -> Option<Pool> {
@@ -88,11 +88,19 @@ fn scaling(
             headroom: reactive.headroom.0,
         })
     });
+    let predictive = raw.predictive.as_ref().map(|predictive| {
+        Some(Predictive {
+            requests_per_origin: predictive.requests_per_origin.as_ref()?.0,
+            price: predictive.price.0,
+            shadow: predictive.shadow.value,
+        })
+    });
     let hints = raw.hints.as_ref().map(|hints| self::hints(hints, reactive.is_some(), errors));
     Some(Scaling {
         floor: raw.floor.0,
         ceiling: ceiling?,
         reactive: super::transpose(reactive)?,
+        predictive: super::transpose(predictive)?,
         schedules: schedules?,
         lead: raw.lead.0,
         step_up: raw.step_up.0,

@@ -92,6 +92,8 @@ keys! {
         required ceiling: Positive,
         /// As many as the load of the last moments needs. Default: no such rule.
         optional reactive: Reactive,
+        /// As many as the demand of the coming lead will need, by what its past was like. Default: no such rule.
+        optional predictive: Predictive,
         /// Windows in which other numbers hold; of rules that contradict each other the more specific wins.
         list schedules: Schedule,
         /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules
@@ -119,6 +121,18 @@ keys! {
         default window: Period = region::Reactive::WINDOW,
         /// Factor on demand: 1.2 keeps a fifth spare.
         default headroom: Ratio = region::Reactive::HEADROOM,
+    }
+}
+
+keys! {
+    /// As many origins as the demand of the coming lead will need, learned from its past.
+    pub struct Predictive {
+        /// Requests a second that one origin can carry: its capacity, without any spare.
+        required requests_per_origin: Ratio,
+        /// What a violating request costs, in what serving one costs: higher keeps more spare.
+        default price: Ratio = region::Predictive::PRICE,
+        /// It only says in each decision what it would have done.
+        default shadow: bool = region::Predictive::SHADOW,
     }
 }
 

@@ -50,6 +50,7 @@ fn scaling(schedules: Vec<Schedule>) -> Scaling {
         floor: 2,
         ceiling: 20,
         reactive: Some(Reactive { requests_per_origin: 50.0, window: minutes(1), headroom: 1.0 }),
+        predictive: None,
         schedules,
         lead: Duration::ZERO,
         step_up: 1,

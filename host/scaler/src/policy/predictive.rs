@@ -1,0 +1,142 @@
+//! What the engine foresees: its count as a proposal, one step of 15 s at a time.
+//!
+//! The engine is told the demand of each step once that step is over, whoever asks and how often. A
+//! step in which an edge was silent is a gap: part of the demand is not the demand.
+
+use std::time::Duration;
+
+use config::region::{Predictive as Rule, Scaling};
+use jiff::Timestamp;
+
+use super::{Proposal, Source, View};
+use crate::engine::{Engine, Settings, Want, Way};
+use crate::replay::Lives;
+
+const STEP_SECONDS: i64 = 15;
+/// Longer gaps (or clocks set so far ahead) end what was learned: three days, which is a quarter of
+/// a second of steps without demand.
+const LONGEST_GAP: i64 = 3 * 86_400 / STEP_SECONDS;
+
+#[derive(Debug)]
+pub struct Predictive {
+    rule: Rule,
+    lives: Lives,
+    engine: Engine,
+    /// The first step that the engine was not told of; `None` before the first look.
+    next: Option<i64>,
+    /// What was wanted last, by an engine that has been started over since: the count of one that knows
+    /// nothing yet.
+    stands: Option<u32>,
+}
+
+impl Predictive {
+    pub fn of(scaling: &Scaling) -> Option<Predictive> {
+        let rule = scaling.predictive.clone()?;
+        // What a pool's lead is made of is not known here: all of it counts as boot.
+        let boot = scaling.lead.as_secs_f64();
+        let lives = Lives { boot, warm: 0.0, floor: scaling.floor, ..Lives::default() };
+        Some(Predictive { engine: engine(&rule, lives), rule, lives, next: None, stands: None })
+    }
+
+    /// Takes over what `other` learned, if it learned it for the same origins at the same price.
+    pub fn learned(&mut self, other: Predictive) {
+        self.stands = other.engine.want().map(|want| want.origins).or(other.stands);
+        let same = self.lives == other.lives
+            && self.rule.price == other.rule.price
+            && self.rule.requests_per_origin == other.rule.requests_per_origin;
+        if same {
+            self.engine = other.engine;
+            self.next = other.next;
+        }
+    }
+
+    pub fn propose(&mut self, view: &View) -> Proposal {
+        self.catch_up(view);
+        let proposal = |origins, because| Proposal { source: Source::Predictive, rule: None, origins, because };
+        match self.engine.want() {
+            None => {
+                let stands = self.stands.filter(|_| !self.rule.shadow);
+                proposal(stands, "no whole step was reported yet".to_string())
+            }
+            Some(want) if self.rule.shadow => {
+                proposal(None, format!("shadow: would have {}: {}", want.origins, self.because(want)))
+            }
+            Some(want) => proposal(Some(want.origins), self.because(want)),
+        }
+    }
+
+    /// When the step ends that runs now.
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        Timestamp::from_second((step_of(now) + 1) * STEP_SECONDS).ok()
+    }
+
+    /// Tells the engine of every step that is over.
+    fn catch_up(&mut self, view: &View) {
+        let current = step_of(view.now);
+        let next = *self.next.get_or_insert(current);
+        if current - next > LONGEST_GAP {
+            self.stands = self.engine.want().map(|want| want.origins).or(self.stands);
+            self.engine = engine(&self.rule, self.lives);
+            self.next = Some(current);
+            return;
+        }
+        // A clock that was set back: the steps come again, and are not told twice.
+        for step in next..current {
+            let demand = self.demand(step, view);
+            self.engine.observe(demand);
+            self.next = Some(step + 1);
+        }
+    }
+
+    /// In origins; `None` if not every edge that is known reported it.
+    fn demand(&self, step: i64, view: &View) -> Option<f64> {
+        if !view.edges.missing.is_empty() {
+            return None;
+        }
+        // Up to a millisecond before the next step begins, which is not asked for.
+        let end = Timestamp::from_millisecond((step + 1) * STEP_SECONDS * 1000 - 1).ok()?;
+        let window = Duration::from_millis(STEP_SECONDS.unsigned_abs() * 1000 - 1);
+        // One that has just fallen silent is not missing yet.
+        let reported = |id| view.series.level(window, end, |other| other == id).is_some();
+        if !view.edges.fresh.iter().all(|(edge, _)| reported(edge.id)) {
+            return None;
+        }
+        let level = view.series.level(window, end, |edge| view.edges.is_fresh(edge))?;
+        Some(level.requests / self.rule.requests_per_origin)
+    }
+
+    fn because(&self, want: &Want) -> String {
+        let unit = self.rule.requests_per_origin;
+        let way = match want.way {
+            Way::Cold => "under 2 hours known".to_string(),
+            Way::Untuned => "not tuned yet".to_string(),
+            Way::Tuned => format!("{} tuned rules", self.engine.tuner().blend().len()),
+        };
+        let bounds: Vec<String> = self
+            .engine
+            .settings()
+            .quantiles
+            .iter()
+            .zip(&want.bounds.upper)
+            .map(|(quantile, upper)| format!("q{quantile} {:.1}", upper * unit))
+            .collect();
+        let gate = if want.gate_open { "open" } else { "shut" };
+        let blind = if want.blind { "; a gap: not lowered" } else { "" };
+        format!(
+            "level {:.1} requests/s, at most {} within {}s; gate {gate}; {way}; {unit} per origin{blind}",
+            want.bounds.level * unit,
+            bounds.join(", "),
+            self.engine.forecaster().window() as i64 * STEP_SECONDS,
+        )
+    }
+}
+
+fn engine(rule: &Rule, lives: Lives) -> Engine {
+    let mut settings = Settings::of(lives);
+    settings.tuning.price = rule.price;
+    Engine::new(settings)
+}
+
+fn step_of(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(STEP_SECONDS)
+}

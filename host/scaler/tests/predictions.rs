@@ -1,0 +1,194 @@
+//! The engine in a live pool: reports in, its count as a proposal among others.
+
+mod script;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::region::{Predictive, Reactive, Scaling};
+use forebay_scaler as scaler;
+use scaler::{Event, Proposal, Source};
+use script::*;
+use wire::PoolReport;
+
+/// 10 requests a second for each origin, and nothing else that would propose.
+fn predictive() -> Scaling {
+    let rule = Predictive { requests_per_origin: 10.0, price: 80.0, shadow: false };
+    Scaling { ceiling: 100, reactive: None, predictive: Some(rule), ..scaling() }
+}
+
+/// A region whose edges report every 15 s, for days of script.
+fn slow(scaling: Scaling) -> Arc<config::Region> {
+    let mut region = config::Region::clone(&region(scaling, &[]));
+    let aggregator = region.aggregator.as_mut().unwrap();
+    (aggregator.tick, aggregator.stale_after) = (secs(15), secs(40));
+    Arc::new(region)
+}
+
+const START: &str = "2026-03-02T00:00:00Z";
+
+/// 15 s in which each of `edges` saw so many requests a second.
+fn pass(script: &mut Script, edges: &[(&str, f64)]) {
+    script.now += secs(15);
+    for (edge, load) in edges {
+        let seen = PoolReport { requests: (load * 15.0).round() as u64, ..PoolReport::default() };
+        let mut report = script.make_report(edge, seen);
+        report.period_ms = 15_000;
+        script.apply(Event::Report(report));
+    }
+    script.step();
+}
+
+fn hours(script: &mut Script, hours: u64, edges: &[(&str, f64)]) {
+    for _ in 0..hours * 240 {
+        pass(script, edges);
+    }
+}
+
+fn proposal(script: &Script) -> Proposal {
+    let proposals = &script.last().proposals;
+    proposals.iter().find(|proposal| proposal.source == Source::Predictive).expect("it proposes").clone()
+}
+
+#[test]
+fn the_first_whole_step_is_answered_with_headroom_and_the_edges_add_up() {
+    let mut script = Script::with(slow(predictive()), START);
+    pass(&mut script, &[("e1", 60.0), ("e2", 40.0)]);
+    pass(&mut script, &[("e1", 60.0), ("e2", 40.0)]);
+    let found = proposal(&script);
+    assert_eq!(found.origins, Some(13), "1.3 of 100 requests/s, 10 each: {}", found.because);
+    assert!(found.because.contains("level 100.0 requests/s") && found.because.contains("under 2 hours"), "{found:?}");
+    assert_eq!((script.last().winner.as_str(), script.count()), ("predictive", 13));
+}
+
+#[test]
+fn reports_of_a_second_make_steps_of_fifteen() {
+    let mut script = Script::new(predictive(), START);
+    script.run(14, &[("e1", 100)]);
+    assert_eq!(proposal(&script).origins, None, "no whole step is over");
+    script.run(17, &[("e1", 100)]);
+    assert_eq!(proposal(&script).origins, Some(13));
+}
+
+/// Evenings: up from 50 to 550 requests a second from 16:00 to 18:00, and down again until 22:00.
+fn evening(step: u64) -> f64 {
+    let hour = step as f64 % 5760.0 / 240.0;
+    let part = if hour < 20.0 { (hour - 16.0) / 2.0 } else { (22.0 - hour) / 2.0 };
+    50.0 + 500.0 * part.clamp(0.0, 1.0)
+}
+
+/// The lowest bound of the coming demand that the proposal tells.
+fn bound(script: &Script) -> f64 {
+    let because = proposal(script).because;
+    let (_, rest) = because.split_once("q0.7 ").expect("it tells its bounds");
+    rest.split(',').next().and_then(|bound| bound.parse().ok()).expect("a number")
+}
+
+#[test]
+fn demand_that_rises_every_day_is_met_before_it_is_there() {
+    let lead = 600;
+    let mut script = Script::with(slow(Scaling { lead: secs(lead), ..predictive() }), START);
+    let (mut rising, mut foreseen, mut resting) = (0, 0.0, 0.0);
+    for step in 0..5 * 5760 {
+        pass(&mut script, &[("e1", evening(step))]);
+        let (day, time) = (step / 5760, step % 5760);
+        if day == 4 && time == 17 * 240 {
+            (rising, foreseen) = (script.count(), bound(&script));
+        }
+        if day == 4 && time == 12 * 240 {
+            resting = bound(&script);
+        }
+    }
+    let needed = (evening(17 * 240 + lead / 15) / 10.0).ceil() as u32;
+    assert!(rising >= needed, "{rising} at 17:00, and {needed} are needed a lead later");
+    // Without any headroom: the rise is in the forecast, and only where there is one.
+    assert!(foreseen > 1.04 * evening(17 * 240), "{foreseen} while it rises from {}", evening(17 * 240));
+    assert!((49.0..51.0).contains(&resting), "{resting} while it rests at 50");
+    let found = proposal(&script);
+    assert!(found.because.contains("tuned rules"), "{found:?}");
+}
+
+#[test]
+fn a_shadow_says_what_it_would_do_and_leaves_the_count_to_the_others() {
+    let mut setting = predictive();
+    setting.predictive.as_mut().unwrap().shadow = true;
+    setting.reactive = Some(Reactive { requests_per_origin: 10.0, window: secs(30), headroom: 1.0 });
+    let mut script = Script::with(slow(setting), START);
+    hours(&mut script, 1, &[("e1", 100.0)]);
+    let found = proposal(&script);
+    assert_eq!(found.origins, None);
+    assert!(found.because.starts_with("shadow: would have 13: level 100.0"), "{found:?}");
+    assert_eq!((script.last().winner.as_str(), script.count()), ("reactive", 10));
+}
+
+#[test]
+fn an_edge_that_falls_silent_is_a_gap_and_not_less_demand() {
+    let mut script = Script::with(slow(predictive()), START);
+    hours(&mut script, 3, &[("e1", 60.0), ("e2", 40.0)]);
+    let stood = script.count();
+    // Two minutes: it is not taken for gone yet.
+    for _ in 0..8 {
+        pass(&mut script, &[("e1", 60.0)]);
+        assert!(script.count() >= stood, "{}", script.last().line);
+    }
+    assert!(proposal(&script).because.contains("a gap: not lowered"), "{}", proposal(&script).because);
+    for _ in 0..4 {
+        pass(&mut script, &[("e1", 60.0), ("e2", 40.0)]);
+    }
+    let found = proposal(&script);
+    assert!(found.because.contains("level 100.0") && !found.because.contains("gap"), "{}", found.because);
+}
+
+#[test]
+fn asking_more_often_changes_nothing() {
+    let run = |asks: usize| {
+        let mut script = Script::with(slow(predictive()), START);
+        for step in 0..400 {
+            pass(&mut script, &[("e1", 50.0 + f64::from(step % 60))]);
+            for _ in 0..asks {
+                script.step();
+            }
+        }
+        (script.count(), proposal(&script))
+    };
+    assert_eq!(run(0), run(5));
+}
+
+#[test]
+fn a_changed_file_keeps_what_was_learned_unless_origins_live_otherwise() {
+    let mut script = Script::with(slow(predictive()), START);
+    hours(&mut script, 3, &[("e1", 100.0)]);
+    assert!(proposal(&script).because.contains("not tuned yet"), "{}", proposal(&script).because);
+    script.apply(Event::Configured(slow(Scaling { ceiling: 50, ..predictive() })));
+    pass(&mut script, &[("e1", 100.0)]);
+    assert!(proposal(&script).because.contains("not tuned yet"), "{}", proposal(&script).because);
+    script.apply(Event::Configured(slow(Scaling { lead: secs(600), ..predictive() })));
+    pass(&mut script, &[("e1", 100.0)]);
+    pass(&mut script, &[("e1", 100.0)]);
+    assert!(proposal(&script).because.contains("under 2 hours known"), "{}", proposal(&script).because);
+}
+
+#[test]
+fn clocks_that_jump_neither_shrink_the_pool_nor_end_it() {
+    for jump in [-7200i64, 7200, 86_400, 90 * 86_400] {
+        let mut script = Script::with(slow(predictive()), START);
+        hours(&mut script, 3, &[("e1", 100.0)]);
+        let stood = script.count();
+        let by = Duration::from_secs(jump.unsigned_abs());
+        script.now = if jump < 0 { script.now - by } else { script.now + by };
+        for _ in 0..8 {
+            pass(&mut script, &[("e1", 100.0)]);
+            assert!(script.count() >= stood.min(10), "after {jump} s: {}", script.last().line);
+        }
+    }
+}
+
+#[test]
+fn floor_and_ceiling_hold_for_what_is_foreseen() {
+    let mut script = Script::with(slow(Scaling { floor: 4, ceiling: 9, ..predictive() }), START);
+    hours(&mut script, 1, &[("e1", 1.0)]);
+    assert_eq!(script.count(), 4);
+    hours(&mut script, 1, &[("e1", 500.0)]);
+    assert_eq!(script.count(), 9);
+    assert!(script.last().line.contains("ceiling 9 binds"), "{}", script.last().line);
+}
