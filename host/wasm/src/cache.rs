@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, Module};
 
+use crate::bounds::{self, Way};
 use crate::bulk::{self, Rewritten};
 
 const DIGEST: usize = 32;
@@ -57,8 +58,17 @@ pub fn compile(engine: &Engine, bytes: &[u8], folder: Option<&Path>) -> wasmtime
 /// not what was added.
 fn make(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<(Module, Rewritten)> {
     Module::validate(engine, bytes)?;
+    let way = bounds::check(bytes)?;
     let (code, rewritten) = bulk::rewrite(bytes).map_err(wasmtime::Error::new)?;
-    Ok((Module::new(engine, &code)?, rewritten))
+    let _turn = bounds::turn();
+    if way == Way::AtOnce {
+        return Ok((Module::new(engine, &code)?, rewritten));
+    }
+    let compiled = crate::engine::one_by_one()?.precompile_module(&code)?;
+    // SAFETY: it was compiled just now, by this process; wasmtime checks that the settings are this engine's.
+    #[allow(unsafe_code)]
+    let module = unsafe { Module::deserialize(engine, &compiled) }?;
+    Ok((module, rewritten))
 }
 
 /// Whether only this user (and root) can write to `folder` and put another in its place. Compiled

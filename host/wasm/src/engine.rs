@@ -21,6 +21,8 @@ pub const TABLES: u32 = 4;
 /// The largest function table; Go modules have some ten thousand entries.
 pub const TABLE_ELEMENTS: usize = 100_000;
 
+/// Whether the engine has pooled memories; compiled code depends on it.
+static POOLED: AtomicBool = AtomicBool::new(true);
 static DEADLINES: AtomicBool = AtomicBool::new(true);
 
 /// For a bench that asks what deadlines cost, before it loads anything: no guest is ever ended for its
@@ -42,24 +44,43 @@ pub fn engine() -> &'static Engine {
 
 fn make() -> Engine {
     let mut config = common();
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(POOL)));
+    POOLED.store(true, Ordering::Relaxed);
     Engine::new(&config).unwrap_or_else(|error| {
         // A container may bound address space: slower instances are better than none.
         tracing::warn!(
             %error, "no room to pool the memories of Wasm instances (it takes some 16 TiB of address space, see \
             ulimit -v): each is made on demand, and every access is checked"
         );
-        let mut config = common();
-        config.memory_reservation(0).memory_guard_size(0).memory_reservation_for_growth(1 << 20);
-        Engine::new(&config).expect("the settings are right: only the reservation can fail")
+        POOLED.store(false, Ordering::Relaxed);
+        Engine::new(&on_demand()).expect("the settings are right: only the reservation can fail")
     })
 }
 
-fn pool() -> PoolingAllocationConfig {
+/// Compiles what [`engine`] runs, a function at a time. It has no room for instances.
+pub fn one_by_one() -> wasmtime::Result<Engine> {
+    engine();
+    let mut config = if POOLED.load(Ordering::Relaxed) {
+        let mut config = common();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(1)));
+        config
+    } else {
+        on_demand()
+    };
+    Engine::new(config.parallel_compilation(false))
+}
+
+fn on_demand() -> Config {
+    let mut config = common();
+    config.memory_reservation(0).memory_guard_size(0).memory_reservation_for_growth(1 << 20);
+    config
+}
+
+fn pool(instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(POOL)
-        .total_memories(POOL)
-        .total_tables(POOL)
+    pool.total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances)
         .max_memories_per_module(1)
         .max_tables_per_module(TABLES)
         .max_core_instance_size(4 << 20)

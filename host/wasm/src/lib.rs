@@ -4,7 +4,7 @@
 //! The parts, in the order in which a module meets them:
 //!
 //! - [`engine`]: the one engine of the process; [`ticker`]: what makes its epochs;
-//! - [`bulk`]: puts deadlines into operations on much memory;
+//! - [`bounds`]: what a module may ask of the compiler; [`bulk`]: puts deadlines into operations on much memory;
 //! - [`cache`]: compiled code on disk; [`plugin`]: a module checked, linked, ready to be run;
 //! - [`imports`]: what a module may import, and what is said when it wants more;
 //! - [`exports`]: the callbacks that it has;
@@ -20,6 +20,7 @@
 
 mod api;
 mod begin;
+mod bounds;
 mod budget;
 mod bulk;
 mod cache;
@@ -50,8 +51,8 @@ pub use imports::names as import_names;
 #[doc(hidden)]
 pub use imports::types as import_types;
 
-/// Bytes of a module. Large ones of real plugins have 6 MB; compiling takes a second and 100 MB of
-/// memory for each MB.
+/// Bytes of a module. Large ones of real plugins have 6 MB; compiling takes a second for each MB, and what memory it
+/// may take [`bounds`] says.
 pub const MAX_MODULE: u64 = 64 << 20;
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {

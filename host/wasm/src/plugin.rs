@@ -7,6 +7,7 @@ use abi::{Callbacks, Fault, Host, Instance, LoadError, Plugin, Started};
 use wasmtime::InstancePre;
 
 use crate::begin::Begin;
+use crate::bounds::TooMuch;
 use crate::bulk::Rewritten;
 use crate::engine::engine;
 use crate::exports::{Places, VERSIONS};
@@ -28,8 +29,11 @@ impl Module {
     /// the module at once.
     pub fn new(bytes: &[u8], cache: Option<&Path>) -> Result<Module, LoadError> {
         recognize(bytes)?;
-        let (module, rewritten) = cache::compile(engine(), bytes, cache)
-            .map_err(|e| LoadError::new(format!("no valid Wasm module: {}", e.root_cause())))?;
+        let (module, rewritten) =
+            cache::compile(engine(), bytes, cache).map_err(|e| match e.downcast_ref::<TooMuch>() {
+                Some(refused) => LoadError::new(refused.to_string()),
+                None => LoadError::new(format!("no valid Wasm module: {}", e.root_cause())),
+            })?;
         let mut problems = exports::problems(&module);
         let (linker, missing) = imports::resolve(&module);
         if !missing.is_empty() {
