@@ -41,6 +41,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("tokio-rustls", &["host/edge", "tests"], "only the edge speaks TLS, and the harness, which plays whom it calls"),
     ("serde-saphyr", &["host/config"], "one crate reads YAML"),
     ("calcard", &["host/config"], "one crate reads calendars"),
+    ("redb", &["host/aggregator"], "one crate keeps the history"),
     ("full_moon", &["host/forebay"], "only the linter reads Lua without running it"),
     ("fastrand", &["host/edge"], "decisions are replayed: nothing else may be random"),
 ];

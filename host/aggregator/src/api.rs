@@ -1,8 +1,8 @@
 //! HTTP: edges report here, and people ask why.
 //!
 //! `POST /v1/reports`, `GET /v1/decisions`, `GET /v1/pools`, `GET /v1/pools/NAME/explain`,
-//! `GET /healthz`, and `GET /metrics` where nobody else in the process serves it. HTTP/1.1 and
-//! HTTP/2 with prior knowledge on one port.
+//! `GET /v1/pools/NAME/history`, `GET /healthz`, and `GET /metrics` where nobody else in the process
+//! serves it. HTTP/1.1 and HTTP/2 with prior knowledge on one port.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,6 +22,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::{Shared, ingest};
+
+mod history;
+mod query;
+
+use query::Query;
 
 /// Edges keep one connection each; the rest is for people.
 const MOST_CONNECTIONS: usize = 4096;
@@ -108,10 +113,12 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
             Some(render) => text(render()),
             None => fail(StatusCode::NOT_FOUND, "path", "metrics are at the edge's admin address"),
         },
-        path => match path.strip_prefix("/v1/pools/").and_then(|rest| rest.strip_suffix("/explain")) {
-            Some(name) => explain(name, shared),
-            None => {
-                let known = "/v1/reports, /v1/decisions, /v1/pools, /v1/pools/NAME/explain, /healthz, /metrics";
+        path => match path.strip_prefix("/v1/pools/").and_then(|rest| rest.split_once('/')) {
+            Some((name, "explain")) => explain(name, shared),
+            Some((name, "history")) => history::answer(name, request.uri().query().unwrap_or(""), shared).await,
+            _ => {
+                let known = "/v1/reports, /v1/decisions, /v1/pools, /v1/pools/NAME/explain, \
+                             /v1/pools/NAME/history, /healthz, /metrics";
                 fail(StatusCode::NOT_FOUND, "path", &format!("{path}; there are {known}"))
             }
         },
@@ -137,23 +144,15 @@ async fn report(request: Request<Incoming>, shared: &Shared) -> Answer {
 }
 
 fn decisions(query: &str, shared: &Shared) -> Answer {
-    let (mut pool, mut limit) = (None, DECISIONS_SHOWN);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=').unwrap_or((pair, "")) {
-            ("pool", name) => pool = Some(name),
-            ("limit", number) => match number.parse() {
-                Ok(number) => limit = number,
-                Err(_) => {
-                    let detail = format!("limit `{number}`; allowed is a whole number");
-                    return fail(StatusCode::BAD_REQUEST, "query", &detail);
-                }
-            },
-            (key, _) => {
-                let detail = format!("`{key}`; allowed are pool and limit");
-                return fail(StatusCode::BAD_REQUEST, "query", &detail);
-            }
-        }
-    }
+    let query = match Query::read(query, &["pool", "limit"]) {
+        Ok(query) => query,
+        Err(refused) => return fail(StatusCode::BAD_REQUEST, "query", &refused),
+    };
+    let limit = match query.count("limit") {
+        Ok(limit) => limit.unwrap_or(DECISIONS_SHOWN),
+        Err(refused) => return fail(StatusCode::BAD_REQUEST, "query", &refused),
+    };
+    let pool = query.get("pool");
     let steer = shared.steer();
     if let Some(name) = pool.filter(|name| !steer.pools().iter().any(|known| known == name)) {
         return unknown_pool(name, &steer.pools());

@@ -4,12 +4,14 @@
 //! - [`ingest`]: bytes to a report, or the reason why not;
 //! - [`steer`]: the loop around the scaler: observe, decide, write down, act;
 //! - [`journal`]: decisions on disk, before anything is done;
+//! - [`history`]: what pools saw, on disk, for whoever starts next;
 //! - [`actuator`]: starts and stops origins as it is told;
 //! - [`publish`]: the membership, and what of it is measured;
 //! - [`api`]: HTTP, for edges and for people.
 
 mod actuator;
 mod api;
+pub mod history;
 mod ingest;
 mod journal;
 mod publish;

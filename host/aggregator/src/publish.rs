@@ -13,6 +13,11 @@ pub fn describe() {
     counter!("forebay_aggregator_origin_seconds_total", "Seconds from launch to stop, over all origins of a pool");
     counter!("forebay_aggregator_decisions_total", "Decisions in the journal, by what won");
     counter!("forebay_aggregator_journal_failures_total", "Decisions that could not be written, and were not done");
+    histogram!("forebay_aggregator_history_commit_seconds", "One transaction of what pools saw, to the disk");
+    counter!(
+        "forebay_aggregator_history_failures_total",
+        "Files of what pools saw that were damaged, or could not be used"
+    );
     counter!("forebay_aggregator_reports_total", "Reports taken");
     counter!("forebay_aggregator_reports_repeated_total", "Reports that were here before");
     counter!("forebay_aggregator_reports_refused_total", "Reports that changed nothing, by reason");

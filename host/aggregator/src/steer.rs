@@ -16,6 +16,8 @@ use wire::{Membership, Report, Stage};
 
 use crate::ReloadError;
 use crate::actuator::Actuator;
+use crate::history::History;
+use crate::history::store::Reader;
 use crate::journal::Journal;
 use crate::publish;
 
@@ -27,6 +29,7 @@ pub struct Steer {
     config: Arc<config::Region>,
     region: Region,
     journal: Journal,
+    history: History,
     actuators: BTreeMap<String, Actuator>,
     /// Of pools that left the file: watched until what they ran is gone.
     leaving: Vec<Actuator>,
@@ -44,8 +47,9 @@ impl Steer {
             // A pool that left the file since is unknown, and needs nothing.
             let _ = region.apply(Event::Adopted { pool, origins }, now);
         }
-        let mut steer =
-            Steer { config, region, journal, actuators: BTreeMap::new(), leaving: Vec::new(), wake, measured_at: None };
+        let history = History::open(history_of(&config), &mut region, now);
+        let (actuators, leaving) = (BTreeMap::new(), Vec::new());
+        let mut steer = Steer { config, region, journal, history, actuators, leaving, wake, measured_at: None };
         steer.make_actuators();
         steer
     }
@@ -90,6 +94,8 @@ impl Steer {
                 break;
             }
         }
+        let tick = self.config.aggregator.as_ref().map_or(config::region::Aggregator::TICK, |a| a.tick);
+        self.history.keep(&mut self.region, tick, now);
         self.measure(now);
         wake_at
     }
@@ -200,7 +206,9 @@ impl Steer {
         {
             return Err(ReloadError::Address { from: old.address, to: new.address });
         }
-        if self.journal.path() != new.journal.as_deref() || self.region_name() != new.region {
+        if self.journal.path() != new.journal.as_ref().map(|journal| journal.path.as_path())
+            || self.region_name() != new.region
+        {
             self.journal = open_journal(&config);
         }
         let keep = |name: &String, actuator: &mut Actuator| {
@@ -216,8 +224,14 @@ impl Steer {
         self.config = config.clone();
         // Infallible: only reports are refused.
         let _ = self.region.apply(Event::Configured(config), now);
+        self.history.configure(history_of(&self.config), &mut self.region, now);
         self.make_actuators();
         Ok(())
+    }
+
+    /// What pools saw, or why it cannot be told.
+    pub fn history(&self) -> Result<Reader, &str> {
+        self.history.reader()
     }
 
     /// Tells all origins to stop. Returns when the last is gone at the latest.
@@ -270,8 +284,15 @@ fn runs(actuator: &mut Actuator, now: Timestamp) -> usize {
     actuator.observe(now).map_or(0, |origins| origins.len())
 }
 
+fn history_of(config: &config::Region) -> Option<&config::region::History> {
+    config.aggregator.as_ref().and_then(|aggregator| aggregator.history.as_ref())
+}
+
 fn open_journal(config: &config::Region) -> Journal {
     let aggregator = config.aggregator.as_ref();
     let region = aggregator.map_or("", |aggregator| &aggregator.region);
-    Journal::open(region, aggregator.and_then(|aggregator| aggregator.journal.as_deref()))
+    Journal::open(
+        region,
+        aggregator.and_then(|aggregator| aggregator.journal.as_ref()).map(|journal| journal.path.as_path()),
+    )
 }

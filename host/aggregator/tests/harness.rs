@@ -108,7 +108,8 @@ impl Setup {
             aggregator: Some(Aggregator {
                 address: "127.0.0.1:0".parse().unwrap(),
                 region: "test".into(),
-                journal: Some(self.journal.clone()),
+                journal: Some(Journal::at(self.journal.clone())),
+                history: Some(History::beside(&self.journal)),
                 tick: Duration::from_millis(100),
                 stale_after: Duration::from_secs(5),
             }),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use folder::Folder;
 use forebay_config as config;
+use forebay_config::region::{History, Journal};
 use forebay_config::{Actuator, ClientCertificate, FaultPolicy, Isolation, PathMatch, PluginCode, RouteTo, ValueMatch};
 
 fn region(text: &str, base: &Path) -> config::Region {
@@ -197,8 +198,33 @@ pools:
     assert_eq!((scaling.floor, scaling.ceiling), (config::Scaling::FLOOR, 9));
     assert_eq!(scaling.predictive, None);
     assert!(scaling.reactive.is_none() && matches!(scaling.actuator, Actuator::DryRun));
-    let journal = region.aggregator.unwrap().journal.unwrap();
-    assert_eq!(journal, Path::new("/srv/region/j"), "relative to the folder of the file");
+    let aggregator = region.aggregator.unwrap();
+    let journal = Journal::at("/srv/region/j".into());
+    assert_eq!(aggregator.journal, Some(journal), "relative to the folder of the file");
+}
+
+#[test]
+fn a_journal_is_a_path_or_a_map_and_the_history_stands_beside_it() {
+    let aggregator = |keys: &str| {
+        let text = format!("aggregator: {{address: \"127.0.0.1:0\"{keys}}}");
+        region(&text, Path::new("/srv")).aggregator.unwrap()
+    };
+    let both = |keys: &str| {
+        let aggregator = aggregator(keys);
+        (aggregator.journal, aggregator.history)
+    };
+    let journal = Journal::at("/srv/state/d.jsonl".into());
+    let history = History { path: "/srv/state/history.redb".into(), keep: Duration::from_secs(14 * 86_400) };
+    assert_eq!(both(""), (None, None));
+    assert_eq!(both(", journal: state/d.jsonl"), (Some(journal.clone()), Some(history.clone())));
+    assert_eq!(both(", journal: {path: state/d.jsonl}"), (Some(journal.clone()), Some(history.clone())));
+    let small = Journal { file_bytes: 1 << 20, files: 3, ..journal };
+    assert_eq!(
+        both(", journal: {path: state/d.jsonl, file_bytes: 1MiB, files: 3}, history: {keep: 2d}"),
+        (Some(small), Some(History { keep: Duration::from_secs(2 * 86_400), ..history }))
+    );
+    let alone = History { path: "/h.redb".into(), keep: History::KEEP };
+    assert_eq!(both(", history: {path: /h.redb}"), (None, Some(alone)));
 }
 
 #[test]

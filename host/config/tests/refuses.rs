@@ -518,6 +518,24 @@ fn a_stale_report_is_older_than_a_tick() {
 }
 
 #[test]
+fn a_history_stands_somewhere_and_a_journal_has_a_file() {
+    refused(
+        "aggregator:\n  address: 127.0.0.1:0\n  history: {keep: 1d}\n",
+        &[
+            "region.yaml:3: aggregator.history: no \"path\", and no \"aggregator.journal\" to stand beside; needed: one of them",
+        ],
+    );
+    refused(
+        "aggregator:\n  address: 127.0.0.1:0\n  journal: {path: a, files: 0, file_byte: 1MiB}\n",
+        &[
+            "region.yaml:3: aggregator.journal.files: found the number 0; allowed: a whole number from 1",
+            "region.yaml:3: aggregator.journal.file_byte: unknown key \"file_byte\"; keys are: path, file_bytes, files; \
+             did you mean \"file_bytes\"?",
+        ],
+    );
+}
+
+#[test]
 fn a_secret_has_one_source_that_is_there_and_no_error_shows_it() {
     let folder = Folder::new("secrets");
     folder.write("empty", "\n");

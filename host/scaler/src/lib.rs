@@ -7,6 +7,7 @@
 //! - [`report`]: what makes an edge's report impossible;
 //! - [`edges`]: who reported, when, and what is a repeat;
 //! - [`series`]: the edges' reports as one series per pool, in which a gap is a gap;
+//! - [`history`]: what is kept of a pool's series, in steps of 15 s and of a minute;
 //! - [`hint`]: what plugins ask for, by who asked;
 //! - [`policy`]: each looks at the pool and `now` and makes a [`Proposal`];
 //! - [`decide`]: the largest proposal, then holds, steps, floor and ceiling, as a [`Decision`];
@@ -28,6 +29,7 @@ pub mod edges;
 pub mod engine;
 pub mod forecast;
 pub mod hint;
+pub mod history;
 pub mod peers;
 pub mod policy;
 pub mod pool;
@@ -41,6 +43,7 @@ pub mod tune;
 
 pub use decision::{Capacity, Clamp, Decision, EdgeAge, Inputs, Limit};
 pub use hint::{Asked, Hinted};
+pub use history::{Point, Points, Step};
 pub use policy::{Proposal, ScheduleView, Source};
 pub use region::{Actions, Applied, Event, PoolActions, PoolView, Region};
 pub use report::Refused;

@@ -13,13 +13,16 @@ use crate::decide::{Case, OperatorHold, Wants, decide};
 use crate::decision::{Capacity, Decision, EdgeAge, Inputs};
 use crate::edges::{EdgeId, Edges, Mark, PoolEdges};
 use crate::hint::Hints;
+use crate::history::{Point, Points, Step};
 use crate::policy::{Policy, ScheduleView, View};
-use crate::series::Series;
+use crate::series::{Level, Series};
 use crate::stage::{Gone, Observed, OriginView, Origins, StageChange, StageRules};
 use crate::stamp;
 
 /// For the load that is shown of a pool whose policies look at no window.
 const SHOWN_WINDOW: Duration = Duration::from_secs(10);
+/// Steps of 15 s whose origins are known, for points that a late report changes.
+const STEPS_KEPT: usize = 16;
 /// Origins that are gone, kept for `explain` and summaries.
 const GONE_KEPT: usize = 256;
 
@@ -41,6 +44,8 @@ pub struct Pool {
     /// When the next decision is due.
     due: Timestamp,
     last: Option<Decision>,
+    /// Origins by stage, by the second that a step of 15 s began in.
+    capacities: VecDeque<(i64, Capacity)>,
 }
 
 impl Pool {
@@ -61,6 +66,7 @@ impl Pool {
             operator: None,
             due: now,
             last: None,
+            capacities: VecDeque::new(),
         })
     }
 
@@ -106,6 +112,60 @@ impl Pool {
         self.desired = Some(count);
         self.take_over = true;
         self.wants.push(now, count, self.scaling().stabilisation);
+    }
+
+    /// What an earlier run saw, in steps of 15 s.
+    pub fn recall(&mut self, points: &[Point]) {
+        for point in points {
+            let Point { requests, rejects, errors, cost, covered, .. } = *point;
+            // Of a step that was cut off, its first seconds were seen.
+            let seconds = ((covered * Step::Fine.seconds() as f64).ceil() as i64).clamp(1, Step::Fine.seconds());
+            let part = (covered * Step::Fine.seconds() as f64 / seconds as f64).min(1.0);
+            for second in point.second()..point.second() + seconds {
+                self.series.seed(second, Level { requests, rejects, errors, cost }, part);
+            }
+        }
+    }
+
+    /// The points that reports changed since this was asked last, the present step's included.
+    pub fn points(&mut self, edges: &PoolEdges, now: Timestamp) -> Points {
+        let step = Step::Fine.start(now.as_second());
+        // Steps ahead are of a clock that was set back.
+        self.capacities.retain(|(then, _)| *then < step);
+        self.capacities.push_back((step, self.capacity()));
+        if self.capacities.len() > STEPS_KEPT {
+            self.capacities.pop_front();
+        }
+        let (Some(touched), Some(last)) = (self.series.take_touched(), self.series.last()) else {
+            return Points::default();
+        };
+        let expected = edges.fresh.len() + edges.missing.len();
+        let of = |step: Step| {
+            let starts = (step.start(touched)..=last).step_by(step.seconds() as usize);
+            starts.filter_map(|start| self.point(start, step, expected)).collect()
+        };
+        Points { fine: of(Step::Fine), minutes: of(Step::Minute) }
+    }
+
+    fn point(&self, start: i64, step: Step, expected: usize) -> Option<Point> {
+        let end = start + step.seconds();
+        let mean = self.series.mean(start, end, expected)?;
+        let known = self.capacities.iter().rev().find(|(then, _)| (start..end).contains(then));
+        let Level { requests, rejects, errors, cost } = mean.level;
+        Some(Point {
+            at: Timestamp::from_second(start).ok()?,
+            requests,
+            rejects,
+            errors,
+            cost,
+            covered: mean.covered,
+            origins: known.map_or_else(|| self.capacity(), |(_, capacity)| *capacity),
+        })
+    }
+
+    /// All points shall be told again: those that were told are lost.
+    pub fn tell_again(&mut self) {
+        self.series.touch();
     }
 
     pub fn observe(&mut self, seen: &[Observed], now: Timestamp) {

@@ -16,6 +16,7 @@ use wire::{Membership, Report, Stage};
 use crate::decide::OperatorHold;
 use crate::decision::{Capacity, Decision, Inputs};
 use crate::edges::Edges;
+use crate::history::{Point, Points};
 use crate::policy::ScheduleView;
 use crate::pool::Pool;
 use crate::report::{self, Refused};
@@ -30,6 +31,8 @@ pub enum Event {
     Observed { pool: String, origins: Vec<Observed> },
     /// An earlier run of the aggregator had decided on so many.
     Adopted { pool: String, origins: u32 },
+    /// What an earlier run saw of a pool, in steps of 15 s.
+    Recalled { pool: String, points: Vec<Point> },
     /// A decision is on record and stands.
     Decided(Box<Decision>),
     /// An operator holds a pool, or (`None`) lets go of it.
@@ -122,6 +125,7 @@ impl Region {
                 return Ok(self.of(&pool, |pool| pool.observe(&origins, now)));
             }
             Event::Adopted { pool, origins } => return Ok(self.of(&pool, |pool| pool.adopt(origins, now))),
+            Event::Recalled { pool, points } => return Ok(self.of(&pool, |pool| pool.recall(&points))),
             Event::Decided(decision) => return Ok(self.of(&decision.pool, |pool| pool.accept(&decision))),
             Event::Held { pool, hold } => return Ok(self.of(&pool, |pool| pool.hold(hold, now))),
         }
@@ -211,6 +215,20 @@ impl Region {
     pub fn pool(&mut self, name: &str, now: Timestamp) -> Option<PoolView> {
         let pool = self.pools.get_mut(name)?;
         Some(pool.view(&self.edges, self.stale, now))
+    }
+
+    /// By pool, the points that reports changed since this was asked last; pools without are missing.
+    pub fn points(&mut self, now: Timestamp) -> BTreeMap<String, Points> {
+        let of = |(name, pool): (&String, &mut Pool)| {
+            let edges = self.edges.of_pool(name, now, self.stale);
+            (name.clone(), pool.points(&edges, now))
+        };
+        self.pools.iter_mut().map(of).filter(|(_, points)| !points.is_empty()).collect()
+    }
+
+    /// What was told of the last hour is lost: [`Region::points`] tells all of it again.
+    pub fn tell_points_again(&mut self) {
+        self.pools.values_mut().for_each(Pool::tell_again);
     }
 
     /// The names of the pools that are scaled here.

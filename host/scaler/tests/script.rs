@@ -77,6 +77,7 @@ pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
             address: "127.0.0.1:0".parse().unwrap(),
             region: "test".into(),
             journal: None,
+            history: None,
             tick: secs(1),
             stale_after: secs(5),
         }),

@@ -8,7 +8,7 @@ use crate::raw::File;
 use crate::raw::edge as raw;
 use crate::raw::form::{Alpn, Protocol};
 use crate::raw::value::{At, List, Written};
-use crate::region::{Aggregator, Edge, EdgeLimits, Listener, Tls, TlsClients};
+use crate::region::{Aggregator, Edge, EdgeLimits, History, Journal, Listener, Tls, TlsClients};
 
 pub fn edge(raw: &raw::Edge, folder: &Folder, errors: &mut Errors) -> Option<Edge> {
     let listeners = raw.listeners.as_ref().map(|listeners| {
@@ -109,13 +109,29 @@ pub fn aggregator(raw: &raw::Aggregator, folder: &Folder, errors: &mut Errors) -
         ));
         errors.add(&raw.stale_after.place, problem.allowed("allowed: at least one tick"));
     }
+    let journal = raw.journal.as_ref().and_then(|journal| {
+        let raw::JournalMap { path, file_bytes, files, .. } = &journal.value.0;
+        Some(Journal { path: folder.path(path.as_ref()?), file_bytes: file_bytes.0, files: files.0 })
+    });
     Some(Aggregator {
         address: raw.address.as_ref()?.0,
         region: raw.region.0.clone(),
-        journal: raw.journal.as_ref().map(|path| folder.path(path)),
+        history: history(raw, journal.as_ref(), folder, errors),
+        journal,
         tick: raw.tick.0,
         stale_after: raw.stale_after.0,
     })
+}
+
+fn history(raw: &raw::Aggregator, journal: Option<&Journal>, folder: &Folder, errors: &mut Errors) -> Option<History> {
+    let beside = journal.map(|journal| History::beside(&journal.path));
+    let Some(given) = &raw.history else { return beside };
+    let path = given.path.as_ref().map(|path| folder.path(path)).or(beside.map(|history| history.path));
+    if path.is_none() && raw.journal.is_none() {
+        let problem = Problem::found("no \"path\", and no \"aggregator.journal\" to stand beside");
+        errors.add(&given.place, problem.allowed("needed: one of them"));
+    }
+    Some(History { path: path?, keep: given.keep.0 })
 }
 
 /// Each address of this process once. Port 0 is another one each time.

@@ -1,9 +1,15 @@
 //! The sections `edge`, `aggregator` and `log`.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
 use super::form::{
     Address, AggregatorUrl, Alpn, FilePath, Name, Period, Positive, Protocol, Size, Span, Text, Workers,
 };
-use super::value::{List, keys};
+use super::value::{At, List, Value, keys};
+use crate::error::Errors;
+use crate::node::{Kind, Node};
 use crate::region;
 use crate::region::{ClientCertificate, LogFormat};
 
@@ -95,12 +101,68 @@ keys! {
         required address: Address,
         /// The region's name, for journals and metrics.
         default region: Name = region::Aggregator::REGION,
-        /// A file that decisions are appended to. Default: they are kept in memory only.
-        optional journal: FilePath,
+        /// Where decisions are appended to: a file, or a map. Default: they are kept in memory only.
+        optional journal: Journal,
+        /// Where is kept what pools saw. Default: `history.redb` beside the journal; without one, nowhere.
+        optional history: History,
         /// How often pools are decided.
         default tick: Period = region::Aggregator::TICK,
         /// A report older than this counts for nothing; with none younger the pool holds.
         default stale_after: Period = region::Aggregator::STALE_AFTER,
+    }
+}
+
+/// Where decisions are appended to. A path alone stands for the defaults of the rest.
+#[derive(Clone, Debug)]
+pub struct Journal(pub JournalMap);
+
+keys! {
+    /// Where decisions are appended to.
+    pub struct JournalMap {
+        /// The file that is written. Full ones stand beside it, with a number behind the name.
+        required path: FilePath,
+        /// When a file is full: the next decision begins another.
+        default file_bytes: Size = region::Journal::FILE_BYTES,
+        /// How many files are kept, the one that is written included; the oldest is removed.
+        default files: Positive = region::Journal::FILES,
+    }
+}
+
+impl Value for Journal {
+    fn read(node: &Node, errors: &mut Errors) -> Option<Journal> {
+        if !matches!(node.kind, Kind::Text(_)) {
+            return Some(Journal(JournalMap::read(node, errors)?));
+        }
+        let place = || node.place.clone();
+        Some(Journal(JournalMap {
+            place: place(),
+            path: Some(At { value: FilePath::read(node, errors)?, place: place() }),
+            file_bytes: At { value: region::Journal::FILE_BYTES.into(), place: place() },
+            files: At { value: region::Journal::FILES.into(), place: place() },
+        }))
+    }
+}
+
+impl JsonSchema for Journal {
+    fn schema_name() -> Cow<'static, str> {
+        "Journal".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "where decisions are appended to",
+            "oneOf": [generator.subschema_for::<FilePath>(), generator.subschema_for::<JournalMap>()],
+        })
+    }
+}
+
+keys! {
+    /// Where is kept what pools saw, so that a restart need not learn it again.
+    pub struct History {
+        /// A file that no other process uses. Default: `history.redb` beside the journal.
+        optional path: FilePath,
+        /// How long points of a minute are kept; those of 15 seconds are kept for an hour.
+        default keep: Period = region::History::KEEP,
     }
 }
 

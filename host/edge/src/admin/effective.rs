@@ -23,7 +23,15 @@ pub fn region(region: &Region) -> Value {
         "aggregator": region.aggregator.as_ref().map(|aggregator| json!({
             "address": aggregator.address.to_string(),
             "region": aggregator.region,
-            "journal": aggregator.journal,
+            "journal": aggregator.journal.as_ref().map(|journal| json!({
+                "path": journal.path,
+                "file_bytes": journal.file_bytes,
+                "files": journal.files,
+            })),
+            "history": aggregator.history.as_ref().map(|history| json!({
+                "path": history.path,
+                "keep": span(history.keep),
+            })),
             "tick": span(aggregator.tick),
             "stale_after": span(aggregator.stale_after),
         })),

@@ -112,7 +112,9 @@ fn lay_ports(region: &mut Region, ground: &Ground) -> anyhow::Result<()> {
     edge.aggregators = vec![format!("http://{}", ground.ports.aggregator())];
     let aggregator = region.aggregator.as_mut().context("the file has no `aggregator`")?;
     aggregator.address = ground.ports.aggregator();
-    aggregator.journal = Some(ground.dir.join("journal.jsonl"));
+    let journal = ground.dir.join("journal.jsonl");
+    aggregator.history = Some(config::region::History::beside(&journal));
+    aggregator.journal = Some(config::region::Journal::at(journal));
     Ok(())
 }
 
