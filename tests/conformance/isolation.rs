@@ -1,4 +1,5 @@
 //! What exchanges share of an instance, and whom its end reaches: `isolation: worker` and `exchange`.
+//! Over 400 lines, as it is one promise.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};

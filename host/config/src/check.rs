@@ -12,6 +12,7 @@ mod calendar;
 mod edge;
 mod files;
 mod kv;
+mod limits;
 pub mod manifest;
 mod names;
 mod plugin;

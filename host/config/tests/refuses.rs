@@ -600,6 +600,26 @@ fn an_exchange_may_use_what_one_callback_may() {
 }
 
 #[test]
+fn limits_that_nothing_keeps_to_or_that_bound_nothing_are_refused() {
+    let folder = Folder::like_the_repository("odd-limits");
+    let text = format!(
+        "{RIGHT}plugins:\n  - {{name: a, lua: plugins/lua/request-stamp, limits: {{cpu: 1us, background_cpu: 2s, \
+         memory: 100GiB, buffer: 100GiB, instances: 0}}}}\n"
+    );
+    let at = "region.yaml:5: plugins[0].limits";
+    assert_eq!(
+        errors_in(&text, folder.path()),
+        [
+            format!("{at}.cpu: found 1us; allowed: at least 100us"),
+            format!("{at}.background_cpu: found 2s; allowed: 100us to 1s, of each second"),
+            format!("{at}.memory: found 100GiB; allowed: 64KiB to 4GiB"),
+            format!("{at}.buffer: found 100GiB; allowed: at most 1GiB"),
+            format!("{at}.instances: found 0; allowed: 1 to 4000"),
+        ]
+    );
+}
+
+#[test]
 fn what_exchanges_share_is_one_of_two_words() {
     let folder = Folder::like_the_repository("isolations");
     let lua = "lua: plugins/lua/request-stamp";

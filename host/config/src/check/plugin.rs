@@ -10,7 +10,7 @@ use crate::error::{Errors, Problem};
 use crate::raw::form::{FilePath, ModuleAt, ModulePlace};
 use crate::raw::plugin as raw;
 use crate::raw::value::At;
-use crate::region::{Plugin, PluginCode, PluginLimits, Secret};
+use crate::region::{Plugin, PluginCode, Secret};
 
 /// What capabilities can name.
 pub struct Reach<'a> {
@@ -48,7 +48,7 @@ pub fn plugin(raw: &raw::Plugin, reach: &Reach<'_>, folder: &Folder, errors: &mu
         }
     }
     let lua_path = trust(raw, folder, errors);
-    let limits = limits(&raw.limits);
+    let limits = super::limits::of_plugin(&raw.limits, errors);
     if limits.wall < limits.cpu {
         let problem = Problem::found("less than the CPU time that it includes");
         errors.add(&raw.limits.wall.place, problem.allowed("allowed: at least \"cpu\""));
@@ -117,47 +117,6 @@ fn trust(raw: &raw::Plugin, folder: &Folder, errors: &mut Errors) -> Vec<PathBuf
         folders.push(path);
     }
     folders
-}
-
-fn limits(raw: &raw::Limits) -> PluginLimits {
-    PluginLimits {
-        mode: raw.mode.value,
-        cpu: raw.cpu.0,
-        start_cpu: raw.start_cpu.0,
-        exchange_cpu: match &raw.exchange_cpu {
-            Some(given) => given.0,
-            None => PluginLimits::default().exchange_cpu.max(raw.cpu.0),
-        },
-        background_cpu: raw.background_cpu.0,
-        wall: raw.wall.0,
-        memory: raw.memory.bytes(),
-        instances: raw.instances.0,
-        buffer: raw.buffer.bytes(),
-        callouts: raw.callouts.0,
-        kv_calls: raw.kv_calls.0,
-        log_lines: raw.log_lines.0,
-        metrics: raw.metrics.0,
-    }
-}
-
-/// The route's limits where it gives them, else the plugin's.
-pub fn limits_over(raw: &raw::RouteLimits, plugin: &PluginLimits) -> PluginLimits {
-    let cpu = raw.cpu.as_ref().map_or(plugin.cpu, |cpu| cpu.0);
-    PluginLimits {
-        mode: raw.mode.as_ref().map_or(plugin.mode, |mode| mode.value),
-        cpu,
-        start_cpu: raw.start_cpu.as_ref().map_or(plugin.start_cpu, |cpu| cpu.0),
-        exchange_cpu: raw.exchange_cpu.as_ref().map_or(plugin.exchange_cpu, |exchange| exchange.0).max(cpu),
-        background_cpu: raw.background_cpu.as_ref().map_or(plugin.background_cpu, |cpu| cpu.0),
-        wall: raw.wall.as_ref().map_or(plugin.wall, |wall| wall.0),
-        memory: raw.memory.as_ref().map_or(plugin.memory, |memory| memory.bytes()),
-        instances: raw.instances.as_ref().map_or(plugin.instances, |instances| instances.0),
-        buffer: raw.buffer.as_ref().map_or(plugin.buffer, |buffer| buffer.bytes()),
-        callouts: raw.callouts.as_ref().map_or(plugin.callouts, |callouts| callouts.0),
-        kv_calls: raw.kv_calls.as_ref().map_or(plugin.kv_calls, |calls| calls.0),
-        log_lines: raw.log_lines.as_ref().map_or(plugin.log_lines, |lines| lines.0),
-        metrics: raw.metrics.as_ref().map_or(plugin.metrics, |metrics| metrics.0),
-    }
 }
 
 fn lua_main(folder: &Path) -> Result<PathBuf, Problem> {

@@ -85,7 +85,7 @@ fn route_plugin(
     let name = names.resolve(&name.0, &name.place, errors)?;
     // A plugin with errors of its own is known and not made.
     let plugin = made.get(&name)?;
-    let limits = super::plugin::limits_over(&raw.limits, &plugin.limits);
+    let limits = super::limits::of_route(&raw.limits, &plugin.limits, errors);
     if limits.wall < limits.cpu {
         let at = place(&raw.limits.wall).or(place(&raw.limits.cpu)).unwrap_or(&raw.place);
         errors.add(at, Problem::found("\"wall\" is less than \"cpu\" here").allowed("allowed: at least \"cpu\""));
