@@ -182,7 +182,10 @@ fn pools(shared: &Shared) -> Answer {
 fn summary(view: &PoolView, actuator: &str) -> Value {
     json!({
         "actuator": actuator,
+        "mode": view.mode,
         "desired": view.desired,
+        "advised": view.advised,
+        "scored": view.scored,
         "floor": view.floor,
         "ceiling": view.ceiling,
         "capacity": view.capacity,
@@ -207,6 +210,10 @@ fn explain(name: &str, shared: &Shared) -> Answer {
         "decision_age_seconds": view.decision.as_ref().map(|decision| stamp::seconds(stamp::age(now, decision.at))),
         "decision": view.decision,
         "schedules": view.schedules,
+        "mode": view.mode,
+        "advised": view.advised,
+        "scored": view.scored,
+        "tuner": view.tuner,
         "capacity": view.capacity,
         "inputs": view.inputs,
         "origins": view.origins,

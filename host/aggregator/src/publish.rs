@@ -9,6 +9,10 @@ pub fn describe() {
     use metrics::{describe_counter as counter, describe_gauge as gauge, describe_histogram as histogram};
     gauge!("forebay_aggregator_origins", "Origins of a pool by stage; listed ones are serving");
     gauge!("forebay_aggregator_origins_desired", "Origins that a pool shall have: the decision that stands");
+    gauge!(
+        "forebay_aggregator_origins_advised",
+        "Origins that a pool would have, in the mode advise; else those desired"
+    );
     gauge!("forebay_aggregator_edges_fresh", "Edges whose last report is young enough to count");
     counter!("forebay_aggregator_origin_seconds_total", "Seconds from launch to stop, over all origins of a pool");
     counter!("forebay_aggregator_decisions_total", "Decisions in the journal, by what won");
@@ -40,6 +44,9 @@ pub fn measure(pool: &str, view: &PoolView) {
     }
     if let Some(desired) = view.desired {
         metrics::gauge!("forebay_aggregator_origins_desired", "pool" => pool.to_string()).set(desired);
+    }
+    if let Some(advised) = view.advised.or(view.desired) {
+        metrics::gauge!("forebay_aggregator_origins_advised", "pool" => pool.to_string()).set(advised);
     }
     metrics::counter!("forebay_aggregator_origin_seconds_total", "pool" => pool.to_string())
         .absolute(view.origin_seconds as u64);

@@ -63,6 +63,7 @@ impl Setup {
         };
         Setup {
             scaling: Scaling {
+                mode: config::region::ScalingMode::On,
                 floor: 2,
                 ceiling: 5,
                 reactive: Some(Reactive { requests_per_origin: 10.0, window: Duration::from_secs(2), headroom: 1.0 }),

@@ -15,6 +15,7 @@ use crate::calendar::Calendar;
 mod budget;
 mod hints;
 mod kv;
+mod mode;
 mod remote;
 mod schedule;
 mod secret;
@@ -24,6 +25,7 @@ mod target;
 pub use budget::CrashBudget;
 pub use hints::{HintKind, Hints};
 pub use kv::{Kv, KvBreaker, KvPassword, KvServers};
+pub use mode::ScalingMode;
 pub use remote::{Login, PublicKey, Remote, RemoteAt};
 pub use schedule::{DayName, Rank, Schedule, When};
 pub use secret::{Secret, SecretSource, SecretValue};
@@ -555,6 +557,7 @@ impl Default for Warmup {
 
 #[derive(Clone, Debug)]
 pub struct Scaling {
+    pub mode: ScalingMode,
     pub floor: u32,
     pub ceiling: u32,
     pub reactive: Option<Reactive>,

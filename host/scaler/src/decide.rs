@@ -1,13 +1,15 @@
 //! The decision: the largest proposal, then what may keep it from moving, then the bounds.
 //!
 //! The order is the meaning. Holds come before steps, so that a step never undoes a hold; the ceiling of a
-//! schedule is a bound too and comes after both; floor and ceiling come last, so that they always hold. Nothing before the steps can raise a number
-//! above both the want and the count that stands, which is why more demand never gives less.
+//! schedule is a bound too and comes after both; then the mode says whether any of it is done; floor and ceiling
+//! come last, so that they always hold. Nothing before the steps can raise a number above both the want and the
+//! count that stands, which is why more demand never gives less. A mode that only thinks goes through all of it
+//! from the count that would stand.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use config::region::Scaling;
+use config::region::{Scaling, ScalingMode};
 use jiff::Timestamp;
 
 use crate::decision::{Capacity, Clamp, Decision, Inputs, Limit};
@@ -55,6 +57,8 @@ pub struct Case<'a> {
     pub now: Timestamp,
     /// The count that stands.
     pub from: u32,
+    /// The count that would stand if decisions were carried out; `from` where they are.
+    pub thought: u32,
     pub scaling: &'a Scaling,
     pub wants: &'a Wants,
     /// No fresh report at all, or an edge fell silent: why nothing may shrink.
@@ -96,14 +100,18 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
     if let Some(Holds { value, rule, because, .. }) = case.scheduled {
         ladder.clamp(Limit::Schedule, |at| at.min(*value), || format!("ceiling {value} of {rule} {because}"));
     }
+    let would = ladder.at.max(floor).min(ceiling);
+    let would = mode(&mut ladder, &case).then_some(would);
     ladder.clamp(Limit::Floor, |at| at.max(floor), || format!("floor {floor}"));
     ladder.clamp(Limit::Ceiling, |at| at.min(ceiling), || format!("ceiling {ceiling}"));
 
     let mut decision = Decision {
         at: case.now,
         pool: case.pool.to_string(),
+        mode: case.scaling.mode,
         from: case.from,
         to: ladder.at,
+        would,
         line: String::new(),
         proposals,
         winner: label,
@@ -122,8 +130,12 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
 
 /// No policy has a number: without reports the count stands, with them the floor does.
 fn nothing_proposed(case: &Case) -> Proposal {
+    if case.scaling.mode == ScalingMode::Off {
+        let because = "no rule is asked in the mode off".to_string();
+        return Proposal { source: Source::Hold, rule: None, origins: Some(case.from), because };
+    }
     match &case.blind {
-        Some(why) => Proposal { source: Source::Hold, rule: None, origins: Some(case.from), because: why.clone() },
+        Some(why) => Proposal { source: Source::Hold, rule: None, origins: Some(case.thought), because: why.clone() },
         None => Proposal {
             source: Source::Floor,
             rule: None,
@@ -157,34 +169,48 @@ impl Ladder {
 }
 
 fn hold(ladder: &mut Ladder, case: &Case) {
-    if ladder.at < case.from
+    if ladder.at < case.thought
         && let Some((largest, at)) = case.wants.largest(case.now, case.scaling.stabilisation)
     {
-        let least = largest.min(case.from);
+        let least = largest.min(case.thought);
         let until = stamp::later(at, case.scaling.stabilisation);
         ladder.clamp(Limit::Stabilisation, |at| at.max(least), || format!("{largest} wanted, until {until:.0}"));
     }
     if let Some(why) = &case.blind {
-        ladder.keep(Limit::NoData, case.from, why.clone());
+        ladder.keep(Limit::NoData, case.thought, why.clone());
     }
     if case.take_over {
-        ladder.keep(Limit::TakeOver, case.from, "the first decision after a start may not shrink".to_string());
+        ladder.keep(Limit::TakeOver, case.thought, "the first decision after a start may not shrink".to_string());
     }
     if let Some(hint) = &case.hint {
-        ladder.keep(Limit::Hint, case.from, hint.clone());
+        ladder.keep(Limit::Hint, case.thought, hint.clone());
     }
     if let Some(operator) = case.operator {
-        ladder.keep(Limit::Operator, case.from, operator.because.clone());
+        ladder.keep(Limit::Operator, case.thought, operator.because.clone());
         if operator.both_ways {
-            ladder.clamp(Limit::Operator, |at| at.min(case.from), || operator.because.clone());
+            ladder.clamp(Limit::Operator, |at| at.min(case.thought), || operator.because.clone());
         }
     }
 }
 
+/// Whether the count could be another in the mode `on`.
+fn mode(ladder: &mut Ladder, case: &Case) -> bool {
+    let mode = case.scaling.mode;
+    let (from, name) = (case.from, mode.name());
+    match mode {
+        ScalingMode::On => return false,
+        ScalingMode::Off => {}
+        ScalingMode::Shadow | ScalingMode::Advise => ladder.clamp(Limit::Mode, |_| from, || name.to_string()),
+        ScalingMode::UpOnly => ladder.clamp(Limit::Mode, |at| at.max(from), || name.to_string()),
+    }
+    ladder.holds.push(format!("{}: {name}", Limit::Mode.name()));
+    mode != ScalingMode::Off
+}
+
 fn step(ladder: &mut Ladder, case: &Case) {
     let Scaling { step_up, step_down, .. } = *case.scaling;
-    let most = case.from.saturating_add(step_up);
+    let most = case.thought.saturating_add(step_up);
     ladder.clamp(Limit::StepUp, |at| at.min(most), || format!("at most {step_up} more at once"));
-    let least = case.from.saturating_sub(step_down);
+    let least = case.thought.saturating_sub(step_down);
     ladder.clamp(Limit::StepDown, |at| at.max(least), || format!("at most {step_down} fewer at once"));
 }

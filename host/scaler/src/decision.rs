@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use config::region::ScalingMode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::Stage;
@@ -16,9 +17,15 @@ pub struct Decision {
     #[serde(with = "crate::stamp")]
     pub at: Timestamp,
     pub pool: String,
+    #[serde(default)]
+    pub mode: ScalingMode,
     /// The count that stood before. Counts are of the whole pool, listed origins included.
     pub from: u32,
     pub to: u32,
+    /// What there would be in the mode `on`, where the mode is another that asks the rules. In `shadow` and
+    /// `advise` its holds and steps go by what there would have been before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would: Option<u32>,
     /// One line of text: what a person reads first.
     pub line: String,
     /// Every policy's word, those with nothing to say included.
@@ -69,6 +76,8 @@ pub enum Limit {
     StepDown,
     /// The ceiling of a schedule.
     Schedule,
+    /// The mode of the pool lets it go no further.
+    Mode,
     Floor,
     Ceiling,
 }
@@ -85,6 +94,7 @@ impl Limit {
             Limit::StepUp => "step up",
             Limit::StepDown => "step down",
             Limit::Schedule => "schedule",
+            Limit::Mode => "mode",
             Limit::Floor => "floor",
             Limit::Ceiling => "ceiling",
         }
@@ -185,6 +195,7 @@ impl Decision {
         };
         self.from != self.to
             || self.to != last.to
+            || (self.mode, self.would) != (last.mode, last.would)
             || self.winner != last.winner
             || (self.floor, self.ceiling) != (last.floor, last.ceiling)
             || limits(self) != limits(last)

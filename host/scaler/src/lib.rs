@@ -11,6 +11,7 @@
 //! - [`hint`]: what plugins ask for, by who asked;
 //! - [`policy`]: each looks at the pool and `now` and makes a [`Proposal`];
 //! - [`decide`]: the largest proposal, then holds, steps, floor and ceiling, as a [`Decision`];
+//! - [`trial`]: what a pool that only thinks would have had, beside what ran;
 //! - [`stage`]: booting, warming, serving, draining, stopped;
 //! - [`pool`]: the state that one pool keeps from tick to tick;
 //! - [`stamp`]: instants as JSON.
@@ -39,6 +40,7 @@ pub mod report;
 pub mod series;
 pub mod stage;
 pub mod stamp;
+pub mod trial;
 pub mod tune;
 
 pub use decision::{Capacity, Clamp, Decision, EdgeAge, Inputs, Limit};

@@ -146,7 +146,7 @@ impl Policy {
         policies
     }
 
-    fn predictive(&mut self) -> Option<&mut predictive::Predictive> {
+    pub(crate) fn predictive(&mut self) -> Option<&mut predictive::Predictive> {
         match self {
             Policy::Predictive(policy) => Some(policy),
             Policy::Reactive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => None,

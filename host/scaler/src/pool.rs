@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::region::{Pool as PoolConfig, Scaling};
+use config::region::{Pool as PoolConfig, Scaling, ScalingMode};
 use jiff::Timestamp;
 use wire::{Member, PoolReport, Stage};
 
@@ -18,6 +18,7 @@ use crate::policy::{Policy, ScheduleView, View};
 use crate::series::{Level, Series};
 use crate::stage::{Gone, Observed, OriginView, Origins, StageChange, StageRules};
 use crate::stamp;
+use crate::trial::Trial;
 
 /// For the load that is shown of a pool whose policies look at no window.
 const SHOWN_WINDOW: Duration = Duration::from_secs(10);
@@ -46,6 +47,8 @@ pub struct Pool {
     last: Option<Decision>,
     /// Origins by stage, by the second that a step of 15 s began in.
     capacities: VecDeque<(i64, Capacity)>,
+    /// In a mode that decides and does not act.
+    trial: Option<Trial>,
 }
 
 impl Pool {
@@ -67,6 +70,7 @@ impl Pool {
             due: now,
             last: None,
             capacities: VecDeque::new(),
+            trial: None,
         })
     }
 
@@ -77,6 +81,8 @@ impl Pool {
             if scaling.hints.is_none() {
                 self.hints.clear();
             }
+            let keeps = |trial: &Trial| scaling.mode.only_thinks() && trial.suits(scaling);
+            self.trial = self.trial.take().filter(keeps);
             self.config = config.clone();
             self.due = now;
         }
@@ -194,6 +200,9 @@ impl Pool {
         if decision.inputs.edges.iter().any(|edge| edge.fresh) {
             self.take_over = false;
         }
+        if let (Some(trial), Some(would)) = (&mut self.trial, decision.would) {
+            trial.accept(would);
+        }
         self.last = Some(decision.clone());
     }
 
@@ -222,11 +231,21 @@ impl Pool {
             self.operator = None;
         }
         self.hints.forget(now);
-        let standing = self.policies.iter_mut().find_map(|policy| policy.standing(now)).unwrap_or_default();
+        let mode = self.scaling().mode;
+        let from = self.desired.unwrap_or(self.listed());
+        if mode.only_thinks() && self.trial.is_none() {
+            self.trial = Some(Trial::new(self.scaling(), from));
+        }
+        let capacity = self.capacity();
+        let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
+        let standing = asked.iter_mut().find_map(|policy| policy.standing(now)).unwrap_or_default();
         let view = View { now, series: &self.series, edges, hints: &self.hints, standing: &standing };
+        if let Some(trial) = &mut self.trial {
+            trial.settle(&view, capacity);
+        }
         let mut proposals = Vec::new();
         let (mut hint, mut hinted) = (None, None);
-        for policy in &mut self.policies {
+        for policy in asked {
             if let Policy::Hinted(weighing) = policy {
                 (hint, hinted) = (weighing.hold(&view), weighing.record(&view, &proposals));
             }
@@ -250,7 +269,8 @@ impl Pool {
         let case = Case {
             pool: &self.config.name,
             now,
-            from: self.desired.unwrap_or(self.listed()),
+            from,
+            thought: self.trial.as_ref().map_or(from, Trial::count),
             scaling: self.scaling(),
             wants: &self.wants,
             blind,
@@ -259,7 +279,7 @@ impl Pool {
             hint,
             hinted,
             scheduled: standing.ceiling.as_ref(),
-            capacity: self.capacity(),
+            capacity,
             inputs,
         };
         decide(case, proposals)
@@ -330,7 +350,10 @@ impl Pool {
             })
             .collect();
         crate::region::PoolView {
+            mode: self.scaling().mode,
             desired: self.desired,
+            advised: self.trial.as_ref().filter(|_| self.scaling().mode == ScalingMode::Advise).map(Trial::count),
+            scored: self.trial.as_ref().and_then(Trial::scored),
             floor: self.scaling().floor,
             ceiling: self.scaling().ceiling,
             capacity: self.capacity(),
@@ -339,6 +362,7 @@ impl Pool {
             origins: self.origins.views(now),
             gone: self.gone.iter().cloned().collect(),
             schedules,
+            tuner: self.policies.iter_mut().find_map(Policy::predictive).map(|policy| policy.told()),
             decision: self.last.clone(),
         }
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::region::ScalingMode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::{Membership, Report, Stage};
@@ -22,6 +23,8 @@ use crate::pool::Pool;
 use crate::report::{self, Refused};
 use crate::stage::{Gone, Observed, OriginView, StageChange};
 use crate::stamp;
+use crate::trial::Scored;
+use crate::tune::told::Told;
 
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -77,7 +80,12 @@ pub struct PoolActions {
 /// A pool for the API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolView {
+    pub mode: ScalingMode,
     pub desired: Option<u32>,
+    /// In the mode `advise`: what there would be.
+    pub advised: Option<u32>,
+    /// In the modes `shadow` and `advise`: what that would have cost and violated, beside what ran.
+    pub scored: Option<Scored>,
     pub floor: u32,
     pub ceiling: u32,
     pub capacity: Capacity,
@@ -86,6 +94,8 @@ pub struct PoolView {
     pub origins: Vec<OriginView>,
     pub gone: Vec<Gone>,
     pub schedules: Vec<ScheduleView>,
+    /// What the predictive rule has learned to pay for; `None` without one.
+    pub tuner: Option<Told>,
     /// The latest that stands.
     pub decision: Option<Decision>,
 }

@@ -8,11 +8,13 @@
 //!
 //! - [`candidate`]: what may be chosen;
 //! - [`shadow`]: all candidates' pools;
-//! - [`ledger`]: what each one cost and lost, old days counting less.
+//! - [`ledger`]: what each one cost and lost, old days counting less;
+//! - [`told`]: what of it is shown.
 
 pub mod candidate;
 pub mod ledger;
 pub mod shadow;
+pub mod told;
 
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 mod script;
 
-use config::region::{Scaling, When};
+use config::region::{Scaling, ScalingMode, When};
 use forebay_scaler as scaler;
 use scaler::Decision;
 use script::*;
@@ -146,6 +146,72 @@ fn an_increase_is_never_delayed_by_a_hold() {
         for decision in script.decisions.iter().filter(|decision| decision.want > decision.from) {
             let most = decision.want.min(decision.from + setting.step_up).max(setting.floor).min(setting.ceiling);
             assert_eq!(decision.to, most, "seed {seed}: {}", decision.line);
+        }
+    }
+}
+
+/// Wanders in the mode `on`, then in `mode`; what was decided in `mode`.
+fn changed_to(mode: ScalingMode, seed: u64) -> Vec<Decision> {
+    let mut dice = Dice(seed);
+    let setting = any_scaling(&mut dice);
+    let mut script = Script::new(setting.clone(), START);
+    wander(&mut dice, &mut script, 40);
+    let before = script.decisions.len();
+    script.apply(scaler::Event::Configured(region(Scaling { mode, ..setting }, &[])));
+    wander(&mut dice, &mut script, 60);
+    script.decisions.split_off(before)
+}
+
+#[test]
+fn up_only_never_lowers_and_raises_as_on_does() {
+    for seed in 0..100 {
+        for decision in changed_to(ScalingMode::UpOnly, seed) {
+            let would = decision.would.expect("it asks its rules");
+            assert_eq!(decision.to, would.max(decision.from), "seed {seed}: {}", decision.line);
+            follow(&decision, seed);
+        }
+    }
+}
+
+#[test]
+fn what_does_not_act_keeps_the_count_and_a_shadow_decides_what_on_does() {
+    let mut differed = 0;
+    for seed in 0..100 {
+        let on: Vec<_> = changed_to(ScalingMode::On, seed).iter().map(|decision| decision.to).collect();
+        for mode in [ScalingMode::Off, ScalingMode::Shadow, ScalingMode::Advise] {
+            let decisions = changed_to(mode, seed);
+            for decision in &decisions {
+                assert_eq!(decision.to, decision.from, "seed {seed}: {}", decision.line);
+                follow(decision, seed);
+            }
+            if mode != ScalingMode::Off {
+                let would: Vec<_> = decisions.iter().filter_map(|decision| decision.would).collect();
+                assert_eq!(would, on, "seed {seed}");
+                differed += usize::from(would.iter().any(|would| *would != decisions[0].to));
+            }
+        }
+    }
+    assert!(differed > 20, "the loads ask for too little: {differed}");
+}
+
+#[test]
+fn in_every_mode_asking_twice_changes_nothing() {
+    for seed in 0..20 {
+        for mode in [ScalingMode::Off, ScalingMode::Shadow, ScalingMode::Advise, ScalingMode::UpOnly] {
+            let run = |asks: usize| {
+                let mut dice = Dice(seed);
+                let setting = any_scaling(&mut dice);
+                let mut script = Script::new(Scaling { mode, ..setting }, START);
+                for _ in 0..60 {
+                    wander(&mut dice, &mut script, 1);
+                    for _ in 0..asks {
+                        script.step();
+                    }
+                }
+                let view = script.region.pool("shop", script.now).unwrap();
+                (serde_json::to_string(&script.decisions).unwrap(), view.scored)
+            };
+            assert_eq!(run(0), run(3), "seed {seed}, {}", mode.name());
         }
     }
 }

@@ -25,6 +25,7 @@ pub fn at(text: &str) -> Timestamp {
 /// 1 to 8 origins, 10 requests a second each over 10 s, no limits on steps, no stabilisation.
 pub fn scaling() -> Scaling {
     Scaling {
+        mode: ScalingMode::On,
         floor: 1,
         ceiling: 8,
         reactive: Some(Reactive { requests_per_origin: 10.0, window: secs(10), headroom: 1.0 }),

@@ -97,6 +97,7 @@ fn scaling(
     });
     let hints = raw.hints.as_ref().map(|hints| self::hints(hints, reactive.is_some(), errors));
     Some(Scaling {
+        mode: raw.mode.value,
         floor: raw.floor.0,
         ceiling: ceiling?,
         reactive: super::transpose(reactive)?,

@@ -10,7 +10,7 @@ use super::value::{List, Value, keys};
 use crate::error::{Errors, Problem};
 use crate::node::{Kind, Node};
 use crate::region;
-use crate::region::{Balance, HintKind, PoolTimeouts};
+use crate::region::{Balance, HintKind, PoolTimeouts, ScalingMode};
 
 keys! {
     /// Origins that serve the same: listed, or run by the aggregator, or both.
@@ -86,6 +86,8 @@ keys! {
 keys! {
     /// How many origins there should be: the largest of what the rules propose, within bounds.
     pub struct Scaling {
+        /// How far it may go by itself.
+        default mode: ScalingMode = ScalingMode::default(),
         /// The fewest origins there may be.
         default floor: Count = region::Scaling::FLOOR,
         /// The most origins there may be.

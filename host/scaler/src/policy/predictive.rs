@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use super::{Proposal, Source, View};
 use crate::engine::{Engine, Settings, Want, Way};
 use crate::replay::Lives;
+use crate::tune::told::Told;
 
-const STEP_SECONDS: i64 = 15;
+pub(crate) const STEP_SECONDS: i64 = 15;
 /// Longer gaps (or clocks set so far ahead) end what was learned: three days, which is a quarter of
 /// a second of steps without demand.
 const LONGEST_GAP: i64 = 3 * 86_400 / STEP_SECONDS;
@@ -65,6 +66,10 @@ impl Predictive {
         }
     }
 
+    pub fn told(&self) -> Told {
+        Told::of(&self.engine)
+    }
+
     /// When the step ends that runs now.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         Timestamp::from_second((step_of(now) + 1) * STEP_SECONDS).ok()
@@ -88,21 +93,9 @@ impl Predictive {
         }
     }
 
-    /// In origins; `None` if not every edge that is known reported it.
+    /// In origins.
     fn demand(&self, step: i64, view: &View) -> Option<f64> {
-        if !view.edges.missing.is_empty() {
-            return None;
-        }
-        // Up to a millisecond before the next step begins, which is not asked for.
-        let end = Timestamp::from_millisecond((step + 1) * STEP_SECONDS * 1000 - 1).ok()?;
-        let window = Duration::from_millis(STEP_SECONDS.unsigned_abs() * 1000 - 1);
-        // One that has just fallen silent is not missing yet.
-        let reported = |id| view.series.level(window, end, |other| other == id).is_some();
-        if !view.edges.fresh.iter().all(|(edge, _)| reported(edge.id)) {
-            return None;
-        }
-        let level = view.series.level(window, end, |edge| view.edges.is_fresh(edge))?;
-        Some(level.requests / self.rule.requests_per_origin)
+        Some(requests(step, view)? / self.rule.requests_per_origin)
     }
 
     fn because(&self, want: &Want) -> String {
@@ -137,6 +130,22 @@ fn engine(rule: &Rule, lives: Lives) -> Engine {
     Engine::new(settings)
 }
 
-fn step_of(at: Timestamp) -> i64 {
+/// Requests a second in a step that is over; `None` if not every edge that is known reported it.
+pub(crate) fn requests(step: i64, view: &View) -> Option<f64> {
+    if !view.edges.missing.is_empty() {
+        return None;
+    }
+    // Up to a millisecond before the next step begins, which is not asked for.
+    let end = Timestamp::from_millisecond((step + 1) * STEP_SECONDS * 1000 - 1).ok()?;
+    let window = Duration::from_millis(STEP_SECONDS.unsigned_abs() * 1000 - 1);
+    // One that has just fallen silent is not missing yet.
+    let reported = |id| view.series.level(window, end, |other| other == id).is_some();
+    if !view.edges.fresh.iter().all(|(edge, _)| reported(edge.id)) {
+        return None;
+    }
+    Some(view.series.level(window, end, |edge| view.edges.is_fresh(edge))?.requests)
+}
+
+pub(crate) fn step_of(at: Timestamp) -> i64 {
     at.as_second().div_euclid(STEP_SECONDS)
 }

@@ -9,7 +9,9 @@ use crate::error::{Errors, Problem};
 use crate::manifest::Engine;
 use crate::node::{Kind, Node, shorten};
 use crate::raw::value::{Value, Written};
-use crate::region::{Balance, ClientCertificate, DayName, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat};
+use crate::region::{
+    Balance, ClientCertificate, DayName, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat, ScalingMode,
+};
 use crate::spec::{Failure, Level};
 
 /// A closed set of words.
@@ -110,6 +112,17 @@ words! {
     LimitMode {
         "enforce" => LimitMode::Enforce: "a fault or a refusal",
         "shadow" => LimitMode::Shadow: "a line of the log and a count; at ten times the limit a fault all the same",
+    }
+}
+
+words! {
+    /// How far scaling may go by itself. Floor and ceiling hold in every mode.
+    ScalingMode {
+        "off" => ScalingMode::Off: "no rule is asked; the count that stands stays",
+        "shadow" => ScalingMode::Shadow: "decisions are made and recorded; the count that stands stays",
+        "advise" => ScalingMode::Advise: "the same, and what it would have is shown as advice",
+        "up-only" => ScalingMode::UpOnly: "carried out, but no origin is taken away",
+        "on" => ScalingMode::On: "carried out",
     }
 }
 

@@ -47,6 +47,7 @@ fn once(name: &str, local: &str) -> Schedule {
 /// A pool of 2 to 20 whose origins carry 50.
 fn scaling(schedules: Vec<Schedule>) -> Scaling {
     Scaling {
+        mode: config::region::ScalingMode::On,
         floor: 2,
         ceiling: 20,
         reactive: Some(Reactive { requests_per_origin: 50.0, window: minutes(1), headroom: 1.0 }),
