@@ -1,8 +1,10 @@
 //! The decision for a pool whose demand is in units of one origin's capacity, one step at a time:
-//! forecast, gate, candidates in shadow, blend. Replay, tests and the live loop run this code.
+//! forecast, gate, candidates in shadow, blend, and [`panic`] where the level surprises. Replay, tests and the live loop run this code.
 //!
 //! [`Engine::observe`] takes what a step brought; [`Engine::want`] only looks, so asking twice
 //! changes nothing. A step without a report is a gap: nothing is learned and nothing is lowered.
+
+pub mod panic;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ use crate::replay::Lives;
 use crate::tune::candidate::Grid;
 use crate::tune::shadow::{self, Held};
 use crate::tune::{Tuner, Tuning};
+use panic::{Panic, Surprise};
 
 /// Under so much history there is no forecast to speak of.
 const COLD_SECONDS: f64 = 2.0 * 3600.0;
@@ -83,6 +86,9 @@ pub struct Want {
     pub gate_open: bool,
     /// The last step was a gap: the count was not lowered.
     pub blind: bool,
+    /// The surprise that the count is kept up for, even if others want as much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surprise: Option<Surprise>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +98,7 @@ pub struct Engine {
     tuner: Tuner,
     /// Counts of the time before the first choice.
     held: Held,
+    panic: Panic,
     steps: u64,
     want: Option<Want>,
 }
@@ -109,6 +116,7 @@ impl Engine {
             forecaster: Forecaster::new(lives.step, lives.lead_steps() as f64 * lives.step, &settings.quantiles),
             tuner: Tuner::new(lives, settings.tuning, grid),
             held: Held::default(),
+            panic: Panic::default(),
             settings,
             steps: 0,
             want: None,
@@ -128,7 +136,10 @@ impl Engine {
         let origins = if blind { origins.max(stands) } else { origins };
         let reactive = shadow::count(bounds.level * shadow::REACTIVE);
         let origins = origins.max(reactive).max(self.settings.lives.floor);
-        self.want = Some(Want { origins, way, reactive, bounds, gate_open, blind });
+        let surprised = self.panic.step(&bounds, !blind, stands, &self.settings.lives);
+        let origins = surprised.map_or(origins, |(_, least)| origins.max(least));
+        let surprise = surprised.map(|(surprise, _)| surprise);
+        self.want = Some(Want { origins, way, reactive, bounds, gate_open, blind, surprise });
     }
 
     fn decide(&mut self, bounds: &Bounds, gate_open: bool) -> (Way, u32) {

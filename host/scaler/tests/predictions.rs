@@ -192,3 +192,20 @@ fn floor_and_ceiling_hold_for_what_is_foreseen() {
     assert_eq!(script.count(), 9);
     assert!(script.last().line.contains("ceiling 9 binds"), "{}", script.last().line);
 }
+
+#[test]
+fn a_surprise_is_told_as_the_reason() {
+    let mut script = Script::with(slow(Scaling { ceiling: 1000, ..predictive() }), START);
+    hours(&mut script, 3, &[("e1", 100.0)]);
+    assert!(!proposal(&script).because.contains("surprise"), "{}", proposal(&script).because);
+    pass(&mut script, &[("e1", 400.0)]);
+    pass(&mut script, &[("e1", 400.0)]);
+    let found = proposal(&script);
+    assert!(found.because.contains("; surprise: ") && found.because.contains(" were foreseen"), "{}", found.because);
+    assert_eq!(found.origins, Some(70), "40, and half of 30 in 30 s for the lead of 60 s: {found:?}");
+    assert!(script.last().line.contains("surprise: "), "{}", script.last().line);
+    for _ in 0..10 {
+        pass(&mut script, &[("e1", 400.0)]);
+    }
+    assert!(!proposal(&script).because.contains("surprise"), "it rises no more: {}", proposal(&script).because);
+}

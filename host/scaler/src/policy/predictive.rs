@@ -115,8 +115,12 @@ impl Predictive {
             .collect();
         let gate = if want.gate_open { "open" } else { "shut" };
         let blind = if want.blind { "; a gap: not lowered" } else { "" };
+        let surprise = want.surprise.map_or(String::new(), |surprise| {
+            let (level, foreseen) = (surprise.level * unit, surprise.foreseen * unit);
+            format!("; surprise: {level:.1} requests/s where at most {foreseen:.1} were foreseen")
+        });
         format!(
-            "level {:.1} requests/s, at most {} within {}s; gate {gate}; {way}; {unit} per origin{blind}",
+            "level {:.1} requests/s, at most {} within {}s; gate {gate}; {way}; {unit} per origin{blind}{surprise}",
             want.bounds.level * unit,
             bounds.join(", "),
             self.engine.forecaster().window() as i64 * STEP_SECONDS,
