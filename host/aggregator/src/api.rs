@@ -16,23 +16,21 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use jiff::Timestamp;
-use scaler::{PoolView, stamp};
+use scaler::PoolView;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::{Shared, ingest};
 
+mod decisions;
 mod history;
 mod query;
-
-use query::Query;
 
 /// Edges keep one connection each; the rest is for people.
 const MOST_CONNECTIONS: usize = 4096;
 /// For a request's headers, and for its body.
 const PATIENCE: Duration = Duration::from_secs(10);
-const DECISIONS_SHOWN: usize = 100;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -106,7 +104,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
     }
     match path.as_str() {
         "/v1/reports" => report(request, shared).await,
-        "/v1/decisions" => decisions(request.uri().query().unwrap_or(""), shared),
+        "/v1/decisions" => decisions::list(request.uri().query().unwrap_or(""), shared).await,
         "/v1/pools" => pools(shared),
         "/healthz" => text("ok\n".to_string()),
         "/metrics" => match &shared.options.metrics {
@@ -114,7 +112,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
             None => fail(StatusCode::NOT_FOUND, "path", "metrics are at the edge's admin address"),
         },
         path => match path.strip_prefix("/v1/pools/").and_then(|rest| rest.split_once('/')) {
-            Some((name, "explain")) => explain(name, shared),
+            Some((name, "explain")) => decisions::explain(name, request.uri().query().unwrap_or(""), shared).await,
             Some((name, "history")) => history::answer(name, request.uri().query().unwrap_or(""), shared).await,
             _ => {
                 let known = "/v1/reports, /v1/decisions, /v1/pools, /v1/pools/NAME/explain, \
@@ -141,23 +139,6 @@ async fn report(request: Request<Incoming>, shared: &Shared) -> Answer {
     };
     ingest::refuse(&refused);
     fail(ingest::status(&refused), refused.reason, &refused.detail)
-}
-
-fn decisions(query: &str, shared: &Shared) -> Answer {
-    let query = match Query::read(query, &["pool", "limit"]) {
-        Ok(query) => query,
-        Err(refused) => return fail(StatusCode::BAD_REQUEST, "query", &refused),
-    };
-    let limit = match query.count("limit") {
-        Ok(limit) => limit.unwrap_or(DECISIONS_SHOWN),
-        Err(refused) => return fail(StatusCode::BAD_REQUEST, "query", &refused),
-    };
-    let pool = query.get("pool");
-    let steer = shared.steer();
-    if let Some(name) = pool.filter(|name| !steer.pools().iter().any(|known| known == name)) {
-        return unknown_pool(name, &steer.pools());
-    }
-    json(StatusCode::OK, &json!({ "decisions": steer.decisions(pool, limit) }))
 }
 
 fn pools(shared: &Shared) -> Answer {
@@ -197,30 +178,6 @@ fn summary(view: &PoolView, actuator: &str) -> Value {
         "origins": view.origins,
         "gone": view.gone,
     })
-}
-
-fn explain(name: &str, shared: &Shared) -> Answer {
-    let now = Timestamp::now();
-    let mut steer = shared.steer();
-    let Some(view) = steer.pool(name, now) else { return unknown_pool(name, &steer.pools()) };
-    let body = json!({
-        "pool": name,
-        "at": format!("{now:.3}"),
-        "line": view.decision.as_ref().map(|decision| &decision.line),
-        "decision_age_seconds": view.decision.as_ref().map(|decision| stamp::seconds(stamp::age(now, decision.at))),
-        "decision": view.decision,
-        "schedules": view.schedules,
-        "mode": view.mode,
-        "advised": view.advised,
-        "scored": view.scored,
-        "tuner": view.tuner,
-        "capacity": view.capacity,
-        "inputs": view.inputs,
-        "origins": view.origins,
-        "origin_seconds": view.origin_seconds,
-        "actuator": steer.actuator(name),
-    });
-    json(StatusCode::OK, &body)
 }
 
 fn unknown_pool(name: &str, known: &[String]) -> Answer {

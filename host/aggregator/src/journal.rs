@@ -1,19 +1,27 @@
 //! Decisions on disk, as lines of JSON, before anything is done about them.
 //!
-//! Append-only. On start the tail is read: what was decided lately, and how many origins each
-//! pool had. A last line that is torn (the machine went down in it) is passed over.
+//! Append-only. A file that is full is renamed, in one step, and the oldest is removed: a crash at
+//! any point leaves files that are read as they were. On start the tail is read, of as many files
+//! as it takes: what was decided lately, and how many origins each pool had. A last line that is
+//! torn (the machine went down in it) is passed over.
+
+pub mod files;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
+
+use config::region::Journal as Config;
 
 use jiff::Timestamp;
 use scaler::{Decision, OriginView, stamp};
 use serde::{Deserialize, Serialize};
 
-/// How much of the end of the file is read on start.
+/// How much of the end of the files is read on start.
 const TAIL_BYTES: u64 = 4 << 20;
 /// Decisions that `/v1/decisions` can answer.
 const KEPT: usize = 1000;
@@ -43,7 +51,7 @@ enum Record {
 
 pub struct Journal {
     region: String,
-    path: Option<PathBuf>,
+    config: Option<Config>,
     file: Option<File>,
     recent: VecDeque<Decision>,
     /// By pool: the last record, for what is news.
@@ -52,15 +60,15 @@ pub struct Journal {
 
 impl Journal {
     /// Reads the tail. A file that cannot be read or opened is told now, and again at each write.
-    pub fn open(region: &str, path: Option<&Path>) -> Journal {
+    pub fn open(region: &str, config: Option<&Config>) -> Journal {
         let mut journal = Journal {
             region: region.to_string(),
-            path: path.map(Path::to_path_buf),
+            config: config.cloned(),
             file: None,
             recent: VecDeque::new(),
             last: BTreeMap::new(),
         };
-        if let Some(path) = path {
+        if let Some(Config { path, .. }) = config {
             match tail(path) {
                 Ok(records) => records.into_iter().for_each(|record| journal.remember(record)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -118,20 +126,23 @@ impl Journal {
     }
 
     fn append(&mut self, record: &Record) -> io::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        if self.file.is_none() {
-            self.file = Some(open(path)?);
-        }
-        let Some(file) = &mut self.file else { return Ok(()) };
+        let Some(config) = &self.config else { return Ok(()) };
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
-        // One write: a crash tears at most this line. Synced: what is acted on is on disk.
-        let written = file.write_all(&line).and_then(|()| file.sync_data());
-        if written.is_err() {
-            // Part of a line may be there: opening again ends it.
-            self.file = None;
+        let mut file = match self.file.take() {
+            Some(file) if is_at(&file, &config.path) => file,
+            _ => open(&config.path)?,
+        };
+        let bytes = file.metadata()?.len();
+        if bytes > 0 && bytes + line.len() as u64 > config.file_bytes {
+            rotate(config)?;
+            file = open(&config.path)?;
         }
-        written
+        // One write: a crash tears at most this line. Synced: what is acted on is on disk.
+        file.write_all(&line).and_then(|()| file.sync_data())?;
+        // After an error part of a line may be there: opening again ends it.
+        self.file = Some(file);
+        Ok(())
     }
 
     /// The latest, oldest first.
@@ -142,9 +153,46 @@ impl Journal {
         found
     }
 
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+    pub fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
     }
+
+    pub fn path(&self) -> Option<&Path> {
+        self.config.as_ref().map(|config| config.path.as_path())
+    }
+}
+
+/// Whether that path is still this file: another process, or a person, may have moved it.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => id(open) == id(there),
+        _ => false,
+    }
+}
+
+/// Gives the full file its number, and removes those that are too many.
+fn rotate(config: &Config) -> io::Result<()> {
+    let mut full = files::full(&config.path)?;
+    let next = full.last().map_or(1, |(number, _)| number + 1);
+    let aside = files::numbered(&config.path, next);
+    std::fs::rename(&config.path, &aside)?;
+    sync_folder(&config.path)?;
+    full.push((next, aside));
+    let most = config.files.saturating_sub(1) as usize;
+    for (_, old) in &full[..full.len().saturating_sub(most)] {
+        // One more than there should be is no reason to stop acting.
+        if let Err(error) = std::fs::remove_file(old) {
+            tracing::warn!(path = %old.display(), %error, "an old journal cannot be removed");
+        }
+    }
+    Ok(())
+}
+
+/// A name that a crash must not undo.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 /// For appending after a whole line.
@@ -153,7 +201,9 @@ fn open(path: &Path) -> io::Result<File> {
         std::fs::create_dir_all(folder)?;
     }
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-    if file.metadata()?.len() > 0 {
+    if file.metadata()?.len() == 0 {
+        sync_folder(path)?;
+    } else {
         file.seek(SeekFrom::End(-1))?;
         let mut last = [0];
         file.read_exact(&mut last)?;
@@ -165,22 +215,26 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn tail(path: &Path) -> io::Result<Vec<Record>> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let (mut records, mut unread) = (Vec::new(), 0);
-    for line in lines {
-        match serde_json::from_slice(line) {
-            Ok(record) => records.push(record),
-            Err(_) => unread += 1,
-        }
-    }
-    // The first may be cut by where reading began, the last by a crash.
+    let (mut records, mut unread, mut bytes) = (Vec::new(), 0, 0);
+    files::visit(
+        path,
+        |_| false,
+        |line| {
+            bytes += line.len() as u64 + 1;
+            if bytes > TAIL_BYTES {
+                return ControlFlow::Break(());
+            }
+            match serde_json::from_slice(line) {
+                Ok(record) => records.push(record),
+                Err(_) => unread += 1,
+            }
+            ControlFlow::Continue(())
+        },
+    )?;
+    // A crash may have torn one.
     if unread > 0 {
         tracing::warn!(path = %path.display(), unread, "lines of the journal were passed over");
     }
+    records.reverse();
     Ok(records)
 }

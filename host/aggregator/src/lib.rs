@@ -13,7 +13,7 @@ mod actuator;
 mod api;
 pub mod history;
 mod ingest;
-mod journal;
+pub mod journal;
 mod publish;
 mod steer;
 

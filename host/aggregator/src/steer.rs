@@ -5,6 +5,7 @@
 //! the next tick decides anew.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,9 +207,7 @@ impl Steer {
         {
             return Err(ReloadError::Address { from: old.address, to: new.address });
         }
-        if self.journal.path() != new.journal.as_ref().map(|journal| journal.path.as_path())
-            || self.region_name() != new.region
-        {
+        if self.journal.config() != new.journal.as_ref() || self.region_name() != new.region {
             self.journal = open_journal(&config);
         }
         let keep = |name: &String, actuator: &mut Actuator| {
@@ -252,9 +251,14 @@ impl Steer {
         actuators.map(|actuator| runs(actuator, now)).sum::<usize>() == 0
     }
 
-    /// The latest decisions, oldest first.
+    /// The latest decisions that are in memory, oldest first.
     pub fn decisions(&self, pool: Option<&str>, limit: usize) -> Vec<&Decision> {
         self.journal.recent(pool, limit)
+    }
+
+    /// Where all of them are.
+    pub fn journal(&self) -> Option<PathBuf> {
+        self.journal.path().map(Path::to_path_buf)
     }
 
     /// The pools that are run here.
@@ -291,8 +295,5 @@ fn history_of(config: &config::Region) -> Option<&config::region::History> {
 fn open_journal(config: &config::Region) -> Journal {
     let aggregator = config.aggregator.as_ref();
     let region = aggregator.map_or("", |aggregator| &aggregator.region);
-    Journal::open(
-        region,
-        aggregator.and_then(|aggregator| aggregator.journal.as_ref()).map(|journal| journal.path.as_path()),
-    )
+    Journal::open(region, aggregator.and_then(|aggregator| aggregator.journal.as_ref()))
 }

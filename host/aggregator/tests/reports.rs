@@ -93,7 +93,7 @@ fn questions_that_cannot_be_answered_say_what_can() {
         ("/v1/pools/shap/explain", 404, "run here are: shop"),
         ("/v1/decisions?pool=shap", 404, "run here are: shop"),
         ("/v1/decisions?limit=many", 400, "whole number"),
-        ("/v1/decisions?poll=shop", 400, "allowed are pool and limit"),
+        ("/v1/decisions?poll=shop", 400, "allowed are pool, from, to and limit"),
         ("/nowhere", 404, "/v1/pools/NAME/explain"),
         ("/v1/reports", 405, "allowed is POST"),
     ] {

@@ -5,18 +5,23 @@
 //! - [`quickstart`]: the whole idea in one minute
 //! - [`origin`]: an origin whose limits are known
 //! - [`plugin`]: builds and tests plugins
+//! - [`explain`]: why a pool has as many origins as it has, now or then
 //! - [`simulate`]: what the scaler, and others, would have made of a recorded demand
 //!
 //! And what these share: [`region`] (the file, or what makes it unfit), [`running`] (edge and
-//! aggregator), [`logging`], [`span`] (durations as arguments).
+//! aggregator), [`logging`], [`span`] and [`moment`] (durations and instants as
+//! arguments), [`ask`] (one GET).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod ask;
 mod check;
+mod explain;
 mod logging;
+mod moment;
 mod origin;
 mod plugin;
 mod quickstart;
@@ -66,6 +71,8 @@ enum Command {
     Plugin(plugin::Command),
     /// An HTTP origin with a boot delay, a service time and a capacity that it really holds to
     Origin(origin::Options),
+    /// Say why a pool has as many origins as it has, now or then
+    Explain(explain::Options),
     /// What predictive scaling, and other autoscalers, would have cost for a recorded demand
     Simulate(simulate::Options),
 }
@@ -85,6 +92,7 @@ fn main() -> ExitCode {
         Command::Quickstart(options) => quickstart::run(options).map(|()| true),
         Command::Plugin(command) => plugin::run(command),
         Command::Origin(options) => origin::run(options).map(|()| true),
+        Command::Explain(options) => explain::run(&options).map(|()| true),
         Command::Simulate(options) => simulate::run(&options).map(|()| true),
     };
     match outcome {

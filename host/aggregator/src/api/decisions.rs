@@ -1,0 +1,179 @@
+//! `GET /v1/decisions` and `GET /v1/pools/NAME/explain`: what was decided, and why. What is not in
+//! memory any more is read from the journal, aside.
+
+use std::path::PathBuf;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use scaler::{Decision, stamp};
+use serde_json::json as value;
+
+use super::query::Query;
+use super::{Answer, fail, json, unknown_pool};
+use crate::Shared;
+use crate::journal::files::{self, Recorded};
+
+const SHOWN: usize = 100;
+/// More are a matter for who reads the journal itself.
+const MOST_SHOWN: usize = 10_000;
+
+fn refuse(refused: &str) -> Answer {
+    fail(StatusCode::BAD_REQUEST, "query", refused)
+}
+
+/// Runs what reads files where it keeps nobody waiting.
+async fn aside<T: Send + 'static>(read: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, Answer> {
+    let failed = |detail: String| fail(StatusCode::SERVICE_UNAVAILABLE, "journal", &detail);
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read.map_err(|error| failed(error.to_string())),
+        Err(_) => Err(failed("reading it failed".to_string())),
+    }
+}
+
+struct Listing {
+    pool: Option<String>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    limit: usize,
+}
+
+impl Listing {
+    fn read(query: &str) -> Result<Listing, String> {
+        let query = Query::read(query, &["pool", "from", "to", "limit"])?;
+        let (from, to) = (query.instant("from")?, query.instant("to")?);
+        if let (Some(from), Some(to)) = (from, to)
+            && to < from
+        {
+            return Err(format!("to `{to}` is before from `{from}`"));
+        }
+        let limit = query.count("limit")?.unwrap_or(SHOWN);
+        if limit > MOST_SHOWN {
+            return Err(format!("limit `{limit}`; at most {MOST_SHOWN}"));
+        }
+        Ok(Listing { pool: query.get("pool").map(str::to_string), from, to, limit })
+    }
+}
+
+pub async fn list(query: &str, shared: &Shared) -> Answer {
+    let Listing { pool, from, to, limit } = match Listing::read(query) {
+        Ok(listing) => listing,
+        Err(refused) => return refuse(&refused),
+    };
+    let journal = {
+        let steer = shared.steer();
+        if let Some(name) = pool.as_deref().filter(|name| !steer.pools().iter().any(|known| known == name)) {
+            return unknown_pool(name, &steer.pools());
+        }
+        match steer.journal().filter(|_| from.is_some() || to.is_some()) {
+            Some(journal) => journal,
+            None => {
+                let found = steer.decisions(pool.as_deref(), usize::MAX).into_iter();
+                let (from, to) = (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX));
+                let mut found: Vec<&Decision> = found.filter(|decision| (from..=to).contains(&decision.at)).collect();
+                found.drain(..found.len().saturating_sub(limit));
+                return json(StatusCode::OK, &value!({ "decisions": found }));
+            }
+        }
+    };
+    let (from, to) = (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX));
+    match aside(move || files::decisions(&journal, pool.as_deref(), from, to, limit)).await {
+        Ok(found) => {
+            let decisions: Vec<Decision> = found.into_iter().map(|recorded| recorded.decision).collect();
+            json(StatusCode::OK, &value!({ "decisions": decisions }))
+        }
+        Err(answer) => answer,
+    }
+}
+
+pub async fn explain(name: &str, query: &str, shared: &Shared) -> Answer {
+    let asked = Query::read(query, &["at"]).and_then(|query| query.instant("at"));
+    match asked {
+        Ok(Some(at)) => then(name, at, shared).await,
+        Ok(None) => now(name, shared),
+        Err(refused) => refuse(&refused),
+    }
+}
+
+fn now(name: &str, shared: &Shared) -> Answer {
+    let now = Timestamp::now();
+    let mut steer = shared.steer();
+    let Some(view) = steer.pool(name, now) else { return unknown_pool(name, &steer.pools()) };
+    let body = value!({
+        "pool": name,
+        "at": format!("{now:.3}"),
+        "line": view.decision.as_ref().map(|decision| &decision.line),
+        "decision_age_seconds": view.decision.as_ref().map(|decision| stamp::seconds(stamp::age(now, decision.at))),
+        "decision": view.decision,
+        "schedules": view.schedules,
+        "mode": view.mode,
+        "advised": view.advised,
+        "scored": view.scored,
+        "tuner": view.tuner,
+        "capacity": view.capacity,
+        "inputs": view.inputs,
+        "origins": view.origins,
+        "origin_seconds": view.origin_seconds,
+        "actuator": steer.actuator(name),
+    });
+    json(StatusCode::OK, &body)
+}
+
+/// The decision that stood at an instant: the last that was made until then.
+async fn then(name: &str, at: Timestamp, shared: &Shared) -> Answer {
+    if at > Timestamp::now() {
+        return refuse(&format!("at `{at}` lies ahead: nothing was decided yet"));
+    }
+    let (journal, remembered) = {
+        let steer = shared.steer();
+        if !steer.pools().iter().any(|known| known == name) {
+            return unknown_pool(name, &steer.pools());
+        }
+        let remembered: Vec<Decision> = steer.decisions(Some(name), usize::MAX).into_iter().cloned().collect();
+        (steer.journal(), remembered)
+    };
+    let pool = name.to_string();
+    let found = aside(move || Found::of(journal, remembered, &pool, at)).await;
+    match found {
+        Ok(Found::Stood(recorded)) => {
+            let Recorded { decision, origins } = *recorded;
+            let age = stamp::seconds(stamp::age(at, decision.at));
+            let body = value!({
+                "pool": name, "at": format!("{at:.3}"), "line": decision.line, "decision_age_seconds": age,
+                "decision": decision, "origins": origins,
+            });
+            json(StatusCode::OK, &body)
+        }
+        Ok(Found::Outside(kept)) => fail(StatusCode::NOT_FOUND, "at", &format!("nothing is known of {at:.3}; {kept}")),
+        Err(answer) => answer,
+    }
+}
+
+enum Found {
+    Stood(Box<Recorded>),
+    /// What is kept in place of it.
+    Outside(String),
+}
+
+impl Found {
+    fn of(journal: Option<PathBuf>, remembered: Vec<Decision>, pool: &str, at: Timestamp) -> std::io::Result<Found> {
+        let kept = match journal {
+            Some(path) => {
+                if let Some(recorded) = files::at(&path, pool, at)? {
+                    return Ok(Found::Stood(Box::new(recorded)));
+                }
+                files::kept(&path, Some(pool))?.map(|kept| (kept.from, kept.to))
+            }
+            None => {
+                let stood = remembered.iter().rev().find(|decision| decision.at <= at);
+                if let Some(decision) = stood.cloned() {
+                    return Ok(Found::Stood(Box::new(Recorded { decision, origins: Vec::new() })));
+                }
+                remembered.first().zip(remembered.last()).map(|(first, last)| (first.at, last.at))
+            }
+        };
+        Ok(Found::Outside(match kept {
+            Some((from, to)) => format!("kept are decisions from {from:.3} to {to:.3}"),
+            None => format!("no decision on pool `{pool}` is kept"),
+        }))
+    }
+}

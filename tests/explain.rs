@@ -1,0 +1,83 @@
+//! `forebay explain`: why a pool has so many origins, from a running aggregator and from its journal.
+
+use std::process::{Command, Output};
+
+use harness::binary::forebay;
+use harness::{Folder, PATIENCE, Port, Process, wait_until};
+
+struct Region {
+    aggregator: Process,
+    folder: Folder,
+    port: Port,
+}
+
+impl Region {
+    fn start() -> Region {
+        let (folder, port) = (Folder::new(), Port::free());
+        let text = format!(
+            "aggregator: {{address: \"{}\", journal: d.jsonl, tick: 200ms}}\n\
+             pools: [{{name: shop, scaling: {{floor: 3, ceiling: 5, actuator: dry_run, reactive: \
+             {{requests_per_origin: 10}}}}}}]\n",
+            port.address
+        );
+        folder.write("region.yaml", text);
+        let aggregator = Process::start(&["run", "-c", "region.yaml"], folder.path());
+        let region = Region { aggregator, folder, port };
+        wait_until("a decision", PATIENCE, || {
+            region.explain(&["shop", "-c", "region.yaml"]).status.success().then_some(())
+        });
+        region
+    }
+
+    fn explain(&self, args: &[&str]) -> Output {
+        Command::new(forebay()).arg("explain").args(args).current_dir(self.folder.path()).output().expect("it runs")
+    }
+
+    #[track_caller]
+    fn told(&self, args: &[&str]) -> String {
+        let output = self.explain(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it is text")
+    }
+
+    #[track_caller]
+    fn refused(&self, args: &[&str], says: &str) {
+        let output = self.explain(args);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), error.contains(says)), (Some(64), true), "{args:?}: {error}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_decision_is_explained_by_the_aggregator_and_once_it_is_gone_by_the_journal() {
+    let mut region = Region::start();
+    let url = format!("http://{}", region.port.address);
+    let now = region.told(&["shop", "--aggregator", &url]);
+    for part in ["pool shop: ", "decided", "no edge reports", "proposed", "wanted", "floor 3, ceiling 5", "capacity"] {
+        assert!(now.contains(part), "{part}: {now}");
+    }
+    let list = region.told(&["shop", "--last", "1", "-c", "region.yaml"]);
+    assert_eq!((list.lines().count(), list.contains("0 -> 3")), (1, true), "{list}");
+    let json: serde_json::Value =
+        serde_json::from_str(&region.told(&["shop", "--json", "-c", "region.yaml"])).expect("it is JSON");
+    assert_eq!(json["decision"]["to"], 3);
+    let asked = ["-c", "region.yaml"];
+    region.refused(&[&["shap"][..], &asked].concat(), "run here are: shop");
+    region.refused(&[&["shop", "--at", "-1h"][..], &asked].concat(), "kept are decisions from");
+    region.refused(&[&["shop", "--at", "2999-01-01T00:00:00Z"][..], &asked].concat(), "lies ahead");
+    region.refused(&[&["shop", "--at", "noon"][..], &asked].concat(), "-10m (ago)");
+    region.refused(&["shop", "--aggregator", "127.0.0.1:1"], "allowed is http://host:port");
+
+    region.aggregator.kill();
+    let then = region.told(&["shop", "-c", "region.yaml"]);
+    assert!(then.starts_with("pool shop: 0 -> 3: ") && then.contains("capacity"), "{then}");
+    assert_eq!(region.told(&["shop", "--journal", "d.jsonl"]).lines().next(), then.lines().next());
+    region.refused(&["shap", "--journal", "d.jsonl"], "it has: shop");
+    region.refused(&["shop", "--journal", "d.jsonl", "--at", "-1h"], "it has decisions from");
+    let silent = region.explain(&["shop", "--aggregator", &url]);
+    let error = String::from_utf8_lossy(&silent.stderr).into_owned();
+    assert_eq!((silent.status.code(), error.contains("--journal FILE")), (Some(70), true), "{error}");
+    let missing = region.explain(&["shop", "--journal", "none.jsonl"]);
+    assert!(!missing.status.success() && String::from_utf8_lossy(&missing.stderr).contains("none.jsonl"));
+}
