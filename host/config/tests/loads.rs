@@ -262,3 +262,26 @@ routes: [{name: a, respond: {}}]
     let RouteTo::Respond(answer) = &region.routes[0].to else { panic!("a response") };
     assert_eq!((answer.status, answer.body.as_str()), (200, ""));
 }
+
+#[test]
+fn every_mode_of_scaling_is_read_bare_and_quoted() {
+    use config::ScalingMode;
+    let mode = |key: &str| {
+        let text = format!(
+            "aggregator: {{address: '127.0.0.1:0'}}\npools:\n  - name: shop\n    scaling:\n      ceiling: 9\n{key}      \
+             actuator: dry_run\n"
+        );
+        region(&text, Path::new("/tmp")).pools["shop"].scaling.as_ref().unwrap().mode
+    };
+    assert_eq!(mode(""), ScalingMode::On);
+    for (word, expected) in [
+        ("off", ScalingMode::Off),
+        ("shadow", ScalingMode::Shadow),
+        ("advise", ScalingMode::Advise),
+        ("up-only", ScalingMode::UpOnly),
+        ("on", ScalingMode::On),
+    ] {
+        assert_eq!(mode(&format!("      mode: {word}\n")), expected, "bare {word}");
+        assert_eq!(mode(&format!("      mode: \"{word}\"\n")), expected, "quoted {word}");
+    }
+}

@@ -221,6 +221,11 @@ fn a_missing_key_is_named_with_what_it_is() {
         ],
     );
     refused(
+        &scaling("      mode: up_only\n      actuator: dry_run\n"),
+        &["region.yaml:6: pools[0].scaling.mode: found \"up_only\"; allowed: off, shadow, advise, up-only, on; \
+           did you mean \"up-only\"?"],
+    );
+    refused(
         &scaling("      predictive: {price: 0}\n      actuator: dry_run\n"),
         &[
             "region.yaml:6: pools[0].scaling.predictive.requests_per_origin: missing; \
