@@ -360,6 +360,7 @@ impl super::value::Written for Seconds {
     }
 }
 
+/// What takes several forms: the schema leaves them to the reader.
 macro_rules! any_schema {
     ($($Name:ident)+) => {$(
         impl JsonSchema for $Name {
@@ -373,5 +374,7 @@ macro_rules! any_schema {
         }
     )+};
 }
+
+pub(super) use any_schema;
 
 any_schema! { Wanted Line FaultWanted Verdict Amount Seconds }

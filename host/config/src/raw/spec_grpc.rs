@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::form::{Pairs, Text};
 use super::route::Headers;
-use super::spec::Wanted;
+use super::spec::{Wanted, any_schema};
 use super::value::{List, Value, Written, keys};
 use crate::error::{Errors, Problem};
 use crate::node::{Kind, Node};
@@ -147,20 +147,6 @@ impl Written for GrpcStatus {
     fn written(&self) -> serde_json::Value {
         self.0.into()
     }
-}
-
-macro_rules! any_schema {
-    ($($Name:ident)+) => {$(
-        impl JsonSchema for $Name {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($Name).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({})
-            }
-        }
-    )+};
 }
 
 any_schema! { MessageWanted Bytes Hex GrpcStatus }
