@@ -15,6 +15,8 @@ use jiff::Timestamp;
 use scaler::Observed;
 use tokio::sync::Notify;
 
+use crate::lease::Right;
+
 pub enum Actuator {
     DryRun(dry_run::DryRun),
     Process(Box<process::Process>),
@@ -24,7 +26,7 @@ impl Actuator {
     /// `wake` is told when something becomes ready.
     pub fn new(pool: &str, config: &Config, wake: Arc<Notify>) -> Actuator {
         match config {
-            Config::DryRun => Actuator::DryRun(dry_run::DryRun),
+            Config::DryRun => Actuator::DryRun(dry_run::DryRun::new(pool)),
             Config::Process(config) => {
                 let process = process::Process::new(pool.to_string(), config.clone(), wake);
                 Actuator::Process(Box::new(process))
@@ -50,18 +52,21 @@ impl Actuator {
 
     /// All that run, those that were told to stop included until they are gone, and those that an
     /// earlier run left. `None`: it cannot be known now.
-    pub fn observe(&mut self, now: Timestamp) -> Option<Vec<Observed>> {
+    pub fn observe(&mut self, right: Right, now: Timestamp) -> Option<Vec<Observed>> {
         match self {
             Actuator::DryRun(dry) => Some(dry.observe()),
-            Actuator::Process(process) => process.observe(now),
+            Actuator::Process(process) => process.observe(right, now),
         }
     }
 
-    /// `stop` shall stop, and `run` origins shall run beside them.
-    pub fn set(&mut self, run: u32, stop: &[SocketAddr], now: Timestamp) {
+    /// `stop` shall stop, and `run` origins shall run beside them. Refused, and told, in the name of a token
+    /// after which a higher one has acted.
+    pub fn set(&mut self, right: Right, run: u32, stop: &[SocketAddr], now: Timestamp) {
         match self {
-            Actuator::DryRun(dry) => dry.set(run),
-            Actuator::Process(process) => process.set(run, stop, now),
+            Actuator::DryRun(dry) => {
+                dry.set(right, run);
+            }
+            Actuator::Process(process) => process.set(right, run, stop, now),
         }
     }
 
@@ -72,11 +77,19 @@ impl Actuator {
         }
     }
 
+    /// The highest token that has acted, as far as it is known here; 0 before the first.
+    pub fn token(&self) -> u64 {
+        match self {
+            Actuator::DryRun(dry) => dry.token(),
+            Actuator::Process(process) => process.token(),
+        }
+    }
+
     /// Tells all to stop, and how long that may take.
-    pub fn release(&mut self, now: Timestamp) -> Duration {
+    pub fn release(&mut self, right: Right, now: Timestamp) -> Duration {
         match self {
             Actuator::DryRun(_) => Duration::ZERO,
-            Actuator::Process(process) => process.release(now),
+            Actuator::Process(process) => process.release(right, now),
         }
     }
 }

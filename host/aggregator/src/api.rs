@@ -155,6 +155,8 @@ fn pools(shared: &Shared) -> Answer {
         "region": steer.region_name(),
         "at": format!("{now:.3}"),
         "epoch": steer.epoch(),
+        "role": steer.role(),
+        "token": steer.token(),
         "pools": pools,
     });
     json(StatusCode::OK, &body)

@@ -21,6 +21,8 @@ use jiff::Timestamp;
 use scaler::{Decision, OriginView, stamp};
 use serde::{Deserialize, Serialize};
 
+use crate::lease::Right;
+
 /// How much of the end of the files is read on start.
 const TAIL_BYTES: u64 = 4 << 20;
 /// Decisions that `/v1/decisions` can answer.
@@ -36,6 +38,12 @@ const ADOPTABLE: Duration = Duration::from_secs(3600);
 enum Record {
     Decision {
         region: String,
+        /// `leader`: it is acted on; `standby`: it was decided in shadow, beside the one that acts.
+        #[serde(default = "leader")]
+        role: String,
+        /// Of the lease, in whose name it is acted on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<u64>,
         decision: Box<Decision>,
         /// What ran when it was made.
         origins: Vec<OriginView>,
@@ -49,6 +57,10 @@ enum Record {
     },
 }
 
+fn leader() -> String {
+    Right::Sole.role().to_string()
+}
+
 pub struct Journal {
     region: String,
     config: Option<Config>,
@@ -56,6 +68,10 @@ pub struct Journal {
     recent: VecDeque<Decision>,
     /// By pool: the last record, for what is news.
     last: BTreeMap<String, Decision>,
+    /// In whose name decisions are written.
+    right: Right,
+    /// The highest token in the file; 0 if it has none.
+    token: u64,
 }
 
 impl Journal {
@@ -67,6 +83,8 @@ impl Journal {
             file: None,
             recent: VecDeque::new(),
             last: BTreeMap::new(),
+            right: Right::Sole,
+            token: 0,
         };
         if let Some(Config { path, .. }) = config {
             match tail(path) {
@@ -80,7 +98,12 @@ impl Journal {
 
     fn remember(&mut self, record: Record) {
         match record {
-            Record::Decision { decision, .. } => self.keep(*decision),
+            Record::Decision { decision, role, token, .. } => {
+                self.token = self.token.max(token.unwrap_or_default());
+                if role == leader() {
+                    self.keep(*decision);
+                }
+            }
             Record::Released { pool, .. } => {
                 self.last.remove(&pool);
             }
@@ -93,6 +116,17 @@ impl Journal {
         if self.recent.len() > KEPT {
             self.recent.pop_front();
         }
+    }
+
+    /// The highest token that an earlier run acted with; 0 if there was none.
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// From now on it is written in another name: all is news.
+    pub fn sign(&mut self, right: Right) {
+        self.right = right;
+        self.last.clear();
     }
 
     /// The counts that an earlier run left, by pool.
@@ -111,6 +145,8 @@ impl Journal {
         }
         self.append(&Record::Decision {
             region: self.region.clone(),
+            role: self.right.role().to_string(),
+            token: self.right.token(),
             decision: Box::new(decision.clone()),
             origins: origins.to_vec(),
         })?;

@@ -3,6 +3,7 @@
 //!
 //! - [`ingest`]: bytes to a report, or the reason why not;
 //! - [`steer`]: the loop around the scaler: observe, decide, write down, act;
+//! - [`lease`]: which of several aggregators acts;
 //! - [`journal`]: decisions on disk, before anything is done;
 //! - [`history`]: what pools saw, on disk, for whoever starts next;
 //! - [`actuator`]: starts and stops origins as it is told;
@@ -14,6 +15,7 @@ mod api;
 pub mod history;
 mod ingest;
 pub mod journal;
+mod lease;
 mod publish;
 mod steer;
 
@@ -23,8 +25,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, watch};
 
 use steer::Steer;
 
@@ -58,6 +60,8 @@ pub enum ReloadError {
     NoAggregator,
     #[error("aggregator.address changed from {from} to {to}: that needs a restart")]
     Address { from: SocketAddr, to: SocketAddr },
+    #[error("aggregator.lease changed: that needs a restart")]
+    Lease,
     #[error("the aggregator has ended")]
     Ended,
 }
@@ -156,7 +160,13 @@ async fn run(
 ) {
     publish::describe();
     let wake = Arc::new(Notify::new());
+    let lease = region.aggregator.as_ref().and_then(|aggregator| aggregator.lease.clone());
     let mut steer = Steer::new(region, wake.clone(), Timestamp::now());
+    let (stop, stopped) = watch::channel(false);
+    let keeper = lease.map(|lease| {
+        let holder = lease::server::holder(&listener);
+        tokio::spawn(lease::keep(steer.lead().clone(), lease, holder, wake.clone(), stopped))
+    });
     // What runs is known, and decided on, before the first edge is answered.
     let mut wake_at = steer.step(Timestamp::now());
     let shared = Arc::new(Shared { steer: Mutex::new(steer), wake, options });
@@ -184,5 +194,10 @@ async fn run(
         while !shared.steer().released(Timestamp::now()) && Timestamp::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+    // Nothing is done from here on: the next one need not wait for the lease to end.
+    stop.send_replace(true);
+    if let Some(keeper) = keeper {
+        let _ = keeper.await;
     }
 }

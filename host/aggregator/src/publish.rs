@@ -13,6 +13,10 @@ pub fn describe() {
         "forebay_aggregator_origins_advised",
         "Origins that a pool would have, in the mode advise; else those desired"
     );
+    gauge!("forebay_aggregator_leader", "1: this aggregator acts; 0: another has the lease, or nobody");
+    counter!("forebay_aggregator_lease_transitions_total", "Beginnings and ends of the lease here, by what came");
+    counter!("forebay_aggregator_lease_failures_total", "Questions about the lease that got no answer");
+    counter!("forebay_aggregator_fenced_total", "Changes refused, as a higher token had acted");
     gauge!("forebay_aggregator_edges_fresh", "Edges whose last report is young enough to count");
     counter!("forebay_aggregator_origin_seconds_total", "Seconds from launch to stop, over all origins of a pool");
     counter!("forebay_aggregator_decisions_total", "Decisions in the journal, by what won");

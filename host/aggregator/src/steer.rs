@@ -3,6 +3,9 @@
 //! The order in [`Steer::step`] is the promise: a decision reaches an actuator only by way of the
 //! journal. What could not be written is not given back to the scaler, so it does not stand, and
 //! the next tick decides anew.
+//!
+//! Beside another aggregator that has the lease it decides in shadow: all the same, but for the acting.
+//! The right to act is looked at before each line of the journal and each word to an actuator.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +23,7 @@ use crate::actuator::Actuator;
 use crate::history::History;
 use crate::history::store::Reader;
 use crate::journal::Journal;
+use crate::lease::{Lead, Right};
 use crate::publish;
 
 /// A step may make the next one necessary at once: what was started is to be seen. It settles in
@@ -31,6 +35,11 @@ pub struct Steer {
     region: Region,
     journal: Journal,
     history: History,
+    lead: Lead,
+    /// As it was at the start of this step.
+    right: Right,
+    /// What the membership is published under.
+    token: Option<u64>,
     actuators: BTreeMap<String, Actuator>,
     /// Of pools that left the file: watched until what they ran is gone.
     leaving: Vec<Actuator>,
@@ -43,6 +52,9 @@ impl Steer {
     /// Adopts what the journal says was decided and what the actuators say runs.
     pub fn new(config: Arc<config::Region>, wake: Arc<Notify>, now: Timestamp) -> Steer {
         let journal = open_journal(&config);
+        let lease = config.aggregator.as_ref().and_then(|aggregator| aggregator.lease.as_ref());
+        let lead = Lead::new(lease, journal.token());
+        let (right, token) = (lead.right(), lease.map(|_| 0));
         let mut region = Region::new(&config, now);
         for (pool, origins) in journal.counts(now) {
             // A pool that left the file since is unknown, and needs nothing.
@@ -50,8 +62,13 @@ impl Steer {
         }
         let history = History::open(history_of(&config), &mut region, now);
         let (actuators, leaving) = (BTreeMap::new(), Vec::new());
-        let mut steer = Steer { config, region, journal, history, actuators, leaving, wake, measured_at: None };
+        let mut steer =
+            Steer { config, region, journal, history, lead, right, token, actuators, leaving, wake, measured_at: None };
         steer.make_actuators();
+        steer.hear_tokens();
+        if !right.acts() {
+            steer.begin(right, now);
+        }
         steer
     }
 
@@ -66,8 +83,54 @@ impl Steer {
         }
     }
 
+    /// What asks for the lease and keeps it.
+    pub fn lead(&self) -> &Lead {
+        &self.lead
+    }
+
+    /// `leader`, `standby`.
+    pub fn role(&self) -> &'static str {
+        self.lead.right().role()
+    }
+
+    /// Of the lease that this aggregator has, or had last.
+    pub fn token(&self) -> Option<u64> {
+        self.token
+    }
+
+    /// What others have acted under.
+    fn hear_tokens(&self) {
+        let highest = self.actuators.values().chain(&self.leaving).map(Actuator::token).max();
+        self.lead.heard(highest.unwrap_or_default());
+    }
+
+    /// Acts from now on, or ceases to, as the lease says.
+    fn take_role(&mut self, now: Timestamp) {
+        let right = self.lead.right();
+        if right != self.right {
+            tracing::info!(role = right.role(), token = right.token(), before = self.right.role(), "the lease changes");
+            metrics::counter!("forebay_aggregator_lease_transitions_total", "to" => right.role()).increment(1);
+            self.begin(right, now);
+            // What runs is known before anything is published in the new name.
+            self.observe(now);
+        }
+    }
+
+    fn begin(&mut self, right: Right, now: Timestamp) {
+        self.right = right;
+        self.journal.sign(right);
+        // Infallible: only reports are refused.
+        let _ = self.region.apply(Event::Lead(right.acts()), now);
+    }
+
+    /// Nobody else has the lease: it may have ended since the step began.
+    fn may_act(&self) -> bool {
+        self.right.acts() && self.lead.right() == self.right
+    }
+
     /// Takes a report in and answers with the membership.
     pub fn report(&mut self, report: Report, now: Timestamp) -> Result<Membership, Refused> {
+        self.take_role(now);
         let edge = report.edge.clone();
         match self.region.apply(Event::Report(report), now)? {
             Applied::Repeat => metrics::counter!("forebay_aggregator_reports_repeated_total").increment(1),
@@ -80,12 +143,14 @@ impl Steer {
         if self.decide(now).1 {
             self.wake.notify_one();
         }
-        Ok(publish::answer(&mut self.region, &edge, now))
+        Ok(Membership { token: self.token, ..publish::answer(&mut self.region, &edge, now) })
     }
 
     /// Observes, decides, writes down, acts. Returns when to step again at the latest.
     pub fn step(&mut self, now: Timestamp) -> Timestamp {
-        self.leaving.retain_mut(|actuator| runs(actuator, now) > 0);
+        self.take_role(now);
+        let right = self.right;
+        self.leaving.retain_mut(|actuator| right.acts() && runs(actuator, right, now) > 0);
         let mut wake_at = now;
         for _ in 0..ROUNDS {
             self.observe(now);
@@ -115,10 +180,20 @@ impl Steer {
     }
 
     fn observe(&mut self, now: Timestamp) {
+        let (right, mut all) = (self.right, true);
         for (pool, actuator) in &mut self.actuators {
-            let Some(origins) = actuator.observe(now) else { continue };
+            let Some(origins) = actuator.observe(right, now) else {
+                all = false;
+                continue;
+            };
             // Infallible: only reports are refused.
             let _ = self.region.apply(Event::Observed { pool: pool.clone(), origins }, now);
+        }
+        match right {
+            // Who knows of no origins yet must not tell edges that there are none.
+            Right::Token(token) if all => self.token = Some(token),
+            Right::Token(_) => self.hear_tokens(),
+            Right::Sole | Right::Shadow => {}
         }
     }
 
@@ -126,10 +201,15 @@ impl Steer {
     fn record(&mut self, decisions: &[Decision], now: Timestamp) -> bool {
         let mut stands = false;
         for decision in decisions {
+            if self.right.acts() && !self.may_act() {
+                break;
+            }
             let origins = self.region.origins(&decision.pool, now);
             match self.journal.write(decision, &origins) {
                 Ok(news) => {
-                    if news {
+                    if news && !self.right.acts() {
+                        tracing::debug!(pool = decision.pool, "in shadow: {}", decision.line);
+                    } else if news {
                         tracing::info!(
                             pool = decision.pool,
                             from = decision.from,
@@ -162,6 +242,7 @@ impl Steer {
                 let to_name = to.map_or("stopped", Stage::name);
                 tracing::info!(pool, %address, from = from.name(), to = to_name, because, "origin changes stage");
                 if *to == Some(Stage::Serving)
+                    && self.lead.right() == self.right
                     && let Some(actuator) = self.actuators.get_mut(pool)
                 {
                     actuator.note_serving(*address, now);
@@ -173,13 +254,16 @@ impl Steer {
 
     /// Carries out what stands. Whether there is something new to see.
     fn act(&mut self, actions: &Actions, now: Timestamp) -> bool {
-        let mut news = false;
+        let (right, mut news) = (self.right, false);
         for (pool, actions) in &actions.pools {
+            if !self.may_act() {
+                return false;
+            }
             let Some(actuator) = self.actuators.get_mut(pool) else { continue };
             if let Some(run) = actions.run {
-                let before = runs(actuator, now);
-                actuator.set(run, &actions.stop, now);
-                news |= runs(actuator, now) != before;
+                let before = runs(actuator, right, now);
+                actuator.set(right, run, &actions.stop, now);
+                news |= runs(actuator, right, now) != before;
             }
         }
         news
@@ -196,6 +280,7 @@ impl Steer {
                 publish::measure(&pool, &view);
             }
         }
+        metrics::gauge!("forebay_aggregator_leader").set(if self.lead.right().acts() { 1.0 } else { 0.0 });
         metrics::gauge!("forebay_aggregator_edges_fresh").set(self.region.fresh_edges(now) as f64);
     }
 
@@ -207,8 +292,13 @@ impl Steer {
         {
             return Err(ReloadError::Address { from: old.address, to: new.address });
         }
+        if self.config.aggregator.as_ref().is_some_and(|old| old.lease != new.lease) {
+            return Err(ReloadError::Lease);
+        }
+        self.take_role(now);
         if self.journal.config() != new.journal.as_ref() || self.region_name() != new.region {
             self.journal = open_journal(&config);
+            self.journal.sign(self.right);
         }
         let keep = |name: &String, actuator: &mut Actuator| {
             let scaling = config.pools.get(name).and_then(|pool| pool.scaling.as_ref());
@@ -216,8 +306,10 @@ impl Steer {
         };
         let gone: Vec<_> = self.actuators.extract_if(.., |name, actuator| !keep(name, actuator)).collect();
         for (pool, mut actuator) in gone {
-            tracing::info!(pool, "the pool is not run here any more: its origins stop");
-            actuator.release(now);
+            if self.right.acts() {
+                tracing::info!(pool, "the pool is not run here any more: its origins stop");
+            }
+            actuator.release(self.right, now);
             self.leaving.push(actuator);
         }
         self.config = config.clone();
@@ -235,9 +327,13 @@ impl Steer {
 
     /// Tells all origins to stop. Returns when the last is gone at the latest.
     pub fn release(&mut self, now: Timestamp) -> Timestamp {
+        self.take_role(now);
         let mut longest = Duration::ZERO;
+        if !self.right.acts() {
+            return now;
+        }
         for (pool, actuator) in &mut self.actuators {
-            longest = longest.max(actuator.release(now));
+            longest = longest.max(actuator.release(self.right, now));
             if let Err(error) = self.journal.released(pool, now) {
                 tracing::error!(pool, %error, "the release is not in the journal");
             }
@@ -247,8 +343,10 @@ impl Steer {
 
     /// Whether all that were told to stop are gone.
     pub fn released(&mut self, now: Timestamp) -> bool {
+        self.take_role(now);
+        let right = self.right;
         let actuators = self.actuators.values_mut().chain(&mut self.leaving);
-        actuators.map(|actuator| runs(actuator, now)).sum::<usize>() == 0
+        actuators.map(|actuator| runs(actuator, right, now)).sum::<usize>() == 0
     }
 
     /// The latest decisions that are in memory, oldest first.
@@ -284,8 +382,8 @@ impl Steer {
     }
 }
 
-fn runs(actuator: &mut Actuator, now: Timestamp) -> usize {
-    actuator.observe(now).map_or(0, |origins| origins.len())
+fn runs(actuator: &mut Actuator, right: Right, now: Timestamp) -> usize {
+    actuator.observe(right, now).map_or(0, |origins| origins.len())
 }
 
 fn history_of(config: &config::Region) -> Option<&config::region::History> {

@@ -113,6 +113,7 @@ impl Setup {
                 history: Some(History::beside(&self.journal)),
                 tick: Duration::from_millis(100),
                 stale_after: Duration::from_secs(5),
+                lease: None,
             }),
             log: Log { format: LogFormat::Json, filter: "info".into(), access: false },
             secrets: Default::default(),

@@ -3,7 +3,7 @@
 //!
 //! - [`names`]: what is unique, and what resolves.
 //! - [`files`]: paths, plugin folders, PEM.
-//! - `edge`, `plugin`, `remote`, `budget`, `secret`, `route`, `pool`, `schedule`, `calendar`, `state`, `kv`: the
+//! - `edge`, `plugin`, `remote`, `budget`, `secret`, `route`, `pool`, `schedule`, `calendar`, `state`, `kv`, `lease`: the
 //!   sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
@@ -12,6 +12,7 @@ mod calendar;
 mod edge;
 mod files;
 mod kv;
+mod lease;
 mod limits;
 pub mod manifest;
 mod names;
@@ -55,9 +56,10 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
 
     edge::refuse_unheard_pools(raw, errors);
     let edge = raw.edge.as_ref().map(|edge| edge::edge(edge, &folder, errors));
-    let aggregator = raw.aggregator.as_ref().map(|aggregator| edge::aggregator(aggregator, &folder, errors));
-    edge::refuse_shared_addresses(raw, errors);
     let kv: Vec<_> = raw.kv.iter().map(|kv| kv::kv(kv, &folder, errors)).collect();
+    let stores = (&kv_names, &kv[..]);
+    let aggregator = raw.aggregator.as_ref().map(|aggregator| edge::aggregator(aggregator, stores, &folder, errors));
+    edge::refuse_shared_addresses(raw, errors);
     let calendars = Calendars::read(&raw.calendars, &pool_names, &folder, errors);
     let pools: Vec<_> = raw.pools.iter().map(|pool| pool::pool(pool, &calendars, &folder, errors)).collect();
     let bucket_names = Names::collect("bucket", &raw.buckets, |bucket| bucket.name.as_ref(), errors);

@@ -15,6 +15,7 @@ use crate::calendar::Calendar;
 mod budget;
 mod hints;
 mod kv;
+mod lease;
 mod mode;
 mod remote;
 mod schedule;
@@ -25,6 +26,7 @@ mod target;
 pub use budget::CrashBudget;
 pub use hints::{HintKind, Hints};
 pub use kv::{Kv, KvBreaker, KvPassword, KvServers};
+pub use lease::Lease;
 pub use mode::ScalingMode;
 pub use remote::{Login, PublicKey, Remote, RemoteAt};
 pub use schedule::{DayName, Rank, Schedule, When};
@@ -198,6 +200,8 @@ pub struct Aggregator {
     pub tick: Duration,
     /// A report older than this counts for nothing; with none younger the pool holds.
     pub stale_after: Duration,
+    /// `None`: there is no other aggregator, and this one acts.
+    pub lease: Option<Lease>,
 }
 
 impl Aggregator {

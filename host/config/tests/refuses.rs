@@ -515,6 +515,34 @@ fn an_actuator_is_known_and_has_what_it_needs() {
 }
 
 #[test]
+fn a_lease_needs_one_server_and_the_time_to_renew() {
+    let text = |lease: &str| {
+        format!(
+            "kv:\n  - {{name: one, url: redis://a}}\n  - {{name: slow, url: redis://a, timeout: 3s}}\n  - {{name: many, urls: [redis://a]}}\naggregator:\n  address: 127.0.0.1:0\n  lease: {lease}\n"
+        )
+    };
+    let refused = |lease: &str, error: &str| refused(&text(lease), &[error]);
+    refused(
+        "{kv: once}",
+        "region.yaml:7: aggregator.lease.kv: no store \"once\"; stores are: one, slow, many; did you mean \"one\"?",
+    );
+    refused(
+        "{kv: many}",
+        "region.yaml:7: aggregator.lease.kv: the store \"many\" is a cluster; allowed: a store of one server",
+    );
+    refused(
+        "{kv: slow}",
+        "region.yaml:7: aggregator.lease.kv: the store \"slow\" has a timeout of 3s, more than a third of the lease's ttl of 6s; \
+         allowed: a store that answers or fails before the next renewal",
+    );
+    refused("{kv: one, ttl: 90s}", "region.yaml:7: aggregator.lease.ttl: found 90s; allowed: 1s to 60s");
+    refused(
+        "{kv: one, key: \"\"}",
+        "region.yaml:7: aggregator.lease.key: found an empty text; allowed: a key, the same for all aggregators of the region",
+    );
+}
+
+#[test]
 fn a_stale_report_is_older_than_a_tick() {
     refused(
         "aggregator:\n  address: 127.0.0.1:0\n  tick: 10s\n  stale_after: 2s\n",

@@ -208,7 +208,12 @@ mod tests {
             stage: *stage,
             stage_age_ms: *stage_age_ms,
         });
-        wire::Membership { version: wire::VERSION, epoch: 1, pools: [(pool.to_owned(), members.collect())].into() }
+        wire::Membership {
+            version: wire::VERSION,
+            epoch: 1,
+            token: None,
+            pools: [(pool.to_owned(), members.collect())].into(),
+        }
     }
 
     fn serving(memberships: &Memberships) -> Vec<String> {

@@ -41,6 +41,10 @@ pub struct Pool {
     /// The actuator has said what runs. Before that nothing is decided.
     observed: bool,
     take_over: bool,
+    /// Another aggregator acts: what it runs is the count that stands.
+    standby: bool,
+    /// The actuator has said what runs, now or before: edges can be told.
+    seen: bool,
     operator: Option<OperatorHold>,
     /// When the next decision is due.
     due: Timestamp,
@@ -66,6 +70,8 @@ impl Pool {
             wants: Wants::default(),
             observed: false,
             take_over: false,
+            standby: false,
+            seen: false,
             operator: None,
             due: now,
             last: None,
@@ -174,17 +180,32 @@ impl Pool {
         self.series.touch();
     }
 
+    /// This aggregator acts from now on, or another does. Who takes over begins with what runs, whatever
+    /// it decided meanwhile, and its first decision takes nothing away.
+    pub fn lead(&mut self, leads: bool, now: Timestamp) {
+        self.standby = !leads;
+        if leads {
+            if self.origins.staying() > 0 {
+                self.desired = None;
+            }
+            self.take_over = true;
+            self.observed = false;
+            self.due = now;
+        }
+    }
+
     pub fn observe(&mut self, seen: &[Observed], now: Timestamp) {
         self.gone.extend(self.origins.observe(seen, now));
         while self.gone.len() > GONE_KEPT {
             self.gone.pop_front();
         }
-        if !self.observed {
-            self.observed = true;
-            let staying = seen.iter().filter(|origin| !origin.stopping).count() as u32;
-            if staying > 0 {
-                self.adopt(self.listed() + staying, now);
-            }
+        let staying = seen.iter().filter(|origin| !origin.stopping).count() as u32;
+        let first = !std::mem::replace(&mut self.observed, true);
+        self.seen = true;
+        if staying > 0 && self.standby {
+            self.desired = Some(self.listed() + staying);
+        } else if staying > 0 && first {
+            self.adopt(self.listed() + staying, now);
         }
     }
 
@@ -212,7 +233,7 @@ impl Pool {
             return (None, Vec::new());
         }
         let mut changes = self.origins.advance(&self.rules(), edges, now);
-        if let Some(desired) = self.desired {
+        if let Some(desired) = self.desired.filter(|_| !self.standby) {
             changes.extend(self.origins.settle(desired.saturating_sub(self.listed()), now));
         }
         // A due time further off than a tick is of a clock that was set back.
@@ -331,7 +352,7 @@ impl Pool {
             stage: Stage::Serving,
             stage_age_ms: u64::from(u32::MAX),
         });
-        self.observed.then(|| listed.chain(self.origins.members(now)).collect())
+        self.seen.then(|| listed.chain(self.origins.members(now)).collect())
     }
 
     pub fn next_change(&self, now: Timestamp) -> Timestamp {

@@ -40,6 +40,8 @@ pub enum Event {
     Decided(Box<Decision>),
     /// An operator holds a pool, or (`None`) lets go of it.
     Held { pool: String, hold: Option<OperatorHold> },
+    /// Whether this aggregator acts from now on, or stands by beside the one that does.
+    Lead(bool),
     /// The region file changed.
     Configured(Arc<config::Region>),
 }
@@ -106,6 +108,7 @@ pub struct Region {
     stale: Duration,
     edges: Edges,
     pools: BTreeMap<String, Pool>,
+    leads: bool,
     epoch: u64,
     /// What the epoch stands for.
     published: BTreeMap<String, Vec<(SocketAddr, Stage)>>,
@@ -119,6 +122,7 @@ impl Region {
             stale: Duration::from_secs(5),
             edges: Edges::default(),
             pools: BTreeMap::new(),
+            leads: true,
             epoch: now.as_millisecond().max(0) as u64,
             published: BTreeMap::new(),
         };
@@ -131,6 +135,10 @@ impl Region {
         match event {
             Event::Report(report) => return self.report(&report, now),
             Event::Configured(config) => self.configure(&config, now),
+            Event::Lead(leads) => {
+                self.leads = leads;
+                self.pools.values_mut().for_each(|pool| pool.lead(leads, now));
+            }
             Event::Observed { pool, origins } => {
                 return Ok(self.of(&pool, |pool| pool.observe(&origins, now)));
             }
@@ -173,7 +181,10 @@ impl Region {
             match self.pools.get_mut(name) {
                 Some(pool) => pool.configure(config, now),
                 None => {
-                    if let Some(pool) = Pool::new(config, now) {
+                    if let Some(mut pool) = Pool::new(config, now) {
+                        if !self.leads {
+                            pool.lead(false, now);
+                        }
                         self.pools.insert(name.clone(), pool);
                     }
                 }
@@ -209,7 +220,7 @@ impl Region {
             self.epoch += 1;
             self.published = present;
         }
-        Membership { version: wire::VERSION, epoch: self.epoch, pools }
+        Membership { version: wire::VERSION, epoch: self.epoch, token: None, pools }
     }
 
     /// The answer to the latest report of an edge, which thereby knows who drains.

@@ -220,6 +220,11 @@ impl Origins {
         self.running.iter().filter(|origin| origin.stage == Stage::Draining && !origin.stopping).count() as u32
     }
 
+    /// How many run and were not told to stop.
+    pub fn staying(&self) -> usize {
+        self.running.iter().filter(|origin| !origin.stopping).count()
+    }
+
     pub fn stages(&self) -> impl Iterator<Item = (SocketAddr, Stage)> {
         self.running.iter().map(|origin| (origin.address, origin.stage))
     }

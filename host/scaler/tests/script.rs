@@ -81,6 +81,7 @@ pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
             history: None,
             tick: secs(1),
             stale_after: secs(5),
+            lease: None,
         }),
         log: Log { format: LogFormat::Json, filter: "info".into(), access: false },
         secrets: Default::default(),

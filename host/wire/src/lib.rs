@@ -86,6 +86,10 @@ pub struct Membership {
     pub version: u32,
     /// Goes up with each change, so that an edge can skip what it has.
     pub epoch: u64,
+    /// Of several aggregators that share a lease: the token of the last that this one held, 0 before the
+    /// first. The highest is the leader's, and edges go by it. Missing where there is no lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
     /// By pool name. A pool that is missing here is one that the aggregator does not run.
     pub pools: BTreeMap<String, Vec<Member>>,
 }

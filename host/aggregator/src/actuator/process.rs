@@ -3,8 +3,14 @@
 //! They outlive the aggregator: each is in a process group of its own (a terminal's Ctrl-C does
 //! not reach it) and has a small file in the state folder by which the next run finds it. Only
 //! processes that were started here, and that are provably still the same, are ever signalled.
+//!
+//! Without a lease the pool's lock is held for good. With one it is held while something is changed, and
+//! the token is compared under it: so a new leader waits for no old one that is paused, unless it was paused
+//! in the middle of a change; that is a moment, and then the pool waits.
 
+mod fence;
 mod identity;
+mod origin;
 mod ready;
 mod record;
 mod signal;
@@ -22,7 +28,10 @@ use jiff::Timestamp;
 use scaler::{Observed, stamp};
 use tokio::sync::Notify;
 
+use crate::lease::Right;
+
 use identity::Identity;
+use origin::{Origin, Stopping};
 use ready::Probe;
 use record::{Record, Records};
 use signal::Signal;
@@ -36,10 +45,18 @@ pub struct Process {
     pool: String,
     config: ProcessActuator,
     records: Records,
-    /// Nothing is known or done without it.
+    /// In whose name `origins` are run.
+    right: Right,
+    /// They are ours: before that nothing is known or done.
+    adopted: bool,
+    /// Held for good where there is no lease.
     lock: Option<File>,
+    /// A higher token has acted.
+    fenced: Option<u64>,
     /// That the lock is not to be had has been logged.
     told: bool,
+    /// Ends of origins that another aggregator runs now are ours to wait for.
+    former: Vec<Child>,
     origins: Vec<Origin>,
     wake: Arc<Notify>,
     /// Starts in a row that came to nothing.
@@ -48,47 +65,47 @@ pub struct Process {
     not_before: Option<Timestamp>,
 }
 
-struct Origin {
-    record: Record,
-    /// `None` if an earlier run started it: then it is watched, not waited for.
-    child: Option<Child>,
-    probe: Option<Probe>,
-    /// We were told to stop it; otherwise a stop is our own doing, and it is to be replaced.
-    ordered: bool,
-    stopping: Option<Stopping>,
-}
-
-struct Stopping {
-    since: Timestamp,
-    killed: bool,
-}
-
 impl Process {
     pub fn new(pool: String, config: ProcessActuator, wake: Arc<Notify>) -> Process {
         let records = Records::new(&config.state_dir, &pool);
-        let origins = Vec::new();
-        Process { pool, config, records, lock: None, origins, wake, failures: 0, not_before: None, told: false }
+        Process {
+            pool,
+            config,
+            records,
+            right: Right::Shadow,
+            adopted: false,
+            lock: None,
+            fenced: None,
+            told: false,
+            former: Vec::new(),
+            origins: Vec::new(),
+            wake,
+            failures: 0,
+            not_before: None,
+        }
+    }
+
+    /// The highest token that is known here; 0 before the first.
+    pub fn token(&self) -> u64 {
+        // What cannot be read is told by who wants to act.
+        self.fenced.unwrap_or_default().max(self.records.token().unwrap_or_default())
     }
 
     /// Takes over what an earlier run left running, once no other aggregator runs it: a restart
     /// may overlap, and two that each keep a pool at its count would fight.
     fn adopt(&mut self, now: Timestamp) -> bool {
-        let why = match self.records.lock() {
-            Ok(Some(lock)) => {
-                self.lock = Some(lock);
-                self.told = false;
-                for record in self.records.read() {
-                    self.adopt_one(record, now);
-                }
-                return true;
-            }
-            Ok(None) => "another aggregator runs its origins".to_string(),
-            Err(error) => error.to_string(),
-        };
-        if !std::mem::replace(&mut self.told, true) {
-            tracing::error!(pool = self.pool, state_dir = %self.config.state_dir.display(), why, "the pool waits");
+        if self.fenced.is_some() {
+            return false;
         }
-        false
+        let Some(entry) = self.enter() else { return false };
+        for record in self.records.read() {
+            self.adopt_one(record, now);
+        }
+        if self.right == Right::Sole {
+            self.lock = entry.0;
+        }
+        self.adopted = true;
+        true
     }
 
     fn adopt_one(&mut self, record: Record, now: Timestamp) {
@@ -113,11 +130,30 @@ impl Process {
         true
     }
 
-    /// `None` while another aggregator runs the pool's origins.
-    pub fn observe(&mut self, now: Timestamp) -> Option<Vec<Observed>> {
-        if self.lock.is_none() && !self.adopt(now) {
+    /// `None` while another aggregator runs the pool's origins and this one should.
+    pub fn observe(&mut self, right: Right, now: Timestamp) -> Option<Vec<Observed>> {
+        self.take(right);
+        self.former.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        if right == Right::Shadow {
+            let alive = self.records.read().into_iter().filter(|record| record.identity.is_alive());
+            return Some(alive.map(|record| record.observed(record.stopping_at.is_some())).collect());
+        }
+        if !self.adopted && !self.adopt(now) {
             return None;
         }
+        if self.origins.iter_mut().any(|origin| origin.is_due(&self.config, now)) {
+            match self.enter() {
+                Some(_entry) => self.tend(now),
+                None if self.fenced.is_some() => return None,
+                // The next time is soon.
+                None => {}
+            }
+        }
+        Some(self.origins.iter().map(|origin| origin.record.observed(origin.ordered)).collect())
+    }
+
+    /// Writes down and does what is due.
+    fn tend(&mut self, now: Timestamp) {
         for mut origin in std::mem::take(&mut self.origins) {
             if origin.is_alive() {
                 self.watch(&mut origin, now);
@@ -126,14 +162,6 @@ impl Process {
                 self.bury(origin, now);
             }
         }
-        let observed = |origin: &Origin| Observed {
-            address: origin.record.address,
-            launched_at: origin.record.launched_at,
-            ready_at: origin.record.ready_at,
-            serving_at: origin.record.serving_at,
-            stopping: origin.ordered,
-        };
-        Some(self.origins.iter().map(observed).collect())
     }
 
     /// Readiness, the boot's time-out, and the step from SIGTERM to SIGKILL.
@@ -147,16 +175,13 @@ impl Process {
             tracing::info!(pool = self.pool, address = %origin.record.address, ?boot, "origin ready");
             self.took("start", boot);
         }
-        let late = stamp::age(now, origin.record.launched_at) >= self.config.boot_timeout;
-        if origin.record.ready_at.is_none() && late && origin.stopping.is_none() {
+        if origin.is_late(&self.config, now) {
             let allowed = self.config.boot_timeout;
             tracing::error!(pool = self.pool, address = %origin.record.address, ?allowed, "origin did not become ready");
             self.failed("start", now);
             self.terminate(origin, now);
         }
-        let overdue =
-            |stopping: &&mut Stopping| !stopping.killed && stamp::age(now, stopping.since) >= self.config.stop_timeout;
-        if let Some(stopping) = origin.stopping.as_mut().filter(overdue) {
+        if let Some(stopping) = origin.stopping.as_mut().filter(|stopping| stopping.is_overdue(&self.config, now)) {
             stopping.killed = true;
             tracing::warn!(pool = self.pool, address = %origin.record.address, "origin did not stop: killed");
             self.send(&origin.record.identity, Signal::Kill);
@@ -180,18 +205,21 @@ impl Process {
         }
     }
 
-    pub fn set(&mut self, run: u32, stop: &[SocketAddr], now: Timestamp) {
-        if self.lock.is_none() {
+    pub fn set(&mut self, right: Right, run: u32, stop: &[SocketAddr], now: Timestamp) {
+        self.take(right);
+        let told = |origin: &Origin| origin.ordered || !stop.contains(&origin.record.address);
+        let done = self.running() >= run && self.origins.iter().all(told);
+        if !self.adopted || done {
             return;
         }
+        let Some(_entry) = self.enter() else { return };
         let mut origins = std::mem::take(&mut self.origins);
         for origin in origins.iter_mut().filter(|origin| stop.contains(&origin.record.address)) {
             origin.ordered = true;
             self.terminate(origin, now);
         }
         self.origins = origins;
-        let running = self.origins.iter().filter(|origin| !origin.ordered).count() as u32;
-        for _ in running..run {
+        for _ in self.running()..run {
             if self.not_before.is_some_and(|at| now < at && stamp::age(at, now) <= BACKOFF.1) {
                 return;
             }
@@ -202,6 +230,10 @@ impl Process {
                 return;
             }
         }
+    }
+
+    fn running(&self) -> u32 {
+        self.origins.iter().filter(|origin| !origin.ordered).count() as u32
     }
 
     fn launch(&mut self, now: Timestamp) -> io::Result<()> {
@@ -264,6 +296,10 @@ impl Process {
     }
 
     pub fn note_serving(&mut self, address: SocketAddr, at: Timestamp) {
+        if !self.adopted {
+            return;
+        }
+        let Some(_entry) = self.enter() else { return };
         let found = self.origins.iter_mut().find(|origin| origin.record.address == address);
         if let Some(origin) = found.filter(|origin| origin.record.serving_at.is_none()) {
             origin.record.serving_at = Some(at);
@@ -272,7 +308,13 @@ impl Process {
         }
     }
 
-    pub fn release(&mut self, now: Timestamp) -> Duration {
+    /// Nothing is stopped that another runs.
+    pub fn release(&mut self, right: Right, now: Timestamp) -> Duration {
+        self.take(right);
+        if right.acts() && !self.adopted {
+            self.adopt(now);
+        }
+        let Some(_entry) = self.enter() else { return Duration::ZERO };
         let mut origins = std::mem::take(&mut self.origins);
         for origin in &mut origins {
             origin.ordered = true;
@@ -329,18 +371,5 @@ impl Process {
         metrics::histogram!("forebay_aggregator_actuator_seconds",
             "pool" => self.pool.clone(), "action" => action)
         .record(time.as_secs_f64());
-    }
-}
-
-impl Origin {
-    fn is_alive(&mut self) -> bool {
-        match &mut self.child {
-            // An error here means that the child cannot be waited for; its file tells then.
-            Some(child) => match child.try_wait() {
-                Ok(ended) => ended.is_none(),
-                Err(_) => self.record.identity.is_alive(),
-            },
-            None => self.record.identity.is_alive(),
-        }
     }
 }

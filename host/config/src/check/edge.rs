@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 
 use super::files::Folder;
+use super::lease;
+use super::names::Names;
 use crate::error::{Errors, Place, Problem};
 use crate::raw::File;
 use crate::raw::edge as raw;
 use crate::raw::form::{Alpn, Protocol};
 use crate::raw::value::{At, List, Written};
-use crate::region::{Aggregator, Edge, EdgeLimits, History, Journal, Listener, Tls, TlsClients};
+use crate::region::{Aggregator, Edge, EdgeLimits, History, Journal, Kv, Listener, Tls, TlsClients};
 
 pub fn edge(raw: &raw::Edge, folder: &Folder, errors: &mut Errors) -> Option<Edge> {
     let listeners = raw.listeners.as_ref().map(|listeners| {
@@ -100,7 +102,12 @@ fn refuse_twice<T: Written>(list: &At<List<T>>, errors: &mut Errors) {
     }
 }
 
-pub fn aggregator(raw: &raw::Aggregator, folder: &Folder, errors: &mut Errors) -> Option<Aggregator> {
+pub fn aggregator(
+    raw: &raw::Aggregator,
+    (names, stores): (&Names, &[Option<Kv>]),
+    folder: &Folder,
+    errors: &mut Errors,
+) -> Option<Aggregator> {
     if raw.stale_after.0 < raw.tick.0 {
         let problem = Problem::found(format!(
             "{} is less than the tick of {}",
@@ -113,6 +120,7 @@ pub fn aggregator(raw: &raw::Aggregator, folder: &Folder, errors: &mut Errors) -
         let raw::JournalMap { path, file_bytes, files, .. } = &journal.value.0;
         Some(Journal { path: folder.path(path.as_ref()?), file_bytes: file_bytes.0, files: files.0 })
     });
+    let lease = raw.lease.as_ref().map(|lease| lease::lease(lease, &raw.region.0, names, stores, errors));
     Some(Aggregator {
         address: raw.address.as_ref()?.0,
         region: raw.region.0.clone(),
@@ -120,6 +128,7 @@ pub fn aggregator(raw: &raw::Aggregator, folder: &Folder, errors: &mut Errors) -
         journal,
         tick: raw.tick.0,
         stale_after: raw.stale_after.0,
+        lease: super::transpose(lease)?,
     })
 }
 

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::form::{
     Address, AggregatorUrl, Alpn, FilePath, Name, Period, Positive, Protocol, Size, Span, Text, Workers,
 };
+use super::lease::Lease;
 use super::value::{At, List, Value, keys};
 use crate::error::Errors;
 use crate::node::{Kind, Node};
@@ -109,6 +110,8 @@ keys! {
         default tick: Period = region::Aggregator::TICK,
         /// A report older than this counts for nothing; with none younger the pool holds.
         default stale_after: Period = region::Aggregator::STALE_AFTER,
+        /// Given if several aggregators run the region's pools: the one that has the lease acts.
+        optional lease: Lease,
     }
 }
 

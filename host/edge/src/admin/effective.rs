@@ -34,6 +34,9 @@ pub fn region(region: &Region) -> Value {
             })),
             "tick": span(aggregator.tick),
             "stale_after": span(aggregator.stale_after),
+            "lease": aggregator.lease.as_ref().map(|lease| json!({
+                "kv": lease.kv.name, "key": lease.key, "ttl": span(lease.ttl),
+            })),
         })),
         "log": {
             "format": match region.log.format { LogFormat::Json => "json", LogFormat::Pretty => "pretty" },

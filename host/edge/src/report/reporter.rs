@@ -22,21 +22,43 @@ const MOST_BODY: usize = 16 << 20;
 /// For the answer to a report; a slower aggregator is as good as none.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Which aggregators answered their last report well: of several, the first in the file's order
-/// that does is listened to.
+/// Which aggregators answered their last report well, and which of several is listened to: the one
+/// whose token of the lease is the highest. Where no answer has a token there is no lease, and it is the
+/// first in the file's order.
 #[derive(Clone, Default)]
-pub struct Answering(Rc<RefCell<BTreeMap<String, bool>>>);
+pub struct Answering(Rc<RefCell<Answers>>);
+
+#[derive(Default)]
+struct Answers {
+    /// The token of each that answers.
+    tokens: BTreeMap<String, Option<u64>>,
+    /// The highest that was listened to.
+    highest: u64,
+}
 
 impl Answering {
-    fn set(&self, aggregator: &str, well: bool) {
-        self.0.borrow_mut().insert(aggregator.to_owned(), well);
+    fn ceased(&self, aggregator: &str) {
+        self.0.borrow_mut().tokens.remove(aggregator);
     }
 
-    /// No aggregator before this one answers.
-    fn leads(&self, aggregator: &str, order: &[String]) -> bool {
-        let answering = self.0.borrow();
-        let mut before = order.iter().take_while(|one| *one != aggregator);
-        !before.any(|one| answering.get(one).copied().unwrap_or(false))
+    /// It answers; whether it is listened to.
+    fn answered(&self, aggregator: &str, token: Option<u64>, order: &[String]) -> bool {
+        let mut answers = self.0.borrow_mut();
+        answers.tokens.insert(aggregator.to_owned(), token);
+        match token {
+            // It never had the lease, and knows less than what was heard before.
+            Some(0) => false,
+            Some(token) => {
+                let listened = token >= answers.highest;
+                answers.highest = answers.highest.max(token);
+                listened
+            }
+            None => {
+                let mut before = order.iter().take_while(|one| *one != aggregator);
+                let leased = answers.tokens.values().flatten().any(|token| *token > 0);
+                !leased && !before.any(|one| answers.tokens.contains_key(one))
+            }
+        }
     }
 }
 
@@ -122,7 +144,9 @@ impl Reporter {
             tracing::info!(target: "forebay::report", aggregator = self.aggregator, "aggregator answers again");
         }
         let result = self.take_membership(answer);
-        self.answering.set(&self.aggregator, result.is_ok());
+        if result.is_err() {
+            self.answering.ceased(&self.aggregator);
+        }
         match result {
             Ok(result) => {
                 self.refusing = false;
@@ -140,11 +164,13 @@ impl Reporter {
 
     /// What became of the membership in an answer, or why it was refused.
     fn take_membership(&self, answer: &Response<Bytes>) -> Result<&'static str, String> {
+        let order = edge_of(&self.shared).aggregators;
         if answer.status() == StatusCode::NO_CONTENT {
+            self.answering.answered(&self.aggregator, None, &order);
             return Ok("none");
         }
         let membership: Membership = serde_json::from_slice(answer.body()).map_err(|error| error.to_string())?;
-        if !self.answering.leads(&self.aggregator, &edge_of(&self.shared).aggregators) {
+        if !self.answering.answered(&self.aggregator, membership.token, &order) {
             return Ok("standby");
         }
         match self.shared.membership.apply(&membership, Instant::now()) {
@@ -167,7 +193,7 @@ impl Reporter {
 
     fn failed(&mut self, result: &'static str, why: &str) {
         count("forebay_reports_total", &self.aggregator, result);
-        self.answering.set(&self.aggregator, false);
+        self.answering.ceased(&self.aggregator);
         if !std::mem::replace(&mut self.failing, true) {
             tracing::warn!(target: "forebay::report", aggregator = self.aggregator, result, why,
                 "report not delivered, the last membership stands");
@@ -190,4 +216,38 @@ fn authority(aggregator: &str) -> Option<String> {
 
 fn count(name: &'static str, aggregator: &str, result: &'static str) {
     counter!(name, "aggregator" => aggregator.to_owned(), "result" => result).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> [String; 2] {
+        ["a".to_owned(), "b".to_owned()]
+    }
+
+    #[test]
+    fn of_several_the_one_with_the_highest_token_is_listened_to() {
+        let (answering, order) = (Answering::default(), order());
+        let listened = |from, token| answering.answered(from, Some(token), &order);
+        assert!(!listened("a", 0), "it never led");
+        assert!(listened("b", 3) && !listened("a", 0));
+        assert!(listened("a", 4), "the order of the file means nothing");
+        assert!(!listened("b", 3), "it led before");
+        answering.ceased("a");
+        assert!(!listened("b", 3), "what is old stays old");
+        assert!(listened("b", 5));
+    }
+
+    #[test]
+    fn without_a_lease_the_first_of_the_file_that_answers_is_listened_to() {
+        let (answering, order) = (Answering::default(), order());
+        let listened = |from| answering.answered(from, None, &order);
+        assert!(listened("b") && listened("a") && !listened("b"));
+        answering.ceased("a");
+        assert!(listened("b"));
+        assert!(answering.answered("a", Some(1), &order) && !listened("b"), "a lease counts for more");
+        answering.ceased("a");
+        assert!(listened("b"), "it was taken out of the file");
+    }
 }

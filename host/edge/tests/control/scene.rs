@@ -112,7 +112,12 @@ fn text(edge: &str, pools: &str) -> String {
 pub fn membership(pool: &str, members: &[(SocketAddr, Stage)]) -> wire::Membership {
     let members =
         members.iter().map(|(address, stage)| wire::Member { address: *address, stage: *stage, stage_age_ms: 0 });
-    wire::Membership { version: wire::VERSION, epoch: 1, pools: [(pool.to_owned(), members.collect())].into() }
+    wire::Membership {
+        version: wire::VERSION,
+        epoch: 1,
+        token: None,
+        pools: [(pool.to_owned(), members.collect())].into(),
+    }
 }
 
 fn ask(address: SocketAddr, method: Method, path: &str) -> Response<Bytes> {

@@ -1,12 +1,16 @@
 //! The small files by which a restarted aggregator finds the origins that run: one per origin,
 //! `POOL-PORT.json`, beside the origin's output in `POOL-PORT.log`.
+//!
+//! And the fence: `POOL.lock` is held by who changes anything, `POOL.token` has the highest token of a
+//! lease that anything was changed under.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use scaler::Observed;
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
@@ -27,6 +31,29 @@ pub struct Record {
     pub stopping_at: Option<Timestamp>,
 }
 
+/// Why nothing may be changed now.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("another aggregator runs its origins")]
+    Busy,
+    #[error("token {token} of the lease is refused: token {highest} has acted since")]
+    Fenced { token: u64, highest: u64 },
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Record {
+    pub fn observed(&self, stopping: bool) -> Observed {
+        Observed {
+            address: self.address,
+            launched_at: self.launched_at,
+            ready_at: self.ready_at,
+            serving_at: self.serving_at,
+            stopping,
+        }
+    }
+}
+
 pub struct Records {
     folder: PathBuf,
     pool: String,
@@ -43,7 +70,12 @@ impl Records {
         let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
         let mut records = Vec::new();
         for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
-            let record = fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice::<Record>(&bytes)?));
+            let bytes = fs::read(&path);
+            // Its origin ended since the folder was listed.
+            if matches!(&bytes, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+                continue;
+            }
+            let record = bytes.and_then(|bytes| Ok(serde_json::from_slice::<Record>(&bytes)?));
             match record {
                 Ok(record) if record.pool == self.pool => records.push(record),
                 Ok(_) => {}
@@ -76,16 +108,49 @@ impl Records {
         Ok(self.path(port, "log"))
     }
 
-    /// The right to run this pool's origins, for as long as the file is open. `None`: another
-    /// aggregator has it.
-    pub fn lock(&self) -> io::Result<Option<File>> {
+    /// The right to run this pool's origins, for as long as the file is open.
+    pub fn lock(&self) -> Result<File, Refusal> {
         fs::create_dir_all(&self.folder)?;
-        let file = File::create(self.folder.join(format!("{}.lock", self.stem())))?;
+        let file = File::create(self.beside("lock"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(Refusal::Busy),
+            Err(TryLockError::Error(error)) => Err(Refusal::Io(error)),
         }
+    }
+
+    /// The same in the name of a lease's token, which no lower one comes after.
+    pub fn enter(&self, token: u64) -> Result<File, Refusal> {
+        let lock = self.lock()?;
+        let highest = self.token()?;
+        if highest > token {
+            return Err(Refusal::Fenced { token, highest });
+        }
+        if highest < token {
+            let (path, beside) = (self.beside("token"), self.beside("token-new"));
+            let mut file = File::create(&beside)?;
+            file.write_all(format!("{token}\n").as_bytes())?;
+            file.sync_all()?;
+            fs::rename(beside, path)?;
+        }
+        Ok(lock)
+    }
+
+    /// The highest token so far; 0 before the first.
+    pub fn token(&self) -> io::Result<u64> {
+        let path = self.beside("token");
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|_| {
+                let found: String = text.chars().take(40).collect();
+                io::Error::new(io::ErrorKind::InvalidData, format!("{} has no token: {found:?}", path.display()))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn beside(&self, kind: &str) -> PathBuf {
+        self.folder.join(format!("{}.{kind}", self.stem()))
     }
 
     fn path(&self, port: u16, kind: &str) -> PathBuf {
@@ -96,5 +161,30 @@ impl Records {
     fn stem(&self) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
         self.pool.chars().map(plain).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_enters_alone_and_never_after_a_higher_one() {
+        let folder = std::env::temp_dir().join(format!("forebay-fence-{}", std::process::id()));
+        let (one, other) = (Records::new(&folder, "shop"), Records::new(&folder, "shop"));
+        assert_eq!(one.token().unwrap(), 0);
+        let entry = one.enter(3).unwrap();
+        assert!(matches!(other.enter(4), Err(Refusal::Busy)), "one at a time");
+        assert_eq!(one.token().unwrap(), 3);
+        drop(entry);
+        drop(other.enter(4).unwrap());
+        let refused = one.enter(3).unwrap_err();
+        assert!(matches!(refused, Refusal::Fenced { token: 3, highest: 4 }), "{refused}");
+        drop(other.enter(4).unwrap());
+        // What cannot be read could be any token: nobody enters.
+        fs::write(folder.join("shop.token"), "many").unwrap();
+        assert!(matches!(other.enter(5), Err(Refusal::Io(error)) if error.to_string().contains("has no token")));
+        assert_eq!(fs::read_to_string(folder.join("shop.token")).unwrap(), "many");
+        fs::remove_dir_all(folder).unwrap();
     }
 }
