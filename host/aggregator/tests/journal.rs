@@ -128,7 +128,9 @@ fn what_stood_then_is_answered_from_all_files_and_what_is_not_kept_is_said() {
     let mut moves = Moves::new("then", 4096, 100);
     moves.setup.scaling.floor = 1;
     let running = aggregator::start(moves.region()).unwrap();
-    moves.walk(&running, 1..10);
+    // A reload to the same floor would decide again a millisecond after the first.
+    wait_for("the first decision", || moves.counts().last() == Some(&1));
+    moves.walk(&running, 2..10);
     let address = running.address();
     let (_, all) = get(address, "/v1/decisions?pool=shop");
     let mut all = all["decisions"].as_array().unwrap().clone();
