@@ -141,7 +141,9 @@ fn what_stood_then_is_answered_from_all_files_and_what_is_not_kept_is_said() {
             let at = instant(decision) + Duration::from_millis(after);
             let (status, then) = get(address, &format!("/v1/pools/shop/explain?at={at}"));
             assert_eq!((status, &then["decision"]["to"]), (200, &to), "{at}: {then}");
-            assert_eq!(then["decision_age_seconds"].as_f64(), Some(after as f64 / 1000.0));
+            // Less, if the same was decided again in that millisecond.
+            let age = then["decision_age_seconds"].as_f64().unwrap();
+            assert!((0.0..=after as f64 / 1000.0).contains(&age), "{at}: {then}");
         }
     }
     let before = instant(&all[0]) - Duration::from_millis(1);

@@ -103,9 +103,16 @@ pub fn within(len: usize, most: usize, what: &str) -> Answer<()> {
     Err(Refusal::new(Status::BadArgument, format!("a {what} of {len} bytes, it may have {most}")))
 }
 
-/// A name as bytes: a header's, a key.
+/// A name as bytes: a key.
 pub fn name(data: &[u8], at: u32, len: u32) -> Answer<&[u8]> {
     bounded(data, at, len, MAX_NAME, "name")
+}
+
+/// The name of a header. None is as long as [`MAX_NAME`], so what is longer is cut: the host says of it what
+/// it says of any name that is none.
+pub fn header_name(data: &[u8], at: u32, len: u32) -> Answer<&[u8]> {
+    let name = bytes(data, at, len)?;
+    Ok(&name[..name.len().min(MAX_NAME)])
 }
 
 /// What is stored under a name.

@@ -92,7 +92,7 @@ pub fn get(guest: &mut Guest<'_>, map: u32, at: u32, len: u32, at_out: u32, len_
 
 fn get_into(guest: &mut Guest<'_>, map: u32, at: u32, len: u32, value: &mut Vec<u8>) -> Outcome<bool> {
     let (data, state) = memory::view(guest)?;
-    let name = memory::name(data, at, len)?;
+    let name = memory::header_name(data, at, len)?;
     let mut found = false;
     let mut add = |one: &[u8]| {
         if found {
@@ -114,19 +114,19 @@ fn get_into(guest: &mut Guest<'_>, map: u32, at: u32, len: u32, value: &mut Vec<
 
 pub fn add(guest: &mut Guest<'_>, map: u32, at: u32, len: u32, value: u32, value_len: u32) -> Outcome {
     let (data, state) = memory::view(guest)?;
-    let (name, value) = (memory::name(data, at, len)?, memory::value(data, value, value_len)?);
+    let (name, value) = (memory::header_name(data, at, len)?, memory::value(data, value, value_len)?);
     Ok(state.host().add_header(writable(map)?, name, value)?)
 }
 
 pub fn replace(guest: &mut Guest<'_>, map: u32, at: u32, len: u32, value: u32, value_len: u32) -> Outcome {
     let (data, state) = memory::view(guest)?;
-    let (name, value) = (memory::name(data, at, len)?, memory::value(data, value, value_len)?);
+    let (name, value) = (memory::header_name(data, at, len)?, memory::value(data, value, value_len)?);
     Ok(state.host().set_header(writable(map)?, name, value)?)
 }
 
 pub fn remove(guest: &mut Guest<'_>, map: u32, at: u32, len: u32) -> Outcome {
     let (data, state) = memory::view(guest)?;
-    Ok(state.host().remove_header(writable(map)?, memory::name(data, at, len)?)?)
+    Ok(state.host().remove_header(writable(map)?, memory::header_name(data, at, len)?)?)
 }
 
 pub fn pairs(guest: &mut Guest<'_>, map: u32, at_out: u32, len_out: u32) -> Outcome {

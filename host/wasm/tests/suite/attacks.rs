@@ -185,7 +185,9 @@ fn a_name_of_megabytes_is_refused_before_it_is_looked_up() {
         ),
     ] {
         let (answer, took) = asked(&[(import, shape)], &[], &call);
-        assert_eq!(answer, "2", "{import}");
+        // No header has such a name; nothing else may have one.
+        let refused = if import == "proxy_get_header_map_value" { "1" } else { "2" };
+        assert_eq!(answer, refused, "{import}");
         assert!(took < Duration::from_millis(40), "{import}: {took:?}");
     }
 }
