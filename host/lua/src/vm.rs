@@ -222,6 +222,7 @@ impl Vm {
     /// As [`Vm::metered`], for tests that ask for the limit alone.
     #[cfg(test)]
     pub fn watched<T>(&self, limit: Duration, body: impl FnOnce() -> T) -> T {
+        self.make_room();
         // It is dropped even if the host panics; no Lua error passes here, since a resume ends all.
         let _running = self.watch.get().expect("set by Vm::new").begin(limit, false);
         body()
@@ -231,9 +232,18 @@ impl Vm {
     /// used, from its beginning if `exact`.
     #[inline]
     pub fn metered<T>(&self, limit: Duration, exact: bool, body: impl FnOnce() -> T) -> (T, Spent) {
+        self.make_room();
         let running = self.watch.get().expect("set by Vm::new").begin(limit, exact);
         let result = body();
         (result, running.spent())
+    }
+
+    /// What the last run left over the limit is collected before the next begins, and before its time does:
+    /// who comes after a bomb would be ended for 32 MB that are not its own.
+    fn make_room(&self) {
+        if self.heap.used() > self.heap.limit() {
+            self.main().collect();
+        }
     }
 
     /// CPU time of the run that goes on, as far as it is known.
@@ -243,9 +253,6 @@ impl Vm {
 
     /// Resumes a coroutine for `asking`; within [`Vm::watched`].
     pub fn resume(&self, asking: &Asking, coroutine: Coroutine, arguments: c_int) -> Resumed {
-        if self.heap.used() > self.heap.limit() {
-            self.main().collect();
-        }
         self.asking.set(Some(NonNull::from(asking)));
         self.stop.set(None);
         self.nested.set(0);
