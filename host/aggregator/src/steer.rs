@@ -5,23 +5,24 @@
 //! the next tick decides anew.
 //!
 //! Beside another aggregator that has the lease it decides in shadow: all the same, but for the acting.
-//! The right to act is looked at before each line of the journal and each word to an actuator.
+//! The right to act is looked at before each line of the journal and each word to an actuator ([`role`]).
+
+mod role;
+mod shown;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use scaler::region::Applied;
-use scaler::{Actions, Decision, Event, PoolView, Refused, Region, StageChange, stamp};
+use scaler::{Actions, Decision, Event, Refused, Region, StageChange, stamp};
 use tokio::sync::Notify;
 use wire::{Membership, Report, Stage};
 
 use crate::ReloadError;
 use crate::actuator::Actuator;
 use crate::history::History;
-use crate::history::store::Reader;
 use crate::journal::Journal;
 use crate::lease::{Lead, Right};
 use crate::publish;
@@ -81,51 +82,6 @@ impl Steer {
                 self.actuators.insert(name.clone(), actuator);
             }
         }
-    }
-
-    /// What asks for the lease and keeps it.
-    pub fn lead(&self) -> &Lead {
-        &self.lead
-    }
-
-    /// `leader`, `standby`.
-    pub fn role(&self) -> &'static str {
-        self.lead.right().role()
-    }
-
-    /// Of the lease that this aggregator has, or had last.
-    pub fn token(&self) -> Option<u64> {
-        self.token
-    }
-
-    /// What others have acted under.
-    fn hear_tokens(&self) {
-        let highest = self.actuators.values().chain(&self.leaving).map(Actuator::token).max();
-        self.lead.heard(highest.unwrap_or_default());
-    }
-
-    /// Acts from now on, or ceases to, as the lease says.
-    fn take_role(&mut self, now: Timestamp) {
-        let right = self.lead.right();
-        if right != self.right {
-            tracing::info!(role = right.role(), token = right.token(), before = self.right.role(), "the lease changes");
-            metrics::counter!("forebay_aggregator_lease_transitions_total", "to" => right.role()).increment(1);
-            self.begin(right, now);
-            // What runs is known before anything is published in the new name.
-            self.observe(now);
-        }
-    }
-
-    fn begin(&mut self, right: Right, now: Timestamp) {
-        self.right = right;
-        self.journal.sign(right);
-        // Infallible: only reports are refused.
-        let _ = self.region.apply(Event::Lead(right.acts()), now);
-    }
-
-    /// Nobody else has the lease: it may have ended since the step began.
-    fn may_act(&self) -> bool {
-        self.right.acts() && self.lead.right() == self.right
     }
 
     /// Takes a report in and answers with the membership.
@@ -269,21 +225,6 @@ impl Steer {
         news
     }
 
-    /// Once a second: nobody asks for metrics more often.
-    fn measure(&mut self, now: Timestamp) {
-        if self.measured_at.is_some_and(|at| at <= now && stamp::age(now, at) < Duration::from_secs(1)) {
-            return;
-        }
-        self.measured_at = Some(now);
-        for pool in self.region.pools() {
-            if let Some(view) = self.region.pool(&pool, now) {
-                publish::measure(&pool, &view);
-            }
-        }
-        metrics::gauge!("forebay_aggregator_leader").set(if self.lead.right().acts() { 1.0 } else { 0.0 });
-        metrics::gauge!("forebay_aggregator_edges_fresh").set(self.region.fresh_edges(now) as f64);
-    }
-
     /// Takes a changed file over, whole or not at all.
     pub fn reload(&mut self, config: Arc<config::Region>, now: Timestamp) -> Result<(), ReloadError> {
         let new = config.aggregator.as_ref().ok_or(ReloadError::NoAggregator)?;
@@ -320,11 +261,6 @@ impl Steer {
         Ok(())
     }
 
-    /// What pools saw, or why it cannot be told.
-    pub fn history(&self) -> Result<Reader, &str> {
-        self.history.reader()
-    }
-
     /// Tells all origins to stop. Returns when the last is gone at the latest.
     pub fn release(&mut self, now: Timestamp) -> Timestamp {
         self.take_role(now);
@@ -347,38 +283,6 @@ impl Steer {
         let right = self.right;
         let actuators = self.actuators.values_mut().chain(&mut self.leaving);
         actuators.map(|actuator| runs(actuator, right, now)).sum::<usize>() == 0
-    }
-
-    /// The latest decisions that are in memory, oldest first.
-    pub fn decisions(&self, pool: Option<&str>, limit: usize) -> Vec<&Decision> {
-        self.journal.recent(pool, limit)
-    }
-
-    /// Where all of them are.
-    pub fn journal(&self) -> Option<PathBuf> {
-        self.journal.path().map(Path::to_path_buf)
-    }
-
-    /// The pools that are run here.
-    pub fn pools(&self) -> Vec<String> {
-        self.region.pools()
-    }
-
-    pub fn pool(&mut self, name: &str, now: Timestamp) -> Option<PoolView> {
-        self.region.pool(name, now)
-    }
-
-    /// `process`, `dry_run`.
-    pub fn actuator(&self, pool: &str) -> &'static str {
-        self.actuators.get(pool).map_or("", Actuator::name)
-    }
-
-    pub fn region_name(&self) -> &str {
-        self.config.aggregator.as_ref().map_or("", |aggregator| &aggregator.region)
-    }
-
-    pub fn epoch(&self) -> u64 {
-        self.region.epoch()
     }
 }
 

@@ -1,22 +1,26 @@
-//! The state that one scaled pool keeps from tick to tick.
+//! The state that one scaled pool keeps from tick to tick. [`deciding`] makes a decision of it, [`points`] a
+//! history, [`shown`] what people and edges see.
+
+mod deciding;
+mod points;
+mod shown;
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::region::{Pool as PoolConfig, Scaling, ScalingMode};
+use config::region::{Pool as PoolConfig, Scaling};
 use jiff::Timestamp;
-use wire::{Member, PoolReport, Stage};
+use wire::PoolReport;
 
-use crate::decide::{Case, OperatorHold, Wants, decide};
-use crate::decision::{Capacity, Decision, EdgeAge, Inputs};
-use crate::edges::{EdgeId, Edges, Mark, PoolEdges};
+use crate::decide::{OperatorHold, Wants};
+use crate::decision::{Capacity, Decision};
+use crate::edges::{EdgeId, Mark, PoolEdges};
 use crate::hint::Hints;
-use crate::history::{Point, Points, Step};
-use crate::policy::{Policy, ScheduleView, View};
-use crate::series::{Level, Series};
-use crate::stage::{Gone, Observed, OriginView, Origins, StageChange, StageRules};
+use crate::policy::Policy;
+use crate::series::Series;
+use crate::stage::{Gone, Observed, Origins, StageChange, StageRules};
 use crate::stamp;
 use crate::trial::Trial;
 
@@ -126,60 +130,6 @@ impl Pool {
         self.wants.push(now, count, self.scaling().stabilisation);
     }
 
-    /// What an earlier run saw, in steps of 15 s.
-    pub fn recall(&mut self, points: &[Point]) {
-        for point in points {
-            let Point { requests, rejects, errors, cost, covered, .. } = *point;
-            // Of a step that was cut off, its first seconds were seen.
-            let seconds = ((covered * Step::Fine.seconds() as f64).ceil() as i64).clamp(1, Step::Fine.seconds());
-            let part = (covered * Step::Fine.seconds() as f64 / seconds as f64).min(1.0);
-            for second in point.second()..point.second() + seconds {
-                self.series.seed(second, Level { requests, rejects, errors, cost }, part);
-            }
-        }
-    }
-
-    /// The points that reports changed since this was asked last, the present step's included.
-    pub fn points(&mut self, edges: &PoolEdges, now: Timestamp) -> Points {
-        let step = Step::Fine.start(now.as_second());
-        // Steps ahead are of a clock that was set back.
-        self.capacities.retain(|(then, _)| *then < step);
-        self.capacities.push_back((step, self.capacity()));
-        if self.capacities.len() > STEPS_KEPT {
-            self.capacities.pop_front();
-        }
-        let (Some(touched), Some(last)) = (self.series.take_touched(), self.series.last()) else {
-            return Points::default();
-        };
-        let expected = edges.fresh.len() + edges.missing.len();
-        let of = |step: Step| {
-            let starts = (step.start(touched)..=last).step_by(step.seconds() as usize);
-            starts.filter_map(|start| self.point(start, step, expected)).collect()
-        };
-        Points { fine: of(Step::Fine), minutes: of(Step::Minute) }
-    }
-
-    fn point(&self, start: i64, step: Step, expected: usize) -> Option<Point> {
-        let end = start + step.seconds();
-        let mean = self.series.mean(start, end, expected)?;
-        let known = self.capacities.iter().rev().find(|(then, _)| (start..end).contains(then));
-        let Level { requests, rejects, errors, cost } = mean.level;
-        Some(Point {
-            at: Timestamp::from_second(start).ok()?,
-            requests,
-            rejects,
-            errors,
-            cost,
-            covered: mean.covered,
-            origins: known.map_or_else(|| self.capacity(), |(_, capacity)| *capacity),
-        })
-    }
-
-    /// All points shall be told again: those that were told are lost.
-    pub fn tell_again(&mut self) {
-        self.series.touch();
-    }
-
     /// This aggregator acts from now on, or another does. Who takes over begins with what runs, whatever
     /// it decided meanwhile, and its first decision takes nothing away.
     pub fn lead(&mut self, leads: bool, now: Timestamp) {
@@ -247,92 +197,6 @@ impl Pool {
         (Some(decision), changes)
     }
 
-    fn decide(&mut self, edges: &PoolEdges, now: Timestamp) -> Decision {
-        if self.operator.as_ref().is_some_and(|hold| hold.until.is_some_and(|until| until <= now)) {
-            self.operator = None;
-        }
-        self.hints.forget(now);
-        let mode = self.scaling().mode;
-        let from = self.desired.unwrap_or(self.listed());
-        if mode.only_thinks() && self.trial.is_none() {
-            self.trial = Some(Trial::new(self.scaling(), from));
-        }
-        let capacity = self.capacity();
-        let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
-        let standing = asked.iter_mut().find_map(|policy| policy.standing(now)).unwrap_or_default();
-        let view = View { now, series: &self.series, edges, hints: &self.hints, standing: &standing };
-        if let Some(trial) = &mut self.trial {
-            trial.settle(&view, capacity);
-        }
-        let mut proposals = Vec::new();
-        let (mut hint, mut hinted) = (None, None);
-        for policy in asked {
-            if let Policy::Hinted(weighing) = policy {
-                (hint, hinted) = (weighing.hold(&view), weighing.record(&view, &proposals));
-            }
-            let proposed = policy.propose(&view, &proposals);
-            proposals.extend(proposed);
-        }
-        let inputs = self.inputs(edges, now);
-        let blind = match (&edges.fresh[..], &edges.missing[..]) {
-            ([], _) => Some("no fresh report".to_string()),
-            (_, []) => None,
-            (_, missing) => {
-                let names: Vec<_> = missing.iter().map(|edge| edge.name.as_str()).collect();
-                Some(format!("no fresh report from {}", names.join(", ")))
-            }
-        };
-        let want = proposals.iter().filter_map(|proposal| proposal.origins).max();
-        if let Some(want) = want {
-            let stabilisation = self.scaling().stabilisation;
-            self.wants.push(now, want, stabilisation);
-        }
-        let case = Case {
-            pool: &self.config.name,
-            now,
-            from,
-            thought: self.trial.as_ref().map_or(from, Trial::count),
-            scaling: self.scaling(),
-            wants: &self.wants,
-            blind,
-            take_over: self.take_over,
-            operator: self.operator.as_ref(),
-            hint,
-            hinted,
-            scheduled: standing.ceiling.as_ref(),
-            capacity,
-            inputs,
-        };
-        decide(case, proposals)
-    }
-
-    fn inputs(&self, edges: &PoolEdges, now: Timestamp) -> Inputs {
-        let window = self.policies.iter().find_map(Policy::window).unwrap_or(SHOWN_WINDOW);
-        let level = self.series.level(window, now, |edge| edges.is_fresh(edge));
-        let fresh = edges.fresh.iter().map(|(edge, _)| (*edge, true));
-        let known = fresh.chain(edges.missing.iter().map(|edge| (*edge, false)));
-        let in_flight = edges.fresh.iter().map(|(_, latest)| latest.in_flight).sum();
-        Inputs {
-            window_seconds: stamp::seconds(window),
-            requests_per_second: level.map(|level| thousandths(level.requests)),
-            rejects_per_second: level.map(|level| thousandths(level.rejects)),
-            errors_per_second: level.map(|level| thousandths(level.errors)),
-            in_flight: (!edges.fresh.is_empty()).then_some(in_flight),
-            edges: known
-                .map(|(edge, fresh)| EdgeAge {
-                    edge: edge.name.clone(),
-                    age_seconds: stamp::seconds(stamp::age(now, edge.at)),
-                    fresh,
-                })
-                .collect(),
-        }
-    }
-
-    pub fn capacity(&self) -> Capacity {
-        let listed = self.config.origins.iter().map(|_| Stage::Serving);
-        Capacity::of(listed.chain(self.origins.stages().map(|(_, stage)| stage)))
-    }
-
     /// What the actuator shall bring about; `None` while nothing is decided.
     pub fn target(&self) -> Option<(u32, Vec<SocketAddr>)> {
         let desired = self.desired?;
@@ -344,56 +208,8 @@ impl Pool {
         self.origins.tell(edge, mark);
     }
 
-    /// `None` before the actuator has said what runs: an empty list would empty the edges.
-    pub fn members(&self, now: Timestamp) -> Option<Vec<Member>> {
-        // Listed ones have served since before anyone counted.
-        let listed = self.config.origins.iter().map(|address| Member {
-            address: *address,
-            stage: Stage::Serving,
-            stage_age_ms: u64::from(u32::MAX),
-        });
-        self.seen.then(|| listed.chain(self.origins.members(now)).collect())
-    }
-
     pub fn next_change(&self, now: Timestamp) -> Timestamp {
         let stage = self.origins.next_change(&self.rules(), now);
         stage.map_or(self.due, |stage| stage.min(self.due))
     }
-
-    pub fn view(&mut self, edges: &Edges, stale: Duration, now: Timestamp) -> crate::region::PoolView {
-        let pool_edges = edges.of_pool(&self.config.name, now, stale);
-        let schedules: Vec<ScheduleView> = self
-            .policies
-            .iter_mut()
-            .flat_map(|policy| match policy {
-                Policy::Scheduled(rules) => rules.views(now),
-                Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => Vec::new(),
-            })
-            .collect();
-        crate::region::PoolView {
-            mode: self.scaling().mode,
-            desired: self.desired,
-            advised: self.trial.as_ref().filter(|_| self.scaling().mode == ScalingMode::Advise).map(Trial::count),
-            scored: self.trial.as_ref().and_then(Trial::scored),
-            floor: self.scaling().floor,
-            ceiling: self.scaling().ceiling,
-            capacity: self.capacity(),
-            inputs: self.inputs(&pool_edges, now),
-            origin_seconds: self.origins.origin_seconds(now),
-            origins: self.origins.views(now),
-            gone: self.gone.iter().cloned().collect(),
-            schedules,
-            tuner: self.policies.iter_mut().find_map(Policy::predictive).map(|policy| policy.told()),
-            decision: self.last.clone(),
-        }
-    }
-
-    pub fn origins(&self, now: Timestamp) -> Vec<OriginView> {
-        self.origins.views(now)
-    }
-}
-
-/// What a record says of a rate: the rest is the noise of adding fractions.
-fn thousandths(rate: f64) -> f64 {
-    (rate * 1000.0).round() / 1000.0
 }

@@ -1,0 +1,66 @@
+//! What is shown of the loop: to the API, and as gauges.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use scaler::{Decision, PoolView, stamp};
+
+use super::Steer;
+use crate::actuator::Actuator;
+use crate::history::store::Reader;
+use crate::publish;
+
+impl Steer {
+    /// Once a second: nobody asks for metrics more often.
+    pub(super) fn measure(&mut self, now: Timestamp) {
+        if self.measured_at.is_some_and(|at| at <= now && stamp::age(now, at) < Duration::from_secs(1)) {
+            return;
+        }
+        self.measured_at = Some(now);
+        for pool in self.region.pools() {
+            if let Some(view) = self.region.pool(&pool, now) {
+                publish::measure(&pool, &view);
+            }
+        }
+        metrics::gauge!("forebay_aggregator_leader").set(if self.lead.right().acts() { 1.0 } else { 0.0 });
+        metrics::gauge!("forebay_aggregator_edges_fresh").set(self.region.fresh_edges(now) as f64);
+    }
+
+    /// What pools saw, or why it cannot be told.
+    pub fn history(&self) -> Result<Reader, &str> {
+        self.history.reader()
+    }
+
+    /// The latest decisions that are in memory, oldest first.
+    pub fn decisions(&self, pool: Option<&str>, limit: usize) -> Vec<&Decision> {
+        self.journal.recent(pool, limit)
+    }
+
+    /// Where all of them are.
+    pub fn journal(&self) -> Option<PathBuf> {
+        self.journal.path().map(Path::to_path_buf)
+    }
+
+    /// The pools that are run here.
+    pub fn pools(&self) -> Vec<String> {
+        self.region.pools()
+    }
+
+    pub fn pool(&mut self, name: &str, now: Timestamp) -> Option<PoolView> {
+        self.region.pool(name, now)
+    }
+
+    /// `process`, `dry_run`.
+    pub fn actuator(&self, pool: &str) -> &'static str {
+        self.actuators.get(pool).map_or("", Actuator::name)
+    }
+
+    pub fn region_name(&self) -> &str {
+        self.config.aggregator.as_ref().map_or("", |aggregator| &aggregator.region)
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.region.epoch()
+    }
+}

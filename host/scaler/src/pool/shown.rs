@@ -1,0 +1,65 @@
+//! What of a pool is shown: to edges its members, to people all of it.
+
+use std::time::Duration;
+
+use config::region::ScalingMode;
+use jiff::Timestamp;
+use wire::{Member, Stage};
+
+use super::Pool;
+use crate::decision::Capacity;
+use crate::edges::Edges;
+use crate::policy::{Policy, ScheduleView};
+use crate::region::PoolView;
+use crate::stage::OriginView;
+use crate::trial::Trial;
+
+impl Pool {
+    pub fn capacity(&self) -> Capacity {
+        let listed = self.config.origins.iter().map(|_| Stage::Serving);
+        Capacity::of(listed.chain(self.origins.stages().map(|(_, stage)| stage)))
+    }
+
+    /// `None` before the actuator has said what runs: an empty list would empty the edges.
+    pub fn members(&self, now: Timestamp) -> Option<Vec<Member>> {
+        // Listed ones have served since before anyone counted.
+        let listed = self.config.origins.iter().map(|address| Member {
+            address: *address,
+            stage: Stage::Serving,
+            stage_age_ms: u64::from(u32::MAX),
+        });
+        self.seen.then(|| listed.chain(self.origins.members(now)).collect())
+    }
+
+    pub fn view(&mut self, edges: &Edges, stale: Duration, now: Timestamp) -> PoolView {
+        let pool_edges = edges.of_pool(&self.config.name, now, stale);
+        let schedules: Vec<ScheduleView> = self
+            .policies
+            .iter_mut()
+            .flat_map(|policy| match policy {
+                Policy::Scheduled(rules) => rules.views(now),
+                Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => Vec::new(),
+            })
+            .collect();
+        PoolView {
+            mode: self.scaling().mode,
+            desired: self.desired,
+            advised: self.trial.as_ref().filter(|_| self.scaling().mode == ScalingMode::Advise).map(Trial::count),
+            scored: self.trial.as_ref().and_then(Trial::scored),
+            floor: self.scaling().floor,
+            ceiling: self.scaling().ceiling,
+            capacity: self.capacity(),
+            inputs: self.inputs(&pool_edges, now),
+            origin_seconds: self.origins.origin_seconds(now),
+            origins: self.origins.views(now),
+            gone: self.gone.iter().cloned().collect(),
+            schedules,
+            tuner: self.policies.iter_mut().find_map(Policy::predictive).map(|policy| policy.told()),
+            decision: self.last.clone(),
+        }
+    }
+
+    pub fn origins(&self, now: Timestamp) -> Vec<OriginView> {
+        self.origins.views(now)
+    }
+}
