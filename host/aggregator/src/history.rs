@@ -56,7 +56,7 @@ impl History {
         };
         match opened {
             Ok(store) => {
-                recall(&store.reader(), region, now);
+                recall(&store.reader(), config.keep, region, now);
                 self.store = Some(store);
             }
             Err(error) => {
@@ -88,10 +88,24 @@ impl History {
         }
         let Some(store) = &self.store else { return };
         self.written_at = Some(now);
-        let points = region.points(now);
-        if !points.is_empty() {
-            store.write(Batch::new(points, now));
+        write(store, region, false, now);
+    }
+
+    /// The region file changed: an engine that begins anew learns from what pools saw.
+    pub fn teach(&self, region: &mut Region, now: Timestamp) {
+        let (Some(store), Some(config)) = (&self.store, &self.config) else { return };
+        let reader = store.reader();
+        for pool in region.pools() {
+            tell_minutes(&reader, config.keep, &pool, region, now);
         }
+    }
+
+    /// Hands over all that is known, before the end. Waits until it is on the disk.
+    pub fn close(&mut self, region: &mut Region, now: Timestamp) {
+        if let Some(store) = self.store.take() {
+            write(&store, region, true, now);
+        }
+        self.because = "the aggregator ends".to_string();
     }
 
     /// For answers, or why there can be none.
@@ -100,18 +114,53 @@ impl History {
     }
 }
 
-/// Tells each pool its last hour.
-fn recall(reader: &Reader, region: &mut Region, now: Timestamp) {
+fn write(store: &Store, region: &mut Region, all: bool, now: Timestamp) {
+    let (points, checkpoints) = (region.points(now), region.checkpoints(all));
+    if points.is_empty() && checkpoints.is_empty() {
+        return;
+    }
+    let mut batch = Batch::new(points, now);
+    for (pool, checkpoint) in checkpoints {
+        batch.checkpoint(&pool, checkpoint);
+    }
+    store.write(batch);
+}
+
+/// Tells each pool what its engine had learned, its last hour, and what the engine has not heard of.
+fn recall(reader: &Reader, keep: Duration, region: &mut Region, now: Timestamp) {
     for pool in region.pools() {
+        match reader.checkpoint(&pool) {
+            Ok(Some(checkpoint)) => match region.restore(&pool, &checkpoint) {
+                Ok(()) => tracing::info!(pool, bytes = checkpoint.bytes.len(), "goes on with what was learned"),
+                Err(because) => tracing::info!(pool, because, "what was learned is learned again"),
+            },
+            Ok(None) => {}
+            Err(error) => tracing::error!(pool, %error, "what was learned cannot be read"),
+        }
         match reader.points(&pool, Step::Fine, stamp::earlier(now, KEEP_FINE), now) {
-            Ok(points) if !points.is_empty() => {
-                tracing::info!(pool, points = points.len(), "recalled what an earlier run saw");
+            Ok(fine) if !fine.is_empty() => {
+                tracing::info!(pool, points = fine.len(), "recalled what an earlier run saw");
                 // Infallible: only reports are refused.
-                let _ = region.apply(Event::Recalled { pool, points }, now);
+                let _ = region.apply(Event::Recalled { pool: pool.clone(), points: fine }, now);
             }
             Ok(_) => {}
             Err(error) => tracing::error!(pool, %error, "the history cannot be read"),
         }
+        tell_minutes(reader, keep, &pool, region, now);
+    }
+}
+
+/// Tells the engine of a pool the minutes that it has not heard of, if it has been away for long.
+fn tell_minutes(reader: &Reader, keep: Duration, pool: &str, region: &mut Region, now: Timestamp) {
+    let Some(from) = region.wants_minutes(pool, now) else { return };
+    match reader.points(pool, Step::Minute, from.max(stamp::earlier(now, keep)), now) {
+        Ok(minutes) if !minutes.is_empty() => {
+            tracing::info!(pool, minutes = minutes.len(), "learns from what was seen");
+            // Infallible: only reports are refused.
+            let _ = region.apply(Event::Taught { pool: pool.to_string(), minutes }, now);
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(pool, %error, "the history cannot be read"),
     }
 }
 

@@ -195,6 +195,7 @@ async fn run(
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+    shared.steer().close(Timestamp::now());
     // Nothing is done from here on: the next one need not wait for the lease to end.
     stop.send_replace(true);
     if let Some(keeper) = keeper {

@@ -257,8 +257,14 @@ impl Steer {
         // Infallible: only reports are refused.
         let _ = self.region.apply(Event::Configured(config), now);
         self.history.configure(history_of(&self.config), &mut self.region, now);
+        self.history.teach(&mut self.region, now);
         self.make_actuators();
         Ok(())
+    }
+
+    /// Writes down what is known, before the end.
+    pub fn close(&mut self, now: Timestamp) {
+        self.history.close(&mut self.region, now);
     }
 
     /// Tells all origins to stop. Returns when the last is gone at the latest.

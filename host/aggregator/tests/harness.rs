@@ -2,9 +2,10 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -127,6 +128,46 @@ impl Setup {
             queues: BTreeMap::new(),
             calendars: Vec::new(),
         })
+    }
+}
+
+/// An aggregator as a process that can be killed, with the pool `shop`, which nothing runs for.
+pub struct Victim {
+    process: Child,
+    pub address: SocketAddr,
+}
+
+impl Victim {
+    /// `scaling`: the rules of the pool, as in a region file.
+    pub fn start(folder: &Path, scaling: &str) -> Victim {
+        let file = folder.join("region.yaml");
+        let text = format!(
+            "aggregator: {{address: '127.0.0.1:0', journal: d.jsonl, tick: 250ms}}\n\
+             pools: [{{name: shop, origins: ['127.0.0.1:1'], \
+             scaling: {{ceiling: 300, actuator: dry_run, {scaling}}}}}]\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_forebay-test-aggregator"))
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Victim { process, address: line.trim().parse().unwrap() }
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// As one that is asked to stop.
+    pub fn stop(mut self) {
+        drop(self.process.stdin.take());
+        assert!(self.process.wait().unwrap().success());
     }
 }
 

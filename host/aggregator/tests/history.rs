@@ -4,53 +4,20 @@
 mod harness;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use aggregator::history::store::{Batch, Checkpoint, OpenError, Store};
+use aggregator::history::store::{Batch, OpenError, Store};
 use config::region::{Actuator, History};
 use forebay_aggregator as aggregator;
 use harness::*;
 use jiff::Timestamp;
-use scaler::{Capacity, Point, Points, Step};
+use scaler::{Capacity, Checkpoint, Point, Points, Step};
 use serde_json::Value;
 use wire::{PoolReport, Report};
 
 const TICK: Duration = Duration::from_millis(250);
-
-/// An aggregator that can be killed, with the pool `shop`, which nothing runs for.
-struct Victim {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Victim {
-    fn start(folder: &Path) -> Victim {
-        let file = folder.join("region.yaml");
-        let text = "aggregator: {address: '127.0.0.1:0', journal: d.jsonl, tick: 250ms}\n\
-                    pools: [{name: shop, origins: ['127.0.0.1:1'], scaling: {ceiling: 3, actuator: dry_run, \
-                    reactive: {requests_per_origin: 1000000}}}]\n";
-        std::fs::write(&file, text).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_forebay-test-aggregator"))
-            .arg(file)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Victim { process, address: line.trim().parse().unwrap() }
-    }
-
-    /// SIGKILL.
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
+const SCALING: &str = "reactive: {requests_per_origin: 1000000}";
 
 /// All requests that the points of 15 s stand for.
 fn remembered(address: SocketAddr) -> f64 {
@@ -70,7 +37,7 @@ fn a_killed_aggregator_loses_at_most_its_last_tick() {
     let mut held = 0.0;
     let mut began = Instant::now();
     for round in 0..20 {
-        let victim = Victim::start(&folder.0);
+        let victim = Victim::start(&folder.0, SCALING);
         let found = remembered(victim.address);
         assert!(found >= held - 0.5, "round {round}: {found} of {held} were on the disk");
         held = found;
@@ -98,7 +65,7 @@ fn a_killed_aggregator_loses_at_most_its_last_tick() {
         let killed = Instant::now();
         victim.kill();
         // How far back what is missing reaches.
-        let next = Victim::start(&folder.0);
+        let next = Victim::start(&folder.0, SCALING);
         let found = remembered(next.address);
         next.kill();
         let mut missing = held + acknowledged.iter().map(|(_, requests)| requests).sum::<f64>() - found;

@@ -87,7 +87,6 @@ pub struct Want {
     /// The last step was a gap: the count was not lowered.
     pub blind: bool,
     /// The surprise that the count is kept up for, even if others want as much.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surprise: Option<Surprise>,
 }
 

@@ -22,8 +22,10 @@
 //! - [`replay`]: a pool that is only thought, its score, and the least that it could have cost;
 //! - [`tune`]: what each headroom would have cost lately, and the blend of the best;
 //! - [`engine`]: the decision of these three;
+//! - [`checkpoint`]: what it learned, as bytes for a disk;
 //! - [`peers`]: how other autoscalers would have decided.
 
+pub mod checkpoint;
 pub mod decide;
 pub mod decision;
 pub mod edges;
@@ -43,6 +45,7 @@ pub mod stamp;
 pub mod trial;
 pub mod tune;
 
+pub use checkpoint::Checkpoint;
 pub use decision::{Capacity, Clamp, Decision, EdgeAge, Inputs, Limit};
 pub use hint::{Asked, Hinted};
 pub use history::{Point, Points, Step};

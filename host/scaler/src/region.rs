@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::{Membership, Report, Stage};
 
+use crate::checkpoint::Checkpoint;
 use crate::decide::OperatorHold;
 use crate::decision::{Capacity, Decision, Inputs};
 use crate::edges::Edges;
@@ -34,8 +35,10 @@ pub enum Event {
     Observed { pool: String, origins: Vec<Observed> },
     /// An earlier run of the aggregator had decided on so many.
     Adopted { pool: String, origins: u32 },
-    /// What an earlier run saw of a pool, in steps of 15 s.
+    /// What an earlier run saw of a pool in the last hour, in steps of 15 s.
     Recalled { pool: String, points: Vec<Point> },
+    /// What was seen of a pool since [`Region::wants_minutes`], by the minute.
+    Taught { pool: String, minutes: Vec<Point> },
     /// A decision is on record and stands.
     Decided(Box<Decision>),
     /// An operator holds a pool, or (`None`) lets go of it.
@@ -144,6 +147,7 @@ impl Region {
             }
             Event::Adopted { pool, origins } => return Ok(self.of(&pool, |pool| pool.adopt(origins, now))),
             Event::Recalled { pool, points } => return Ok(self.of(&pool, |pool| pool.recall(&points))),
+            Event::Taught { pool, minutes } => return Ok(self.of(&pool, |pool| pool.teach(&minutes))),
             Event::Decided(decision) => return Ok(self.of(&decision.pool, |pool| pool.accept(&decision))),
             Event::Held { pool, hold } => return Ok(self.of(&pool, |pool| pool.hold(hold, now))),
         }
@@ -250,6 +254,23 @@ impl Region {
     /// What was told of the last hour is lost: [`Region::points`] tells all of it again.
     pub fn tell_points_again(&mut self) {
         self.pools.values_mut().for_each(Pool::tell_again);
+    }
+
+    /// Takes what the engine of a pool had learned in an earlier run, or says why it is of no use.
+    pub fn restore(&mut self, pool: &str, checkpoint: &Checkpoint) -> Result<(), String> {
+        let pool = self.pools.get_mut(pool).ok_or_else(|| "no such pool is scaled here".to_string())?;
+        pool.restore(checkpoint)
+    }
+
+    /// Since when the minutes that were seen are of use to the engine of a pool; `None`: it knows them.
+    pub fn wants_minutes(&mut self, pool: &str, now: Timestamp) -> Option<Timestamp> {
+        self.pools.get_mut(pool)?.wants_minutes(now)
+    }
+
+    /// By pool, what its engine has learned, where it is time to write it down or `anyway`.
+    pub fn checkpoints(&mut self, anyway: bool) -> BTreeMap<String, Checkpoint> {
+        let of = |(name, pool): (&String, &mut Pool)| Some((name.clone(), pool.checkpoint(anyway)?));
+        self.pools.iter_mut().filter_map(of).collect()
     }
 
     /// The names of the pools that are scaled here.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
-use scaler::{Capacity, Point, Points, Step, stamp};
+use scaler::{Capacity, Checkpoint, Point, Points, Step, stamp};
 
 /// What this code reads and writes. A file of another is moved aside.
 pub const SCHEMA: u64 = 1;
@@ -42,14 +42,6 @@ pub enum OpenError {
     /// What is in it is not what was written.
     #[error("{path} is damaged: {1}", path = .0.display())]
     Damaged(PathBuf, String),
-}
-
-/// What a pool's engine has learned, as it wants it back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// The engine's own: bytes of another version are of no use to it.
-    pub version: u32,
-    pub bytes: Vec<u8>,
 }
 
 /// What one transaction writes.

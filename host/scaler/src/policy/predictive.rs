@@ -2,6 +2,11 @@
 //!
 //! The engine is told the demand of each step once that step is over, whoever asks and how often. A
 //! step in which an edge was silent is a gap: part of the demand is not the demand.
+//!
+//! Of what an earlier run learned it takes a [`Checkpoint`] back, and from the points of the past what came since;
+//! an engine that has none learns from all of them ([`Recalled`]).
+
+mod recalled;
 
 use std::time::Duration;
 
@@ -9,14 +14,23 @@ use config::region::{Predictive as Rule, Scaling};
 use jiff::Timestamp;
 
 use super::{Proposal, Source, View};
+use crate::checkpoint::{Checkpoint, Learned};
 use crate::engine::{Engine, Settings, Want, Way};
+use crate::history::{Point, Step};
 use crate::replay::Lives;
 use crate::tune::told::Told;
+use recalled::Recalled;
 
 pub(crate) const STEP_SECONDS: i64 = 15;
 /// Longer gaps (or clocks set so far ahead) end what was learned: three days, which is a quarter of
 /// a second of steps without demand.
 const LONGEST_GAP: i64 = 3 * 86_400 / STEP_SECONDS;
+/// Steps that are told at once at most: some milliseconds, while two weeks are half a second. The rest comes in the next ticks.
+const TOLD_AT_ONCE: i64 = 500;
+/// Between two checkpoints of a pool. What is lost with the time since is told again from the points.
+const CHECKPOINT_STEPS: i64 = 600 / STEP_SECONDS;
+/// What is told by the step in any case: there is an hour of those.
+const SERIES_STEPS: i64 = 1800 / STEP_SECONDS;
 
 #[derive(Debug)]
 pub struct Predictive {
@@ -28,6 +42,10 @@ pub struct Predictive {
     /// What was wanted last, by an engine that has been started over since: the count of one that knows
     /// nothing yet.
     stands: Option<u32>,
+    /// What an earlier run saw, until the engine was told.
+    recalled: Recalled,
+    /// The step of the last checkpoint.
+    written: Option<i64>,
 }
 
 impl Predictive {
@@ -36,7 +54,15 @@ impl Predictive {
         // What a pool's lead is made of is not known here: all of it counts as boot.
         let boot = scaling.lead.as_secs_f64();
         let lives = Lives { boot, warm: 0.0, floor: scaling.floor, ..Lives::default() };
-        Some(Predictive { engine: engine(&rule, lives), rule, lives, next: None, stands: None })
+        Some(Predictive {
+            engine: engine(&rule, lives),
+            rule,
+            lives,
+            next: None,
+            stands: None,
+            recalled: Recalled::default(),
+            written: None,
+        })
     }
 
     /// Takes over what `other` learned, if it learned it for the same origins at the same price.
@@ -48,12 +74,69 @@ impl Predictive {
         if same {
             self.engine = other.engine;
             self.next = other.next;
+            self.recalled = other.recalled;
+            self.written = other.written;
         }
+    }
+
+    /// Takes what an earlier run learned, if it learned it for the same origins at the same price. Otherwise why not.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let learned = Learned::read(checkpoint)?;
+        if learned.requests_per_origin != self.rule.requests_per_origin {
+            return Err(format!("it counts {} requests a second for an origin", learned.requests_per_origin));
+        }
+        if learned.engine.settings() != self.engine.settings() {
+            return Err("it is of another price, floor, lead or setting of the engine".to_string());
+        }
+        self.engine = learned.engine;
+        self.next = Some(learned.next);
+        self.written = Some(learned.next);
+        Ok(())
+    }
+
+    /// Minutes from this instant on would be of use; `None`: steps of the last hour are enough.
+    pub fn wants_minutes(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.next {
+            None => Some(Timestamp::UNIX_EPOCH),
+            Some(next) if step_of(now) - next <= SERIES_STEPS => None,
+            Some(next) => Timestamp::from_second(next * STEP_SECONDS).ok(),
+        }
+    }
+
+    /// What an earlier run saw in the last hour, in steps.
+    pub fn recall(&mut self, points: &[Point]) {
+        self.recalled.take(points, Step::Fine);
+    }
+
+    /// What was seen, by the minute. The steps of an hour that are known as such are told as such.
+    pub fn teach(&mut self, minutes: &[Point]) {
+        self.recalled.take(minutes, Step::Minute);
+        if self.next.is_none() {
+            self.next = self.recalled.first();
+        }
+    }
+
+    /// What it learned, if some time has passed since it was last asked or `anyway`.
+    pub fn checkpoint(&mut self, anyway: bool) -> Option<Checkpoint> {
+        let next = self.next.filter(|_| self.engine.want().is_some())?;
+        let due = self.written.is_none_or(|then| next < then || next - then >= CHECKPOINT_STEPS);
+        let relearning = !self.recalled.is_empty();
+        if (!due && !anyway) || self.written == Some(next) || relearning {
+            return None;
+        }
+        self.written = Some(next);
+        let requests_per_origin = self.rule.requests_per_origin;
+        Learned { requests_per_origin, next, engine: self.engine.clone() }.written()
     }
 
     pub fn propose(&mut self, view: &View) -> Proposal {
         self.catch_up(view);
         let proposal = |origins, because| Proposal { source: Source::Predictive, rule: None, origins, because };
+        if !self.recalled.is_empty() {
+            let stands = self.stands.filter(|_| !self.rule.shadow);
+            let left = step_of(view.now) - self.next.unwrap_or_default();
+            return proposal(stands, format!("learning from the history: {left} steps of {STEP_SECONDS}s to go"));
+        }
         match self.engine.want() {
             None => {
                 let stands = self.stands.filter(|_| !self.rule.shadow);
@@ -79,15 +162,19 @@ impl Predictive {
     fn catch_up(&mut self, view: &View) {
         let current = step_of(view.now);
         let next = *self.next.get_or_insert(current);
-        if current - next > LONGEST_GAP {
+        if current - self.recalled.end().map_or(next, |end| end.max(next)) > LONGEST_GAP {
             self.stands = self.engine.want().map(|want| want.origins).or(self.stands);
             self.engine = engine(&self.rule, self.lives);
             self.next = Some(current);
+            self.recalled = Recalled::default();
             return;
         }
         // A clock that was set back: the steps come again, and are not told twice.
-        for step in next..current {
-            let demand = self.demand(step, view);
+        for step in next..current.min(next + TOLD_AT_ONCE) {
+            let demand = match self.recalled.of(step) {
+                Some(requests) => Some(requests / self.rule.requests_per_origin),
+                None => self.demand(step, view),
+            };
             self.engine.observe(demand);
             self.next = Some(step + 1);
         }

@@ -3,13 +3,18 @@
 use jiff::Timestamp;
 
 use super::{Pool, STEPS_KEPT};
+use crate::checkpoint::Checkpoint;
 use crate::edges::PoolEdges;
 use crate::history::{Point, Points, Step};
+use crate::policy::Policy;
 use crate::series::Level;
 
 impl Pool {
     /// What an earlier run saw, in steps of 15 s.
     pub fn recall(&mut self, points: &[Point]) {
+        if let Some(policy) = self.policies.iter_mut().find_map(Policy::predictive) {
+            policy.recall(points);
+        }
         for point in points {
             let Point { requests, rejects, errors, cost, covered, .. } = *point;
             // Of a step that was cut off, its first seconds were seen.
@@ -19,6 +24,31 @@ impl Pool {
                 self.series.seed(second, Level { requests, rejects, errors, cost }, part);
             }
         }
+    }
+
+    /// What an earlier run learned, or why it is of no use here.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
+        match self.policies.iter_mut().find_map(Policy::predictive) {
+            Some(policy) => policy.restore(checkpoint),
+            None => Err("the pool has no predictive scaling".to_string()),
+        }
+    }
+
+    /// Since when minutes are of use; `None`: nothing here learns from them.
+    pub fn wants_minutes(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.policies.iter_mut().find_map(Policy::predictive)?.wants_minutes(now)
+    }
+
+    /// What was seen, by the minute.
+    pub fn teach(&mut self, minutes: &[Point]) {
+        if let Some(policy) = self.policies.iter_mut().find_map(Policy::predictive) {
+            policy.teach(minutes);
+        }
+    }
+
+    /// What was learned, if it is time to write it down or `anyway`.
+    pub fn checkpoint(&mut self, anyway: bool) -> Option<Checkpoint> {
+        self.policies.iter_mut().find_map(Policy::predictive)?.checkpoint(anyway)
     }
 
     /// The points that reports changed since this was asked last, the present step's included.
