@@ -94,6 +94,13 @@ fn a_restart_goes_on_as_if_nothing_had_been() {
     // What the checkpoint does not have yet, the last hour does.
     let recalled = points(3 * DAY, 15).split_off(3 * DAY as usize - 240);
     second.apply(Event::Recalled { pool: "shop".into(), points: recalled });
+    second.now += std::time::Duration::from_millis(1);
+    let mut report = second.make_report("e1", PoolReport::default());
+    report.period_ms = 1;
+    second.apply(Event::Report(report));
+    second.step();
+    assert_eq!(proposal(&second).origins, proposal(&first).origins, "before the first step is over");
+    second.now -= std::time::Duration::from_millis(1);
     for step in 3 * DAY..3 * DAY + 300 {
         pass(&mut first, load(step));
         pass(&mut second, load(step));

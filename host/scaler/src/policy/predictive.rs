@@ -162,6 +162,7 @@ impl Predictive {
     fn catch_up(&mut self, view: &View) {
         let current = step_of(view.now);
         let next = *self.next.get_or_insert(current);
+        self.recalled.forget(next);
         if current - self.recalled.end().map_or(next, |end| end.max(next)) > LONGEST_GAP {
             self.stands = self.engine.want().map(|want| want.origins).or(self.stands);
             self.engine = engine(&self.rule, self.lives);

@@ -51,20 +51,24 @@ impl Recalled {
         self.0.last_key_value().map(|(first, span)| first + span.steps)
     }
 
+    /// What is over before `step` is of no use any more.
+    pub fn forget(&mut self, step: i64) {
+        while let Some(first) = self.0.first_entry() {
+            if first.key() + first.get().steps > step {
+                break;
+            }
+            first.remove();
+        }
+    }
+
     /// Requests a second in `step`. What is before it is forgotten, and what ends with it.
     pub fn of(&mut self, step: i64) -> Option<f64> {
-        while let Some(first) = self.0.first_entry() {
-            let (begin, span) = (*first.key(), *first.get());
-            if begin > step {
-                return None;
-            }
-            if begin + span.steps <= step + 1 {
-                first.remove();
-            }
-            if begin + span.steps > step {
-                return Some(span.requests);
-            }
+        self.forget(step);
+        let (first, span) = self.0.first_key_value().filter(|(first, _)| **first <= step)?;
+        let (end, requests) = (first + span.steps, span.requests);
+        if end == step + 1 {
+            self.0.pop_first();
         }
-        None
+        Some(requests)
     }
 }
