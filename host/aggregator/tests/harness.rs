@@ -219,6 +219,15 @@ impl Edge {
     }
 }
 
+/// All requests that the points of 15 s stand for: what is on the disk.
+pub fn remembered(address: SocketAddr) -> f64 {
+    let (status, answer) = get(address, "/v1/pools/shop/history?step=15s");
+    assert_eq!(status, 200, "{answer}");
+    let points = answer["points"].as_array().unwrap();
+    let number = |point: &Value, name: &str| point[name].as_f64().unwrap();
+    points.iter().map(|point| number(point, "requests") * number(point, "covered") * 15.0).sum()
+}
+
 /// Ticks of 50 ms until the deadline.
 pub fn until(deadline: Duration) -> impl Iterator<Item = ()> {
     let end = Instant::now() + deadline;

@@ -4,7 +4,6 @@
 mod harness;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use aggregator::history::store::{Batch, OpenError, Store};
@@ -18,15 +17,6 @@ use wire::{PoolReport, Report};
 
 const TICK: Duration = Duration::from_millis(250);
 const SCALING: &str = "reactive: {requests_per_origin: 1000000}";
-
-/// All requests that the points of 15 s stand for.
-fn remembered(address: SocketAddr) -> f64 {
-    let (status, answer) = get(address, "/v1/pools/shop/history?step=15s");
-    assert_eq!(status, 200, "{answer}");
-    let points = answer["points"].as_array().unwrap();
-    let number = |point: &Value, name: &str| point[name].as_f64().unwrap();
-    points.iter().map(|point| number(point, "requests") * number(point, "covered") * 15.0).sum()
-}
 
 #[test]
 fn a_killed_aggregator_loses_at_most_its_last_tick() {
