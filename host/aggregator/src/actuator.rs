@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use config::region::Actuator as Config;
 use jiff::Timestamp;
-use scaler::Observed;
+use scaler::{Observed, Trouble};
 use tokio::sync::Notify;
 
 use crate::lease::Right;
@@ -67,6 +67,14 @@ impl Actuator {
                 dry.set(right, run);
             }
             Actuator::Process(process) => process.set(right, run, stop, now),
+        }
+    }
+
+    /// What could not be done last, until something that was started is ready.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Actuator::DryRun(_) => None,
+            Actuator::Process(process) => process.trouble(),
         }
     }
 

@@ -144,6 +144,8 @@ impl Steer {
             };
             // Infallible: only reports are refused.
             let _ = self.region.apply(Event::Observed { pool: pool.clone(), origins }, now);
+            let trouble = actuator.trouble();
+            let _ = self.region.apply(Event::Troubled { pool: pool.clone(), trouble }, now);
         }
         match right {
             // Who knows of no origins yet must not tell edges that there are none.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::calendar::Calendar;
 
 mod budget;
+mod digest;
 mod hints;
 mod kv;
 mod lease;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use config::region::{Scaling, ScalingMode};
 use jiff::Timestamp;
 
-use crate::decision::{Capacity, Clamp, Decision, Inputs, Limit};
+use crate::decision::{Capacity, Clamp, Decision, Inputs, Limit, Version};
 use crate::hint::Hinted;
 use crate::policy::{Holds, Proposal, Source};
 use crate::stamp;
@@ -123,6 +123,16 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
         capacity: case.capacity,
         inputs: case.inputs,
         hinted: case.hinted,
+        // What is told beside the number is the pool's to know.
+        forecast: None,
+        predicted: None,
+        expected: None,
+        next: None,
+        peers: Vec::new(),
+        change: None,
+        late: None,
+        trouble: None,
+        version: Version::default(),
     };
     decision.line = decision.describe();
     decision

@@ -8,8 +8,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::Stage;
 
+use crate::carried::{Change, Late, Trouble};
+use crate::foresight::{Expected, Forecast, Predicted};
 use crate::hint::Hinted;
-use crate::policy::Proposal;
+use crate::peers::beside::PeerCount;
+use crate::policy::{Coming, Proposal};
 
 /// How many origins a pool shall have, decided at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +48,41 @@ pub struct Decision {
     /// What plugins asked for, if any did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hinted: Option<Hinted>,
+    /// What the predictive rule foresees, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
+    /// What of that would come over this count, and over one less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<Predicted>,
+    /// What will run one lead from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
+    /// The next word of the schedule that won; of any, where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Coming>,
+    /// What other autoscalers would have now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerCount>,
+    /// What became of the last count that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
+    /// Capacity that was asked for longer than a lead ago and does not serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
+    /// Why the actuator does not do as it is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+    #[serde(default)]
+    pub version: Version,
+}
+
+/// Under which rules it was decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// `config::Region::digest` of the region file.
+    pub config: String,
+    /// Of the program, and of the engine's model: the same number decides alike.
+    pub engine: String,
 }
 
 /// One limit at work.
@@ -185,8 +223,15 @@ impl Decision {
         line
     }
 
+    /// What is news of the last change: that it begins to serve, that it is done, that it fails.
+    fn carried_out(&self) -> (Option<(bool, bool)>, bool, Option<&str>) {
+        let change = self.change.as_ref();
+        let steps = change.map(|change| (change.first_seconds.is_some(), change.done_seconds.is_some()));
+        (steps, self.late.is_some(), self.trouble.as_ref().map(|trouble| trouble.error.as_str()))
+    }
+
     /// Whether a journal that has `last` would learn something from this one: another number,
-    /// winner or limit, or another hint. What is measured differs each time and is no news by itself.
+    /// winner or limit, another hint, or that the last change is carried out or fails. What is measured differs each time and is no news by itself.
     pub fn differs(&self, last: &Decision) -> bool {
         let limits = |decision: &Decision| decision.clamps.iter().map(|clamp| clamp.limit).collect::<Vec<_>>();
         let asked = |decision: &Decision| {
@@ -200,5 +245,6 @@ impl Decision {
             || (self.floor, self.ceiling) != (last.floor, last.ceiling)
             || limits(self) != limits(last)
             || asked(self) != asked(last)
+            || self.carried_out() != last.carried_out()
     }
 }

@@ -15,6 +15,9 @@ use crate::tune::shadow::{self, Held};
 use crate::tune::{Tuner, Tuning};
 use panic::{Panic, Surprise};
 
+/// Raised with each change after which the same demand is answered otherwise: records tell it.
+pub const MODEL: u32 = 1;
+
 /// Under so much history there is no forecast to speak of.
 const COLD_SECONDS: f64 = 2.0 * 3600.0;
 /// Headroom on the level while it is cold, and until the first choice if the gate is shut.

@@ -11,6 +11,8 @@
 //! - [`hint`]: what plugins ask for, by who asked;
 //! - [`policy`]: each looks at the pool and `now` and makes a [`Proposal`];
 //! - [`decide`]: the largest proposal, then holds, steps, floor and ceiling, as a [`Decision`];
+//! - [`foresight`]: what is to come of a count: violations, capacity;
+//! - [`carried`]: what became of the counts that were asked for;
 //! - [`trial`]: what a pool that only thinks would have had, beside what ran;
 //! - [`stage`]: booting, warming, serving, draining, stopped;
 //! - [`pool`]: the state that one pool keeps from tick to tick;
@@ -25,12 +27,14 @@
 //! - [`checkpoint`]: what it learned, as bytes for a disk;
 //! - [`peers`]: how other autoscalers would have decided.
 
+pub mod carried;
 pub mod checkpoint;
 pub mod decide;
 pub mod decision;
 pub mod edges;
 pub mod engine;
 pub mod forecast;
+pub mod foresight;
 pub mod hint;
 pub mod history;
 pub mod peers;
@@ -45,6 +49,7 @@ pub mod stamp;
 pub mod trial;
 pub mod tune;
 
+pub use carried::Trouble;
 pub use checkpoint::Checkpoint;
 pub use decision::{Capacity, Clamp, Decision, EdgeAge, Inputs, Limit};
 pub use hint::{Asked, Hinted};

@@ -5,33 +5,61 @@
 //! - [`target`]: target tracking of a cloud's groups, alone, with a schedule, with its forecast;
 //! - [`floor`]: that schedule and that forecast;
 //! - [`knative`]: Knative's pod autoscaler;
-//! - [`contest`]: one of them against a demand.
+//! - [`contest`]: one of them against a demand;
+//! - [`beside`]: some of them beside a live pool.
 
+pub mod beside;
 pub mod contest;
 pub mod floor;
 pub mod hpa;
 pub mod knative;
 pub mod target;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::replay::Lives;
 
-/// What a peer may look at when it decides on a step: what was before it.
-#[derive(Clone, Debug, Default)]
+/// What a peer may look at when it decides on a step: what was before it, as far back as any of them looks.
+#[derive(Clone, Debug)]
 pub struct Past {
-    /// Demand, in origins, of each step.
-    pub demand: Vec<f64>,
+    steps: VecDeque<Passed>,
+    /// The step of the first that is kept.
+    first: usize,
+    most: usize,
+}
+
+/// One step that is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Passed {
+    /// Demand, in origins.
+    pub demand: f64,
     /// What of it was served.
-    pub used: Vec<f64>,
-    /// Origins past boot in each step.
-    pub ready: Vec<f64>,
+    pub used: f64,
+    /// Origins past boot.
+    pub ready: f64,
 }
 
 impl Past {
-    fn mean(values: &[f64], from: usize, to: usize) -> f64 {
-        values[from..to].iter().sum::<f64>() / (to - from) as f64
+    pub fn new(lives: &Lives) -> Past {
+        // Target tracking looks at the minute before the last, which is as far as any; the HPA at 3 steps.
+        let minute = (60.0 / lives.step) as usize;
+        Past { steps: VecDeque::new(), first: 0, most: (2 * minute).max(hpa::SEEN) }
+    }
+
+    pub fn push(&mut self, passed: Passed) {
+        self.steps.push_back(passed);
+        if self.steps.len() > self.most {
+            self.steps.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Of the steps from `from` to before `to`.
+    fn mean(&self, of: impl Fn(&Passed) -> f64, from: usize, to: usize) -> f64 {
+        let seen = self.steps.iter().skip(from.saturating_sub(self.first)).take(to - from);
+        seen.map(of).sum::<f64>() / (to - from) as f64
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::edges::PoolEdges;
 use crate::hint::Hints;
 use crate::series::Series;
-pub use scheduled::{Holds, ScheduleView, Standing};
+pub use scheduled::{Coming, Holds, ScheduleView, Standing};
 
 /// Where a proposal comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -144,6 +144,14 @@ impl Policy {
             policy.learned(learned);
         }
         policies
+    }
+
+    /// The next word of the rule that won, or the first of any.
+    pub(crate) fn coming(&mut self, now: Timestamp, winner: &str) -> Option<Coming> {
+        match self {
+            Policy::Scheduled(rules) => rules.coming(now, winner),
+            Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => None,
+        }
     }
 
     pub(crate) fn predictive(&mut self) -> Option<&mut predictive::Predictive> {

@@ -14,10 +14,12 @@ use config::region::{Pool as PoolConfig, Scaling};
 use jiff::Timestamp;
 use wire::PoolReport;
 
+use crate::carried::{Carried, Trouble};
 use crate::decide::{OperatorHold, Wants};
 use crate::decision::{Capacity, Decision};
 use crate::edges::{EdgeId, Mark, PoolEdges};
 use crate::hint::Hints;
+use crate::peers::beside::Beside;
 use crate::policy::Policy;
 use crate::series::Series;
 use crate::stage::{Gone, Observed, Origins, StageChange, StageRules};
@@ -57,6 +59,11 @@ pub struct Pool {
     capacities: VecDeque<(i64, Capacity)>,
     /// In a mode that decides and does not act.
     trial: Option<Trial>,
+    /// Others, over the same demand.
+    beside: Option<Beside>,
+    carried: Carried,
+    /// Of the region file.
+    digest: Arc<str>,
 }
 
 impl Pool {
@@ -81,6 +88,9 @@ impl Pool {
             last: None,
             capacities: VecDeque::new(),
             trial: None,
+            beside: None,
+            carried: Carried::default(),
+            digest: "".into(),
         })
     }
 
@@ -93,9 +103,15 @@ impl Pool {
             }
             let keeps = |trial: &Trial| scaling.mode.only_thinks() && trial.suits(scaling);
             self.trial = self.trial.take().filter(keeps);
+            self.beside = self.beside.take().filter(|beside| beside.suits(scaling));
             self.config = config.clone();
             self.due = now;
         }
+    }
+
+    /// What the region file is called in records.
+    pub fn name_rules(&mut self, digest: &Arc<str>) {
+        self.digest = digest.clone();
     }
 
     fn scaling(&self) -> &Scaling {
@@ -164,8 +180,15 @@ impl Pool {
         self.due = now;
     }
 
+    /// What the actuator could not do, if it could not.
+    pub fn fail(&mut self, trouble: Option<Trouble>) {
+        self.carried.fail(trouble);
+    }
+
     /// A decision of this pool that is on record: from now on it stands.
     pub fn accept(&mut self, decision: &Decision) {
+        let running = self.running();
+        self.carried.ask(decision.at, decision.from, decision.to, running);
         self.desired = Some(decision.to);
         // Without a fresh report the first decision was none that could have shrunk the pool.
         if decision.inputs.edges.iter().any(|edge| edge.fresh) {

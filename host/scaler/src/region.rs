@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::{Membership, Report, Stage};
 
+use crate::carried::Trouble;
 use crate::checkpoint::Checkpoint;
 use crate::decide::OperatorHold;
 use crate::decision::{Capacity, Decision, Inputs};
@@ -35,6 +36,8 @@ pub enum Event {
     Observed { pool: String, origins: Vec<Observed> },
     /// An earlier run of the aggregator had decided on so many.
     Adopted { pool: String, origins: u32 },
+    /// Why a pool's actuator does not do as it is told, or (`None`) that it does.
+    Troubled { pool: String, trouble: Option<Trouble> },
     /// What an earlier run saw of a pool in the last hour, in steps of 15 s.
     Recalled { pool: String, points: Vec<Point> },
     /// What was seen of a pool since [`Region::wants_minutes`], by the minute.
@@ -149,6 +152,7 @@ impl Region {
             Event::Recalled { pool, points } => return Ok(self.of(&pool, |pool| pool.recall(&points))),
             Event::Taught { pool, minutes } => return Ok(self.of(&pool, |pool| pool.teach(&minutes))),
             Event::Decided(decision) => return Ok(self.of(&decision.pool, |pool| pool.accept(&decision))),
+            Event::Troubled { pool, trouble } => return Ok(self.of(&pool, |pool| pool.fail(trouble))),
             Event::Held { pool, hold } => return Ok(self.of(&pool, |pool| pool.hold(hold, now))),
         }
         Ok(Applied::Taken)
@@ -180,6 +184,7 @@ impl Region {
         if let Some(aggregator) = &config.aggregator {
             (self.tick, self.stale) = (aggregator.tick, aggregator.stale_after);
         }
+        let digest: Arc<str> = config.digest().into();
         self.pools.retain(|name, _| config.pools.get(name).is_some_and(|pool| pool.scaling.is_some()));
         for (name, config) in &config.pools {
             match self.pools.get_mut(name) {
@@ -194,6 +199,7 @@ impl Region {
                 }
             }
         }
+        self.pools.values_mut().for_each(|pool| pool.name_rules(&digest));
     }
 
     /// Moves stages, decides where a decision is due, and says what to do.

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::{Member, Stage};
 
+use crate::decision::Capacity;
 use crate::edges::{EdgeId, Mark, PoolEdges};
 use crate::stamp;
 
@@ -223,6 +224,20 @@ impl Origins {
     /// How many run and were not told to stop.
     pub fn staying(&self) -> usize {
         self.running.iter().filter(|origin| !origin.stopping).count()
+    }
+
+    /// Those that will not serve, or not be gone, `lead` from now: on their way for longer than that already, or
+    /// with a drain that may last so long.
+    pub fn left(&self, rules: &StageRules, lead: Duration, now: Timestamp) -> Capacity {
+        let late = |origin: &Origin| stamp::age(now, origin.launched_at) > lead;
+        let drains =
+            |origin: &Origin| !origin.stopping && stamp::later(origin.since, rules.drain) > stamp::later(now, lead);
+        let stays = |origin: &&Origin| match origin.stage {
+            Stage::Booting | Stage::Warming => late(origin),
+            Stage::Draining => drains(origin),
+            Stage::Serving => false,
+        };
+        Capacity::of(self.running.iter().filter(stays).map(|origin| origin.stage))
     }
 
     pub fn stages(&self) -> impl Iterator<Item = (SocketAddr, Stage)> {

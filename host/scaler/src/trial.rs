@@ -138,13 +138,13 @@ impl Trial {
     }
 }
 
-fn lives(scaling: &Scaling) -> Lives {
+pub(crate) fn lives(scaling: &Scaling) -> Lives {
     // What a pool's lead is made of is not known here: all of it counts as boot.
     Lives { boot: scaling.lead.as_secs_f64(), warm: 0.0, floor: scaling.floor, ..Lives::default() }
 }
 
 /// An origin's capacity is the predictive rule's; the reactive one's is what it should carry, which is less.
-fn unit(scaling: &Scaling) -> Option<f64> {
+pub(crate) fn unit(scaling: &Scaling) -> Option<f64> {
     let predictive = scaling.predictive.as_ref().map(|rule| rule.requests_per_origin);
     predictive.or(scaling.reactive.as_ref().map(|rule| rule.requests_per_origin))
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use config::region::ProcessActuator;
 use jiff::Timestamp;
-use scaler::{Observed, stamp};
+use scaler::{Observed, Trouble, stamp};
 use tokio::sync::Notify;
 
 use crate::lease::Right;
@@ -63,6 +63,8 @@ pub struct Process {
     failures: u32,
     /// No start before this.
     not_before: Option<Timestamp>,
+    /// The last of the failures: when, and what of.
+    failed: Option<(Timestamp, String)>,
 }
 
 impl Process {
@@ -82,6 +84,7 @@ impl Process {
             wake,
             failures: 0,
             not_before: None,
+            failed: None,
         }
     }
 
@@ -169,7 +172,7 @@ impl Process {
         if origin.probe.as_ref().is_some_and(Probe::is_ready) {
             origin.probe = None;
             origin.record.ready_at = Some(now);
-            self.failures = 0;
+            (self.failures, self.failed) = (0, None);
             self.save(&origin.record);
             let boot = stamp::age(now, origin.record.launched_at);
             tracing::info!(pool = self.pool, address = %origin.record.address, ?boot, "origin ready");
@@ -178,7 +181,7 @@ impl Process {
         if origin.is_late(&self.config, now) {
             let allowed = self.config.boot_timeout;
             tracing::error!(pool = self.pool, address = %origin.record.address, ?allowed, "origin did not become ready");
-            self.failed("start", now);
+            self.failed("start", format!("{} was not ready in {}", origin.record.address, stamp::text(allowed)), now);
             self.terminate(origin, now);
         }
         if let Some(stopping) = origin.stopping.as_mut().filter(|stopping| stopping.is_overdue(&self.config, now)) {
@@ -201,7 +204,8 @@ impl Process {
         tracing::error!(pool = self.pool, %address, ?lived, ready = ready_at.is_some(), "origin crashed");
         metrics::counter!("forebay_aggregator_origins_crashed_total", "pool" => self.pool.clone()).increment(1);
         if ready_at.is_none_or(|ready| stamp::age(now, ready) < SETTLED) {
-            self.failed("start", now);
+            let when = if ready_at.is_some() { "of its start" } else { "of its start, before it was ready" };
+            self.failed("start", format!("{address} ended within {} {when}", stamp::text(lived)), now);
         }
     }
 
@@ -209,6 +213,10 @@ impl Process {
         self.take(right);
         let told = |origin: &Origin| origin.ordered || !stop.contains(&origin.record.address);
         let done = self.running() >= run && self.origins.iter().all(told);
+        if done && self.origins.iter().all(|origin| origin.ordered || origin.record.ready_at.is_some()) {
+            // What could not be started is not needed any more.
+            self.failed = None;
+        }
         if !self.adopted || done {
             return;
         }
@@ -226,7 +234,7 @@ impl Process {
             if let Err(error) = self.launch(now) {
                 let program = self.config.command.first().map_or("", String::as_str);
                 tracing::error!(pool = self.pool, program, %error, "origin cannot be started");
-                self.failed("start", now);
+                self.failed("start", format!("{program}: {error}"), now);
                 return;
             }
         }
@@ -352,7 +360,14 @@ impl Process {
         }
     }
 
-    fn failed(&mut self, action: &'static str, now: Timestamp) {
+    pub fn trouble(&self) -> Option<Trouble> {
+        let (at, error) = self.failed.clone()?;
+        let retry_at = self.not_before.filter(|retry| *retry > at);
+        Some(Trouble { at, action: "start".to_string(), error, failures: self.failures, retry_at })
+    }
+
+    fn failed(&mut self, action: &'static str, error: String, now: Timestamp) {
+        self.failed = Some((now, error));
         let wait = BACKOFF.0.saturating_mul(1 << self.failures.min(10)).min(BACKOFF.1);
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(stamp::later(now, wait));

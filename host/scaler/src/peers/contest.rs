@@ -1,6 +1,6 @@
 //! A policy against a demand: the pool lives, the policy decides, the tally adds up.
 
-use super::{Now, Past, Peer, Spec};
+use super::{Now, Passed, Past, Peer, Spec};
 use crate::engine::{Engine, Settings};
 use crate::replay::Lives;
 use crate::replay::score::{Score, Tally};
@@ -18,15 +18,13 @@ pub fn scored_from(lives: &Lives) -> usize {
 pub fn peer(spec: Spec, demand: &[f64], lives: &Lives) -> Score {
     let from = scored_from(lives);
     let mut peer = Peer::new(spec, demand, from, lives);
-    let mut past = Past::default();
+    let mut past = Past::new(lives);
     let (mut stack, mut tally) = (Stack::new(lives.first(demand)), Tally::new(*lives, from));
     for (step, wanted_now) in demand.iter().enumerate() {
         let now = Now { step, ready: stack.ready(lives), total: stack.total() };
         let moved = stack.step(lives, peer.step(now, &past));
         tally.add(*wanted_now, &moved);
-        past.demand.push(*wanted_now);
-        past.used.push(wanted_now.min(moved.capacity));
-        past.ready.push(f64::from(moved.ready));
+        past.push(Passed { demand: *wanted_now, used: wanted_now.min(moved.capacity), ready: f64::from(moved.ready) });
     }
     tally.score()
 }

@@ -8,6 +8,8 @@ use crate::replay::Lives;
 
 /// Steps by which metrics are late.
 const LAG: usize = 2;
+/// As far back as it looks.
+pub(super) const SEEN: usize = LAG + 1;
 const TOLERANCE: f64 = 0.1;
 const DOWN_SECONDS: f64 = 300.0;
 
@@ -38,16 +40,16 @@ impl Hpa {
         if step < 4 || ready == 0 {
             return total;
         }
-        let from = step.saturating_sub(LAG + 1);
+        let from = step.saturating_sub(SEEN);
         let to = (from + 1).max(step - LAG + 1);
         let want = match self.metric {
             Metric::Requests => {
-                let load = Past::mean(&past.demand, from, to);
+                let load = past.mean(|step| step.demand, from, to);
                 let ratio = load / (self.target * f64::from(total));
                 if (ratio - 1.0).abs() > TOLERANCE { (load / self.target).ceil() as u32 } else { total }
             }
             Metric::Cpu => {
-                let per_pod = Past::mean(&past.used, from, to) / Past::mean(&past.ready, from, to).max(1.0);
+                let per_pod = past.mean(|step| step.used, from, to) / past.mean(|step| step.ready, from, to).max(1.0);
                 self.by_cpu(per_pod / self.target, ready, total)
             }
         };

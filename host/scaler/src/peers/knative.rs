@@ -25,8 +25,8 @@ impl Knative {
         if step < self.window {
             return total;
         }
-        let stable = (Past::mean(&past.demand, step - self.window, step) / self.target).ceil() as u32;
-        let panic = (past.demand[step - 1] / self.target).ceil() as u32;
+        let stable = (past.mean(|step| step.demand, step - self.window, step) / self.target).ceil() as u32;
+        let panic = (past.mean(|step| step.demand, step - 1, step) / self.target).ceil() as u32;
         let ready = ready.max(1);
         if f64::from(panic) / f64::from(ready) >= PANIC {
             if self.until.is_none_or(|until| until < step) {

@@ -31,8 +31,8 @@ impl Target {
         let minute = self.minute;
         if step.is_multiple_of(minute) && step >= 3 * minute {
             let (from, to) = (step - 2 * minute, step - minute);
-            let load = Past::mean(&past.demand, from, to);
-            let use_of_one = load / Past::mean(&past.ready, from, to).max(1.0);
+            let load = past.mean(|step| step.demand, from, to);
+            let use_of_one = load / past.mean(|step| step.ready, from, to).max(1.0);
             self.over = if use_of_one > self.target { self.over + 1 } else { 0 };
             self.under = if use_of_one < 0.9 * self.target { self.under + 1 } else { 0 };
             let proportion = (load / self.target).ceil() as u32;

@@ -149,6 +149,10 @@ impl Predictive {
         }
     }
 
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     pub fn told(&self) -> Told {
         Told::of(&self.engine)
     }

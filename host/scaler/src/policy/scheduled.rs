@@ -88,6 +88,16 @@ pub struct ScheduleView {
     pub next_effect: Option<Timestamp>,
 }
 
+/// When a rule will next have something else to say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Coming {
+    pub rule: String,
+    /// `begins` (its ramp or lead, before the window), `changes` (a step of a ramp) or `ends`.
+    pub what: String,
+    #[serde(with = "crate::stamp")]
+    pub at: Timestamp,
+}
+
 /// Something that rules hold, and how two of them compare.
 struct Field<T> {
     name: &'static str,
@@ -158,6 +168,16 @@ impl Scheduled {
 
     pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.rules.iter_mut().filter_map(|rule| rule.next_change(now)).min()
+    }
+
+    /// Of the rule with the proposal `winner`; if it is none of them, of whichever is first.
+    pub fn coming(&mut self, now: Timestamp, winner: &str) -> Option<Coming> {
+        let winner = winner.strip_prefix(Source::Schedule.name()).map(str::trim_start);
+        let won = |rule: &Rule| winner == Some(&rule.schedule.name);
+        if let Some(rule) = self.rules.iter_mut().find(|rule| won(rule)) {
+            return rule.coming(now);
+        }
+        self.rules.iter_mut().filter_map(|rule| rule.coming(now)).min_by_key(|coming| coming.at)
     }
 
     pub fn views(&mut self, now: Timestamp) -> Vec<ScheduleView> {

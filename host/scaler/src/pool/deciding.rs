@@ -1,15 +1,24 @@
 //! One decision of a pool: every policy is asked, and what limits them is gathered.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 
 use super::{Pool, SHOWN_WINDOW};
+use crate::carried::Running;
 use crate::decide::{Case, decide};
-use crate::decision::{Decision, EdgeAge, Inputs};
+use crate::decision::{Capacity, Decision, EdgeAge, Inputs, Version};
 use crate::edges::PoolEdges;
+use crate::engine;
+use crate::foresight::{Expected, Forecast};
+use crate::peers::beside::Beside;
 use crate::policy::{Policy, View};
 use crate::stamp;
 use crate::trial::Trial;
-use config::region::ScalingMode;
+use config::region::{Actuator, ScalingMode};
+
+/// Program and model, as records tell them.
+static ENGINE: LazyLock<String> = LazyLock::new(|| format!("{}/{}", env!("CARGO_PKG_VERSION"), engine::MODEL));
 
 impl Pool {
     pub(super) fn decide(&mut self, edges: &PoolEdges, now: Timestamp) -> Decision {
@@ -28,6 +37,12 @@ impl Pool {
         let view = View { now, series: &self.series, edges, hints: &self.hints, standing: &standing };
         if let Some(trial) = &mut self.trial {
             trial.settle(&view, capacity);
+        }
+        if self.beside.is_none() {
+            self.beside = Beside::of(self.config.scaling.as_ref().expect("a pool without scaling is not made"), from);
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.settle(&view);
         }
         let mut proposals = Vec::new();
         let (mut hint, mut hinted) = (None, None);
@@ -68,7 +83,51 @@ impl Pool {
             capacity,
             inputs,
         };
-        decide(case, proposals)
+        let mut decision = decide(case, proposals);
+        self.tell_beside(&mut decision, now);
+        decision
+    }
+
+    /// What is told beside the number, once it is there.
+    fn tell_beside(&mut self, decision: &mut Decision, now: Timestamp) {
+        let lead = self.scaling().lead;
+        let running = self.running();
+        if self.carries_out() {
+            self.carried.look(running, lead, now);
+        }
+        let serving = decision.capacity.serving;
+        if let Some(policy) = self.policies.iter_mut().find_map(Policy::predictive) {
+            let spread = policy.engine().settings().lives.spread;
+            decision.forecast = Forecast::of(policy.engine());
+            let predict = |forecast: &Forecast| forecast.predict(decision.to, serving, spread);
+            decision.predicted = decision.forecast.as_ref().and_then(predict);
+        }
+        decision.expected = self.carries_out().then(|| self.expected(decision.to, now));
+        decision.next = self.policies.iter_mut().find_map(|policy| policy.coming(now, &decision.winner));
+        decision.peers = self.beside.as_ref().map(Beside::counts).unwrap_or_default();
+        decision.change = self.carried.change().cloned();
+        decision.late = self.carried.late().cloned();
+        decision.trouble = self.carried.trouble().cloned();
+        decision.version = Version { config: self.digest.to_string(), engine: ENGINE.to_string() };
+    }
+
+    /// Something is started and stopped as it was decided.
+    fn carries_out(&self) -> bool {
+        !matches!(self.scaling().actuator, Actuator::DryRun)
+    }
+
+    /// What runs now, listed origins included.
+    pub(super) fn running(&self) -> Running {
+        let Capacity { booting, warming, serving, draining } = self.capacity();
+        Running { staying: booting + warming + serving, serving, all: booting + warming + serving + draining }
+    }
+
+    /// Whoever is asked for or on the way will serve by then, but for those that are late already.
+    fn expected(&self, to: u32, now: Timestamp) -> Expected {
+        let lead = self.scaling().lead;
+        let Capacity { booting, warming, draining, .. } = self.origins.left(&self.rules(), lead, now);
+        let serving = to.saturating_sub(booting + warming);
+        Expected { seconds: stamp::seconds(lead), capacity: Capacity { booting, warming, serving, draining } }
     }
 
     pub(super) fn inputs(&self, edges: &PoolEdges, now: Timestamp) -> Inputs {

@@ -6,7 +6,7 @@ use config::firing::Firings;
 use config::region::{Schedule, When};
 use jiff::Timestamp;
 
-use super::{ScheduleView, clock, stamp};
+use super::{Coming, ScheduleView, clock, stamp};
 
 /// Steps of a factor on its ramp; those of a floor are whole origins.
 pub const MULTIPLY_STEPS: u32 = 20;
@@ -146,6 +146,17 @@ impl Rule {
         let ramps = phase.up.into_iter().chain(phase.down);
         let steps = ramps.flat_map(|ramp| self.steps.iter().map(move |all| ramp.next(*all)));
         ends.chain(phase.soon).chain(next).chain(steps).filter(|at| *at > now).min()
+    }
+
+    /// In a window and its lead the end of the window is what is waited for, whatever comes of a ramp meanwhile.
+    pub fn coming(&mut self, now: Timestamp) -> Option<Coming> {
+        let phase = self.phase(now);
+        let (what, at) = match (phase.window.or(phase.lead), phase.up.or(phase.down)) {
+            (Some((_, end)), _) => ("ends", Some(end)),
+            (None, Some(_)) => ("changes", self.next_change(now)),
+            (None, None) => ("begins", self.next_change(now)),
+        };
+        Some(Coming { rule: self.schedule.name.clone(), what: what.to_owned(), at: at? })
     }
 
     /// `until 06:00 Europe/Berlin`, for a clamp.
