@@ -73,6 +73,7 @@ fn what_was_seen_is_learned_at_the_first_start_and_a_killed_process_need_not_lea
     assert!(tuner["blend"].as_u64().unwrap() > 0 && tuner["best"][0]["billed"].as_f64().unwrap() > 10.0, "{tuner}");
     // Written once it is known, before what is seen later: whoever is killed from here on need not learn it again.
     let before = remembered(first.address);
+    edge.load = 400;
     wait_for("a later report on the disk", || {
         edge.report();
         remembered(first.address) > before + 1.0
