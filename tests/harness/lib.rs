@@ -16,6 +16,7 @@
 //! - [`metrics`]: the numbers of `/metrics`
 //! - [`binary`]: where the binary and the built guests are
 //! - [`port`], [`folder`]: what one test has to itself
+//! - [`wall`]: a wall clock that a test sets under its processes
 //! - [`wait`]: waiting for a condition, with a deadline
 //!
 //! Nothing here skips: what is missing fails with a sentence on what to run.
@@ -41,6 +42,7 @@ pub mod redis;
 pub mod registry;
 pub mod signer;
 pub mod wait;
+pub mod wall;
 
 pub use authority::{Authority, Identity};
 pub use certificate::Certificate;
@@ -59,6 +61,7 @@ pub use redis::Redis;
 pub use registry::Registry;
 pub use signer::Signer;
 pub use wait::{PATIENCE, wait_until};
+pub use wall::WallClock;
 
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,13 @@
 //!
 //! - [`region`]: the three files that a test here writes
 //! - [`calendar`]: a calendar's file changes
+//! - [`clock`]: the wall clock is set under them
 //! - [`hints`]: a plugin's hint has origins started before their load comes
 //! - [`pair`]: two aggregators that share a lease; [`lease`]: which of them acts, whatever is lost
 //! - [`outage`]: the aggregator dies, the edge goes on; it comes back and adopts what runs
 
 mod calendar;
+mod clock;
 mod hints;
 mod lease;
 mod outage;

@@ -1,9 +1,11 @@
 //! A region of two processes: an edge, and the aggregator that runs its origins.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use harness::binary::forebay;
-use harness::{Client, Folder, PATIENCE, Port, Process, wait_until};
+use harness::{Client, Folder, PATIENCE, Port, Process, WallClock, wait_until};
 use serde_json::Value;
 
 pub struct Region {
@@ -12,15 +14,16 @@ pub struct Region {
     pub address: SocketAddr,
     pub control: SocketAddr,
     folder: Folder,
+    environment: Vec<(&'static str, PathBuf)>,
     _ports: [Port; 3],
 }
 
 /// The pool as both files have it; `{scaling}` is what a test wants of it.
-fn pools(folder: &Folder, scaling: &str) -> String {
+fn pools(folder: &Folder, boot: &str, scaling: &str) -> String {
     format!(
         "pools:\n  - name: shop\n    health: {{path: /ready, interval: 200ms, timeout: 2s}}\n    \
          warmup: {{path: /warmup, requests: 2}}\n    scaling:\n{scaling}\n      actuator:\n        process:\n          \
-         command: [\"{}\", origin, \"--port={{port}}\", \"--boot=100ms\", \"--service=1ms\", \"--capacity=1000\"]\n          \
+         command: [\"{}\", origin, \"--port={{port}}\", \"--boot={boot}\", \"--service=1ms\", \"--capacity=1000\"]\n          \
          ready_path: /ready\n          stop_timeout: 2s\n          state_dir: {}\n",
         forebay().display(),
         folder.path().join("state").display()
@@ -37,6 +40,17 @@ impl Region {
     /// The same, where a Lua plugin of this text sees every request.
     #[track_caller]
     pub fn start_with(scaling: &str, plugin: &str) -> Region {
+        Region::start_in(&[], "100ms", scaling, plugin)
+    }
+
+    /// The same by another wall clock, with origins that boot for so long.
+    #[track_caller]
+    pub fn start_by(clock: &WallClock, boot: &str, scaling: &str) -> Region {
+        Region::start_in(&clock.environment(), boot, scaling, "")
+    }
+
+    #[track_caller]
+    fn start_in(environment: &[(&'static str, PathBuf)], boot: &str, scaling: &str, plugin: &str) -> Region {
         let folder = Folder::new();
         folder.write("plugin.lua", plugin);
         let (plugins, used) = match plugin {
@@ -49,7 +63,7 @@ impl Region {
         let ports = [Port::free(), Port::free(), Port::free()];
         let [address, admin, control] = [ports[0].address, ports[1].address, ports[2].address];
         let log = "log: {format: json, filter: info, access: false}\n";
-        let pools = pools(&folder, scaling);
+        let pools = pools(&folder, boot, scaling);
         folder.write(
             "aggregator.yaml",
             format!(
@@ -65,9 +79,10 @@ impl Region {
                  {used}pool: shop}}\n{pools}"
             ),
         );
-        let aggregator = Process::start(&["run", "-c", "aggregator.yaml"], folder.path());
-        let edge = Process::start(&["run", "-c", "edge.yaml"], folder.path());
-        let region = Region { edge, aggregator, address, control, folder, _ports: ports };
+        let start = |file| Process::start_with(&["run", "-c", file], folder.path(), environment, None);
+        let (aggregator, edge) = (start("aggregator.yaml"), start("edge.yaml"));
+        let environment = environment.to_vec();
+        let region = Region { edge, aggregator, address, control, folder, environment, _ports: ports };
         wait_until("the edge to serve from an origin", PATIENCE, || (region.status()? == 200).then_some(()));
         region
     }
@@ -91,7 +106,8 @@ impl Region {
     }
 
     pub fn restart_aggregator(&mut self) {
-        self.aggregator = Process::start(&["run", "-c", "aggregator.yaml"], self.folder.path());
+        let arguments = ["run", "-c", "aggregator.yaml"];
+        self.aggregator = Process::start_with(&arguments, self.folder.path(), &self.environment, None);
     }
 
     /// What the aggregator answers, if it does.
@@ -118,9 +134,10 @@ impl Region {
         self.ask("/v1/decisions").and_then(|answer| answer["decisions"].as_array().cloned()).unwrap_or_default()
     }
 
-    /// Ends what still runs of the origins: only pids that the actuator's own files name.
-    fn stop_origins(&self) {
+    /// Origins that run, with their pids: only those that the actuator's own files name.
+    pub fn running(&self) -> BTreeMap<String, u64> {
         let state = self.folder.path().join("state");
+        let mut found = BTreeMap::new();
         let mut open = vec![state];
         while let Some(folder) = open.pop() {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -130,14 +147,20 @@ impl Region {
                 }
                 let Ok(text) = std::fs::read(entry.path()) else { continue };
                 let Ok(value) = serde_json::from_slice::<Value>(&text) else { continue };
-                let Some(pid) = pid_in(&value) else { continue };
+                let (Some(pid), Some(address)) = (pid_in(&value), value["address"].as_str()) else { continue };
                 // A pid that was given to another process since must not be hit.
                 let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
                 if String::from_utf8_lossy(&line).contains("origin") {
-                    let _ = std::process::Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status();
+                    found.insert(address.to_owned(), pid);
                 }
             }
         }
+        found
+    }
+
+    /// Sends `TERM`, `KILL`, `STOP`, … to an origin.
+    pub fn signal_origin(&self, pid: u64, name: &str) {
+        let _ = std::process::Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
     }
 }
 
@@ -151,6 +174,8 @@ impl Drop for Region {
     fn drop(&mut self) {
         self.edge.kill();
         self.aggregator.kill();
-        self.stop_origins();
+        for pid in self.running().into_values() {
+            self.signal_origin(pid, "TERM");
+        }
     }
 }

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use scaler::{Observed, Trouble};
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::lease::Right;
 
 pub enum Actuator {
@@ -24,11 +25,11 @@ pub enum Actuator {
 
 impl Actuator {
     /// `wake` is told when something becomes ready.
-    pub fn new(pool: &str, config: &Config, wake: Arc<Notify>) -> Actuator {
+    pub fn new(pool: &str, config: &Config, clock: Clock, wake: Arc<Notify>) -> Actuator {
         match config {
             Config::DryRun => Actuator::DryRun(dry_run::DryRun::new(pool)),
             Config::Process(config) => {
-                let process = process::Process::new(pool.to_string(), config.clone(), wake);
+                let process = process::Process::new(pool.to_string(), config.clone(), clock, wake);
                 Actuator::Process(Box::new(process))
             }
         }

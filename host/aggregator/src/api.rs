@@ -15,7 +15,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use jiff::Timestamp;
 use scaler::PoolView;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -128,7 +127,12 @@ async fn report(request: Request<Incoming>, shared: &Shared) -> Answer {
     let refused = match tokio::time::timeout(PATIENCE, body).await {
         Ok(Ok(body)) => {
             let report = ingest::decode(&body.to_bytes());
-            match report.and_then(|report| shared.steer().report(report, Timestamp::now())) {
+            let taken = report.and_then(|report| {
+                let mut steer = shared.steer();
+                let now = steer.now();
+                steer.report(report, now)
+            });
+            match taken {
                 Ok(membership) => return json(StatusCode::OK, &membership),
                 Err(refused) => refused,
             }
@@ -142,8 +146,8 @@ async fn report(request: Request<Incoming>, shared: &Shared) -> Answer {
 }
 
 fn pools(shared: &Shared) -> Answer {
-    let now = Timestamp::now();
     let mut steer = shared.steer();
+    let now = steer.now();
     let mut pools = serde_json::Map::new();
     for name in steer.pools() {
         if let Some(view) = steer.pool(&name, now) {
@@ -153,7 +157,7 @@ fn pools(shared: &Shared) -> Answer {
     }
     let body = json!({
         "region": steer.region_name(),
-        "at": format!("{now:.3}"),
+        "at": format!("{:.3}", steer.shows(now)),
         "epoch": steer.epoch(),
         "role": steer.role(),
         "token": steer.token(),

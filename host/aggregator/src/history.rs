@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use scaler::wall::Wall;
 use scaler::{Event, Region, Step, stamp};
 
+use crate::clock::Clock;
 use store::{Batch, KEEP_FINE, OpenError, Reader, Store};
 
 /// How long a file that could not be used is left alone.
 const RETRY: Duration = Duration::from_secs(5);
 
 pub struct History {
+    clock: Clock,
     config: Option<config::region::History>,
     store: Option<Store>,
     /// Why there is no store.
@@ -29,19 +32,21 @@ pub struct History {
 
 impl History {
     /// Opens the file, and tells the region what an earlier run saw.
-    pub fn open(config: Option<&config::region::History>, region: &mut Region, now: Timestamp) -> History {
+    pub fn open(config: Option<&config::region::History>, region: &mut Region, clock: Clock) -> History {
         let because = "the region file has neither `aggregator.history` nor `aggregator.journal`".to_string();
-        let mut history = History { config: config.cloned(), store: None, because, retry_at: now, written_at: None };
+        let now = clock.now();
+        let mut history =
+            History { clock, config: config.cloned(), store: None, because, retry_at: now, written_at: None };
         history.try_open(region, now);
         history
     }
 
     /// Takes a changed file.
-    pub fn configure(&mut self, config: Option<&config::region::History>, region: &mut Region, now: Timestamp) {
+    pub fn configure(&mut self, config: Option<&config::region::History>, region: &mut Region) {
         if self.config.as_ref() != config {
             // First: the same file may be meant.
             self.store = None;
-            *self = History::open(config, region, now);
+            *self = History::open(config, region, self.clock.clone());
             region.tell_points_again();
         }
     }
@@ -56,7 +61,7 @@ impl History {
         };
         match opened {
             Ok(store) => {
-                recall(&store.reader(), config.keep, region, now);
+                recall(&store.reader(), config.keep, region, self.clock.wall(), now);
                 self.store = Some(store);
             }
             Err(error) => {
@@ -72,8 +77,9 @@ impl History {
     }
 
     /// Hands over what is new, at most once in a `tick`.
-    pub fn keep(&mut self, region: &mut Region, tick: Duration, now: Timestamp) {
-        if self.written_at.is_some_and(|at| at <= now && stamp::age(now, at) < tick) {
+    pub fn keep(&mut self, region: &mut Region, tick: Duration) {
+        let now = self.clock.now();
+        if self.written_at.is_some_and(|at| stamp::age(now, at) < tick) {
             return;
         }
         if let Some(error) = self.store.as_ref().and_then(Store::failed) {
@@ -88,22 +94,22 @@ impl History {
         }
         let Some(store) = &self.store else { return };
         self.written_at = Some(now);
-        write(store, region, false, now);
+        write(store, region, false, &self.clock);
     }
 
     /// The region file changed: an engine that begins anew learns from what pools saw.
-    pub fn teach(&self, region: &mut Region, now: Timestamp) {
+    pub fn teach(&self, region: &mut Region) {
         let (Some(store), Some(config)) = (&self.store, &self.config) else { return };
         let reader = store.reader();
         for pool in region.pools() {
-            tell_minutes(&reader, config.keep, &pool, region, now);
+            tell_minutes(&reader, config.keep, &pool, region, self.clock.wall(), self.clock.now());
         }
     }
 
     /// Hands over all that is known, before the end. Waits until it is on the disk.
-    pub fn close(&mut self, region: &mut Region, now: Timestamp) {
+    pub fn close(&mut self, region: &mut Region) {
         if let Some(store) = self.store.take() {
-            write(&store, region, true, now);
+            write(&store, region, true, &self.clock);
         }
         self.because = "the aggregator ends".to_string();
     }
@@ -114,12 +120,14 @@ impl History {
     }
 }
 
-fn write(store: &Store, region: &mut Region, all: bool, now: Timestamp) {
+fn write(store: &Store, region: &mut Region, all: bool, clock: &Clock) {
+    let now = clock.now();
     let (points, checkpoints) = (region.points(now), region.checkpoints(all));
     if points.is_empty() && checkpoints.is_empty() {
         return;
     }
-    let mut batch = Batch::new(points, now);
+    // What is too old is removed. A clock that was set far ahead makes nothing old.
+    let mut batch = Batch::new(points, now.min(clock.wall().shows(now)));
     for (pool, checkpoint) in checkpoints {
         batch.checkpoint(&pool, checkpoint);
     }
@@ -127,7 +135,8 @@ fn write(store: &Store, region: &mut Region, all: bool, now: Timestamp) {
 }
 
 /// Tells each pool what its engine had learned, its last hour, and what the engine has not heard of.
-fn recall(reader: &Reader, keep: Duration, region: &mut Region, now: Timestamp) {
+fn recall(reader: &Reader, keep: Duration, region: &mut Region, wall: Wall, now: Timestamp) {
+    let to = wall.shows(now);
     for pool in region.pools() {
         match reader.checkpoint(&pool) {
             Ok(Some(checkpoint)) => match region.restore(&pool, &checkpoint) {
@@ -137,7 +146,7 @@ fn recall(reader: &Reader, keep: Duration, region: &mut Region, now: Timestamp) 
             Ok(None) => {}
             Err(error) => tracing::error!(pool, %error, "what was learned cannot be read"),
         }
-        match reader.points(&pool, Step::Fine, stamp::earlier(now, KEEP_FINE), now) {
+        match reader.points(&pool, Step::Fine, stamp::earlier(to, KEEP_FINE), to) {
             Ok(fine) if !fine.is_empty() => {
                 tracing::info!(pool, points = fine.len(), "recalled what an earlier run saw");
                 // Infallible: only reports are refused.
@@ -146,14 +155,15 @@ fn recall(reader: &Reader, keep: Duration, region: &mut Region, now: Timestamp) 
             Ok(_) => {}
             Err(error) => tracing::error!(pool, %error, "the history cannot be read"),
         }
-        tell_minutes(reader, keep, &pool, region, now);
+        tell_minutes(reader, keep, &pool, region, wall, now);
     }
 }
 
 /// Tells the engine of a pool the minutes that it has not heard of, if it has been away for long.
-fn tell_minutes(reader: &Reader, keep: Duration, pool: &str, region: &mut Region, now: Timestamp) {
+fn tell_minutes(reader: &Reader, keep: Duration, pool: &str, region: &mut Region, wall: Wall, now: Timestamp) {
     let Some(from) = region.wants_minutes(pool, now) else { return };
-    match reader.points(pool, Step::Minute, from.max(stamp::earlier(now, keep)), now) {
+    let (from, to) = (wall.shows(from), wall.shows(now));
+    match reader.points(pool, Step::Minute, from.max(stamp::earlier(to, keep)), to) {
         Ok(minutes) if !minutes.is_empty() => {
             tracing::info!(pool, minutes = minutes.len(), "learns from what was seen");
             // Infallible: only reports are refused.

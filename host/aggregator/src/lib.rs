@@ -3,6 +3,7 @@
 //!
 //! - [`ingest`]: bytes to a report, or the reason why not;
 //! - [`steer`]: the loop around the scaler: observe, decide, write down, act;
+//! - [`clock`]: time that passes, and what the wall clock shows;
 //! - [`lease`]: which of several aggregators acts;
 //! - [`journal`]: decisions on disk, before anything is done;
 //! - [`history`]: what pools saw, on disk, for whoever starts next;
@@ -12,6 +13,7 @@
 
 mod actuator;
 mod api;
+mod clock;
 pub mod history;
 mod ingest;
 pub mod journal;
@@ -24,10 +26,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 
+use clock::Clock;
 use steer::Steer;
 
 /// How often processes are looked at between events.
@@ -161,22 +163,25 @@ async fn run(
     publish::describe();
     let wake = Arc::new(Notify::new());
     let lease = region.aggregator.as_ref().and_then(|aggregator| aggregator.lease.clone());
-    let mut steer = Steer::new(region, wake.clone(), Timestamp::now());
+    let clock = Clock::start();
+    let mut steer = Steer::new(region, wake.clone(), clock.clone());
     let (stop, stopped) = watch::channel(false);
     let keeper = lease.map(|lease| {
         let holder = lease::server::holder(&listener);
         tokio::spawn(lease::keep(steer.lead().clone(), lease, holder, wake.clone(), stopped))
     });
     // What runs is known, and decided on, before the first edge is answered.
-    let mut wake_at = steer.step(Timestamp::now());
+    let mut wake_at = steer.step(clock.now());
     let shared = Arc::new(Shared { steer: Mutex::new(steer), wake, options });
     let server = tokio::spawn(api::serve(listener, shared.clone()));
     let release = loop {
-        let rest = Duration::try_from(wake_at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+        let rest = Duration::try_from(wake_at.duration_since(clock.now())).unwrap_or(Duration::ZERO);
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(Command::Reload(region, answer)) => {
-                    let result = shared.steer().reload(region, Timestamp::now());
+                    let mut steer = shared.steer();
+                    let now = steer.now();
+                    let result = steer.reload(region, now);
                     let _ = answer.send(result);
                 }
                 Some(Command::Stop { release }) => break release,
@@ -185,17 +190,19 @@ async fn run(
             () = shared.wake.notified() => {}
             () = tokio::time::sleep(rest.min(POLL)) => {}
         }
-        wake_at = shared.steer().step(Timestamp::now());
+        let mut steer = shared.steer();
+        let now = steer.now();
+        wake_at = steer.step(now);
     };
     // Edges that report from here on keep the membership they have.
     server.abort();
     if release {
-        let until = shared.steer().release(Timestamp::now());
-        while !shared.steer().released(Timestamp::now()) && Timestamp::now() < until {
+        let until = shared.steer().release(clock.now());
+        while !shared.steer().released(clock.now()) && clock.now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    shared.steer().close(Timestamp::now());
+    shared.steer().close();
     // Nothing is done from here on: the next one need not wait for the lease to end.
     stop.send_replace(true);
     if let Some(keeper) = keeper {

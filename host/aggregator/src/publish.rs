@@ -26,6 +26,7 @@ pub fn describe() {
         "forebay_aggregator_history_failures_total",
         "Files of what pools saw that were damaged, or could not be used"
     );
+    counter!("forebay_aggregator_clock_steps_total", "Times that the wall clock was set by a second or more");
     counter!("forebay_aggregator_reports_total", "Reports taken");
     counter!("forebay_aggregator_reports_repeated_total", "Reports that were here before");
     counter!("forebay_aggregator_reports_refused_total", "Reports that changed nothing, by reason");

@@ -22,6 +22,7 @@ use wire::{Membership, Report, Stage};
 
 use crate::ReloadError;
 use crate::actuator::Actuator;
+use crate::clock::Clock;
 use crate::history::History;
 use crate::journal::Journal;
 use crate::lease::{Lead, Right};
@@ -30,10 +31,13 @@ use crate::publish;
 /// A step may make the next one necessary at once: what was started is to be seen. It settles in
 /// two or three; the bound is for what never should.
 const ROUNDS: usize = 4;
+/// What NTP corrects in passing is no news.
+const TOLD_STEP: Duration = Duration::from_secs(1);
 
 pub struct Steer {
     config: Arc<config::Region>,
     region: Region,
+    clock: Clock,
     journal: Journal,
     history: History,
     lead: Lead,
@@ -51,7 +55,8 @@ pub struct Steer {
 
 impl Steer {
     /// Adopts what the journal says was decided and what the actuators say runs.
-    pub fn new(config: Arc<config::Region>, wake: Arc<Notify>, now: Timestamp) -> Steer {
+    pub fn new(config: Arc<config::Region>, wake: Arc<Notify>, clock: Clock) -> Steer {
+        let now = clock.now();
         let journal = open_journal(&config);
         let lease = config.aggregator.as_ref().and_then(|aggregator| aggregator.lease.as_ref());
         let lead = Lead::new(lease, journal.token());
@@ -61,10 +66,22 @@ impl Steer {
             // A pool that left the file since is unknown, and needs nothing.
             let _ = region.apply(Event::Adopted { pool, origins }, now);
         }
-        let history = History::open(history_of(&config), &mut region, now);
-        let (actuators, leaving) = (BTreeMap::new(), Vec::new());
-        let mut steer =
-            Steer { config, region, journal, history, lead, right, token, actuators, leaving, wake, measured_at: None };
+        let history = History::open(history_of(&config), &mut region, clock.clone());
+        let (actuators, leaving, measured_at) = (BTreeMap::new(), Vec::new(), None);
+        let mut steer = Steer {
+            config,
+            region,
+            clock,
+            journal,
+            history,
+            lead,
+            right,
+            token,
+            actuators,
+            leaving,
+            wake,
+            measured_at,
+        };
         steer.make_actuators();
         steer.hear_tokens();
         if !right.acts() {
@@ -78,10 +95,25 @@ impl Steer {
             if let Some(scaling) = &pool.scaling
                 && !self.actuators.contains_key(name)
             {
-                let actuator = Actuator::new(name, &scaling.actuator, self.wake.clone());
+                let actuator = Actuator::new(name, &scaling.actuator, self.clock.clone(), self.wake.clone());
                 self.actuators.insert(name.clone(), actuator);
             }
         }
+    }
+
+    /// The instant that it is, once the scaler knows how the wall clock stands to it.
+    pub fn now(&mut self) -> Timestamp {
+        let stepped = self.clock.look();
+        let now = self.clock.now();
+        if let Some(by) = stepped {
+            if by.unsigned_abs() >= TOLD_STEP {
+                tracing::warn!(seconds = by.as_secs_f64(), "the wall clock was set: schedules follow it, ages do not");
+                metrics::counter!("forebay_aggregator_clock_steps_total").increment(1);
+            }
+            // Infallible: only reports are refused.
+            let _ = self.region.apply(Event::WallClock(self.clock.wall()), now);
+        }
+        now
     }
 
     /// Takes a report in and answers with the membership.
@@ -117,7 +149,7 @@ impl Steer {
             }
         }
         let tick = self.config.aggregator.as_ref().map_or(config::region::Aggregator::TICK, |a| a.tick);
-        self.history.keep(&mut self.region, tick, now);
+        self.history.keep(&mut self.region, tick);
         self.measure(now);
         wake_at
     }
@@ -258,15 +290,15 @@ impl Steer {
         self.config = config.clone();
         // Infallible: only reports are refused.
         let _ = self.region.apply(Event::Configured(config), now);
-        self.history.configure(history_of(&self.config), &mut self.region, now);
-        self.history.teach(&mut self.region, now);
+        self.history.configure(history_of(&self.config), &mut self.region);
+        self.history.teach(&mut self.region);
         self.make_actuators();
         Ok(())
     }
 
     /// Writes down what is known, before the end.
-    pub fn close(&mut self, now: Timestamp) {
-        self.history.close(&mut self.region, now);
+    pub fn close(&mut self) {
+        self.history.close(&mut self.region);
     }
 
     /// Tells all origins to stop. Returns when the last is gone at the latest.
@@ -278,7 +310,7 @@ impl Steer {
         }
         for (pool, actuator) in &mut self.actuators {
             longest = longest.max(actuator.release(self.right, now));
-            if let Err(error) = self.journal.released(pool, now) {
+            if let Err(error) = self.journal.released(pool, self.clock.wall().shows(now)) {
                 tracing::error!(pool, %error, "the release is not in the journal");
             }
         }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::stamp;
+use crate::wall::Wall;
 
 /// The last count that was asked for, and how far it has come. Counts are of the whole pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +52,25 @@ pub struct Trouble {
     /// It waits until then.
     #[serde(with = "crate::stamp::option")]
     pub retry_at: Option<Timestamp>,
+}
+
+impl Change {
+    /// With the instant that the wall clock shows, for a record.
+    pub fn by(&self, wall: Wall) -> Change {
+        Change { at: wall.shows(self.at), ..self.clone() }
+    }
+}
+
+impl Late {
+    pub fn by(&self, wall: Wall) -> Late {
+        Late { since: wall.shows(self.since), ..self.clone() }
+    }
+}
+
+impl Trouble {
+    pub fn by(&self, wall: Wall) -> Trouble {
+        Trouble { at: wall.shows(self.at), retry_at: self.retry_at.map(|at| wall.shows(at)), ..self.clone() }
+    }
 }
 
 /// What there is of a pool now.
@@ -111,8 +131,6 @@ impl Carried {
 
     /// The least count that stood within the last lead; `None` if none stood when it began.
     fn due(&mut self, lead: Duration, now: Timestamp) -> Option<u32> {
-        // Instants ahead are of a clock that was set back.
-        self.asked.retain(|(at, _)| *at <= now);
         while self.asked.get(1).is_some_and(|(at, _)| stamp::age(now, *at) >= lead) {
             self.asked.pop_front();
         }

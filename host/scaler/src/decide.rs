@@ -16,6 +16,7 @@ use crate::decision::{Capacity, Clamp, Decision, Inputs, Limit, Version};
 use crate::hint::Hinted;
 use crate::policy::{Holds, Proposal, Source};
 use crate::stamp;
+use crate::wall::Wall;
 
 /// What was wanted lately, for the stabilisation of decreases.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +27,7 @@ pub struct Wants {
 impl Wants {
     /// Two at one instant are one: deciding twice changes nothing.
     pub fn push(&mut self, at: Timestamp, want: u32, window: Duration) {
-        // Instants ahead of `at` are of a clock that was set back: they would hold for ever.
+        // Instants ahead of `at` would hold for ever.
         self.recent.retain(|(then, _)| *then < at && stamp::age(at, *then) <= window);
         self.recent.push_back((at, want));
     }
@@ -46,7 +47,7 @@ impl Wants {
 pub struct OperatorHold {
     /// Keeps it from growing too; floor and ceiling still hold.
     pub both_ways: bool,
-    /// Until when; `None`: until it is lifted.
+    /// Until when, by the wall clock; `None`: until it is lifted.
     pub until: Option<Timestamp>,
     pub because: String,
 }
@@ -55,6 +56,7 @@ pub struct OperatorHold {
 pub struct Case<'a> {
     pub pool: &'a str,
     pub now: Timestamp,
+    pub wall: Wall,
     /// The count that stands.
     pub from: u32,
     /// The count that would stand if decisions were carried out; `from` where they are.
@@ -106,7 +108,7 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
     ladder.clamp(Limit::Ceiling, |at| at.min(ceiling), || format!("ceiling {ceiling}"));
 
     let mut decision = Decision {
-        at: case.now,
+        at: case.wall.shows(case.now),
         pool: case.pool.to_string(),
         mode: case.scaling.mode,
         from: case.from,
@@ -183,7 +185,7 @@ fn hold(ladder: &mut Ladder, case: &Case) {
         && let Some((largest, at)) = case.wants.largest(case.now, case.scaling.stabilisation)
     {
         let least = largest.min(case.thought);
-        let until = stamp::later(at, case.scaling.stabilisation);
+        let until = case.wall.shows(stamp::later(at, case.scaling.stabilisation));
         ladder.clamp(Limit::Stabilisation, |at| at.max(least), || format!("{largest} wanted, until {until:.0}"));
     }
     if let Some(why) = &case.blind {

@@ -1,7 +1,7 @@
 //! Decides how many origins each pool needs, and in which stage each one is.
 //!
 //! Pure: no clock, no I/O, no randomness. Time is an argument, so that replay, tests and the
-//! live loop are one code. The map, in the order a metric takes:
+//! live loop are one code. `now` is of a clock that nobody sets. The map, in the order a metric takes:
 //!
 //! - [`region`]: events in, actions out: [`Region::apply`], [`Region::next`];
 //! - [`report`]: what makes an edge's report impossible;
@@ -16,7 +16,8 @@
 //! - [`trial`]: what a pool that only thinks would have had, beside what ran;
 //! - [`stage`]: booting, warming, serving, draining, stopped;
 //! - [`pool`]: the state that one pool keeps from tick to tick;
-//! - [`stamp`]: instants as JSON.
+//! - [`stamp`]: instants as JSON;
+//! - [`wall`]: the wall clock, which may be set, beside `now`, which goes on.
 //!
 //! And for pools whose demand is in units of one origin's capacity, 15 s at a time:
 //!
@@ -48,6 +49,7 @@ pub mod stage;
 pub mod stamp;
 pub mod trial;
 pub mod tune;
+pub mod wall;
 
 pub use carried::Trouble;
 pub use checkpoint::Checkpoint;

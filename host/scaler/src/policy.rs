@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::edges::PoolEdges;
 use crate::hint::Hints;
 use crate::series::Series;
+use crate::wall::Wall;
 pub use scheduled::{Coming, Holds, ScheduleView, Standing};
 
 /// Where a proposal comes from.
@@ -68,6 +69,8 @@ impl Proposal {
 /// What a policy may look at.
 pub struct View<'a> {
     pub now: Timestamp,
+    /// For texts: what a person would read off a clock.
+    pub wall: Wall,
     pub series: &'a Series,
     pub edges: &'a PoolEdges<'a>,
     pub hints: &'a Hints,
@@ -105,21 +108,22 @@ impl Policy {
         }
     }
 
-    /// What the calendar says, if this is who reads it. Others go by it, so it is asked first.
-    pub fn standing(&mut self, now: Timestamp) -> Option<Standing> {
+    /// What the calendar says, if this is who reads it. Others go by it, so it is asked first. `clock`: what the
+    /// wall clock shows.
+    pub fn standing(&mut self, clock: Timestamp) -> Option<Standing> {
         match self {
-            Policy::Scheduled(rules) => Some(rules.standing(now)),
+            Policy::Scheduled(rules) => Some(rules.standing(clock)),
             Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => None,
         }
     }
 
     /// When this policy will say something else though nothing is reported.
-    pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {
+    pub fn next_change(&mut self, wall: Wall, now: Timestamp) -> Option<Timestamp> {
         match self {
             // What changes with hints is the pool's to know: it keeps them.
             Policy::Reactive(_) | Policy::Hinted(_) => None,
             Policy::Predictive(policy) => policy.next_change(now),
-            Policy::Scheduled(rules) => rules.next_change(now),
+            Policy::Scheduled(rules) => rules.next_change(wall.shows(now)).map(|at| wall.instant(at)),
         }
     }
 
@@ -147,9 +151,9 @@ impl Policy {
     }
 
     /// The next word of the rule that won, or the first of any.
-    pub(crate) fn coming(&mut self, now: Timestamp, winner: &str) -> Option<Coming> {
+    pub(crate) fn coming(&mut self, clock: Timestamp, winner: &str) -> Option<Coming> {
         match self {
-            Policy::Scheduled(rules) => rules.coming(now, winner),
+            Policy::Scheduled(rules) => rules.coming(clock, winner),
             Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => None,
         }
     }

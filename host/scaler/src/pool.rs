@@ -25,6 +25,7 @@ use crate::series::Series;
 use crate::stage::{Gone, Observed, Origins, StageChange, StageRules};
 use crate::stamp;
 use crate::trial::Trial;
+use crate::wall::Wall;
 
 /// For the load that is shown of a pool whose policies look at no window.
 const SHOWN_WINDOW: Duration = Duration::from_secs(10);
@@ -52,6 +53,7 @@ pub struct Pool {
     /// The actuator has said what runs, now or before: edges can be told.
     seen: bool,
     operator: Option<OperatorHold>,
+    wall: Wall,
     /// When the next decision is due.
     due: Timestamp,
     last: Option<Decision>,
@@ -84,6 +86,7 @@ impl Pool {
             standby: false,
             seen: false,
             operator: None,
+            wall: Wall::default(),
             due: now,
             last: None,
             capacities: VecDeque::new(),
@@ -92,6 +95,11 @@ impl Pool {
             carried: Carried::default(),
             digest: "".into(),
         })
+    }
+
+    /// The wall clock was set: what goes by it is looked at anew, and nothing else.
+    pub fn set_wall(&mut self, wall: Wall, now: Timestamp) {
+        (self.wall, self.due) = (wall, now);
     }
 
     /// The file changed: what was seen and decided stays.
@@ -188,7 +196,7 @@ impl Pool {
     /// A decision of this pool that is on record: from now on it stands.
     pub fn accept(&mut self, decision: &Decision) {
         let running = self.running();
-        self.carried.ask(decision.at, decision.from, decision.to, running);
+        self.carried.ask(self.wall.instant(decision.at), decision.from, decision.to, running);
         self.desired = Some(decision.to);
         // Without a fresh report the first decision was none that could have shrunk the pool.
         if decision.inputs.edges.iter().any(|edge| edge.fresh) {
@@ -209,12 +217,13 @@ impl Pool {
         if let Some(desired) = self.desired.filter(|_| !self.standby) {
             changes.extend(self.origins.settle(desired.saturating_sub(self.listed()), now));
         }
-        // A due time further off than a tick is of a clock that was set back.
+        // A due time further off than a tick would be of instants that went back.
         if now < self.due && stamp::age(self.due, now) <= tick {
             return (None, changes);
         }
         let decision = self.decide(edges, now);
-        let change = self.policies.iter_mut().filter_map(|policy| policy.next_change(now)).min();
+        let wall = self.wall;
+        let change = self.policies.iter_mut().filter_map(|policy| policy.next_change(wall, now)).min();
         let hint = self.hints.next_change(self.scaling().lead, now);
         self.due = change.into_iter().chain(hint).min().unwrap_or(Timestamp::MAX).min(stamp::later(now, tick));
         (Some(decision), changes)

@@ -27,6 +27,7 @@ use crate::stage::{Gone, Observed, OriginView, StageChange};
 use crate::stamp;
 use crate::trial::Scored;
 use crate::tune::told::Told;
+use crate::wall::Wall;
 
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -50,6 +51,8 @@ pub enum Event {
     Lead(bool),
     /// The region file changed.
     Configured(Arc<config::Region>),
+    /// From here on the wall clock is so far ahead of the instants that are told with events.
+    WallClock(Wall),
 }
 
 /// What became of an event.
@@ -115,6 +118,7 @@ pub struct Region {
     edges: Edges,
     pools: BTreeMap<String, Pool>,
     leads: bool,
+    wall: Wall,
     epoch: u64,
     /// What the epoch stands for.
     published: BTreeMap<String, Vec<(SocketAddr, Stage)>>,
@@ -129,6 +133,7 @@ impl Region {
             edges: Edges::default(),
             pools: BTreeMap::new(),
             leads: true,
+            wall: Wall::default(),
             epoch: now.as_millisecond().max(0) as u64,
             published: BTreeMap::new(),
         };
@@ -141,6 +146,10 @@ impl Region {
         match event {
             Event::Report(report) => return self.report(&report, now),
             Event::Configured(config) => self.configure(&config, now),
+            Event::WallClock(wall) => {
+                self.wall = wall;
+                self.pools.values_mut().for_each(|pool| pool.set_wall(wall, now));
+            }
             Event::Lead(leads) => {
                 self.leads = leads;
                 self.pools.values_mut().for_each(|pool| pool.lead(leads, now));
@@ -191,6 +200,7 @@ impl Region {
                 Some(pool) => pool.configure(config, now),
                 None => {
                     if let Some(mut pool) = Pool::new(config, now) {
+                        pool.set_wall(self.wall, now);
                         if !self.leads {
                             pool.lead(false, now);
                         }
@@ -214,7 +224,7 @@ impl Region {
             actions.wake_at = actions.wake_at.min(pool.next_change(now));
         }
         let stale = self.edges.next_stale(now, self.stale).map(|at| stamp::later(at, Duration::from_millis(1)));
-        // A minute bounds what a clock that jumps can cost.
+        // A minute bounds what a mistake in all of these can cost.
         let minute = stamp::later(now, Duration::from_secs(60));
         actions.wake_at = stale.unwrap_or(minute).min(actions.wake_at).min(minute);
         actions

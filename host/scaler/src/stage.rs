@@ -16,8 +16,9 @@ use wire::{Member, Stage};
 use crate::decision::Capacity;
 use crate::edges::{EdgeId, Mark, PoolEdges};
 use crate::stamp;
+use crate::wall::Wall;
 
-/// What an actuator sees of one origin that runs.
+/// What an actuator sees of one origin that runs. Its instants are of the clock that `now` is of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     pub address: SocketAddr,
@@ -34,7 +35,7 @@ pub struct Observed {
     pub stopping: bool,
 }
 
-/// An origin with its stage.
+/// An origin with its stage. Its instants are the wall clock's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OriginView {
     pub address: SocketAddr,
@@ -64,6 +65,20 @@ pub struct Gone {
     pub gone_at: Timestamp,
     /// It was to stop; otherwise it crashed or never became ready.
     pub asked: bool,
+}
+
+impl Gone {
+    /// With the instants that the wall clock shows.
+    pub fn by(&self, wall: Wall) -> Gone {
+        Gone {
+            address: self.address,
+            launched_at: wall.shows(self.launched_at),
+            ready_at: self.ready_at.map(|at| wall.shows(at)),
+            serving_at: self.serving_at.map(|at| wall.shows(at)),
+            gone_at: wall.shows(self.gone_at),
+            asked: self.asked,
+        }
+    }
 }
 
 /// `to` is `None` when the origin may be stopped.
@@ -252,14 +267,14 @@ impl Origins {
         })
     }
 
-    pub fn views(&self, now: Timestamp) -> Vec<OriginView> {
+    pub fn views(&self, now: Timestamp, wall: Wall) -> Vec<OriginView> {
         let view = |origin: &Origin| OriginView {
             address: origin.address,
             stage: origin.stage,
             stage_age_seconds: stamp::seconds(stamp::age(now, origin.since)),
-            launched_at: origin.launched_at,
-            ready_at: origin.ready_at,
-            serving_at: origin.serving_at,
+            launched_at: wall.shows(origin.launched_at),
+            ready_at: origin.ready_at.map(|at| wall.shows(at)),
+            serving_at: origin.serving_at.map(|at| wall.shows(at)),
             stopping: origin.stopping,
         };
         self.running.iter().map(view).collect()

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use scaler::{Observed, Trouble, stamp};
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::lease::Right;
 
 use identity::Identity;
@@ -68,8 +69,8 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn new(pool: String, config: ProcessActuator, wake: Arc<Notify>) -> Process {
-        let records = Records::new(&config.state_dir, &pool);
+    pub fn new(pool: String, config: ProcessActuator, clock: Clock, wake: Arc<Notify>) -> Process {
+        let records = Records::new(&config.state_dir, &pool, clock);
         Process {
             pool,
             config,
@@ -228,7 +229,7 @@ impl Process {
         }
         self.origins = origins;
         for _ in self.running()..run {
-            if self.not_before.is_some_and(|at| now < at && stamp::age(at, now) <= BACKOFF.1) {
+            if self.not_before.is_some_and(|at| now < at) {
                 return;
             }
             if let Err(error) = self.launch(now) {

@@ -95,14 +95,15 @@ pub async fn explain(name: &str, query: &str, shared: &Shared) -> Answer {
 }
 
 fn now(name: &str, shared: &Shared) -> Answer {
-    let now = Timestamp::now();
     let mut steer = shared.steer();
+    let now = steer.now();
     let Some(view) = steer.pool(name, now) else { return unknown_pool(name, &steer.pools()) };
+    let shows = steer.shows(now);
     let body = value!({
         "pool": name,
-        "at": format!("{now:.3}"),
+        "at": format!("{shows:.3}"),
         "line": view.decision.as_ref().map(|decision| &decision.line),
-        "decision_age_seconds": view.decision.as_ref().map(|decision| stamp::seconds(stamp::age(now, decision.at))),
+        "decision_age_seconds": view.decision.as_ref().map(|decision| stamp::seconds(stamp::age(shows, decision.at))),
         "decision": view.decision,
         "schedules": view.schedules,
         "mode": view.mode,

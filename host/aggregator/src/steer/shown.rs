@@ -56,6 +56,11 @@ impl Steer {
         self.actuators.get(pool).map_or("", Actuator::name)
     }
 
+    /// What the wall clock shows at an instant.
+    pub fn shows(&self, at: Timestamp) -> Timestamp {
+        self.clock.wall().shows(at)
+    }
+
     pub fn region_name(&self) -> &str {
         self.config.aggregator.as_ref().map_or("", |aggregator| &aggregator.region)
     }

@@ -55,7 +55,7 @@ impl Weighing {
     pub fn hold(&self, view: &View) -> Option<String> {
         let holds = self.standing(view).filter(|(_, hint)| hint.kind == HintKind::Hold);
         let (edge, hint) = holds.max_by_key(|(_, hint)| hint.until)?;
-        Some(format!("{} at {edge} holds it until {:.0}", hint.plugin, hint.until))
+        Some(format!("{} at {edge} holds it until {:.0}", hint.plugin, view.wall.shows(hint.until)))
     }
 
     /// The hints that count.

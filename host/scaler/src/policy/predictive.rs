@@ -19,6 +19,7 @@ use crate::engine::{Engine, Settings, Want, Way};
 use crate::history::{Point, Step};
 use crate::replay::Lives;
 use crate::tune::told::Told;
+use crate::wall::Wall;
 use recalled::Recalled;
 
 pub(crate) const STEP_SECONDS: i64 = 15;
@@ -80,7 +81,7 @@ impl Predictive {
     }
 
     /// Takes what an earlier run learned, if it learned it for the same origins at the same price. Otherwise why not.
-    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
+    pub fn restore(&mut self, checkpoint: &Checkpoint, wall: Wall) -> Result<(), String> {
         let learned = Learned::read(checkpoint)?;
         if learned.requests_per_origin != self.rule.requests_per_origin {
             return Err(format!("it counts {} requests a second for an origin", learned.requests_per_origin));
@@ -88,9 +89,8 @@ impl Predictive {
         if learned.engine.settings() != self.engine.settings() {
             return Err("it is of another price, floor, lead or setting of the engine".to_string());
         }
-        self.engine = learned.engine;
-        self.next = Some(learned.next);
-        self.written = Some(learned.next);
+        let next = learned.next - wall.steps(STEP_SECONDS);
+        (self.engine, self.next, self.written) = (learned.engine, Some(next), Some(next));
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl Predictive {
     }
 
     /// What it learned, if some time has passed since it was last asked or `anyway`.
-    pub fn checkpoint(&mut self, anyway: bool) -> Option<Checkpoint> {
+    pub fn checkpoint(&mut self, anyway: bool, wall: Wall) -> Option<Checkpoint> {
         let next = self.next.filter(|_| self.engine.want().is_some())?;
         let due = self.written.is_none_or(|then| next < then || next - then >= CHECKPOINT_STEPS);
         let relearning = !self.recalled.is_empty();
@@ -126,6 +126,8 @@ impl Predictive {
         }
         self.written = Some(next);
         let requests_per_origin = self.rule.requests_per_origin;
+        // The next run counts by the wall clock that it finds.
+        let next = next + wall.steps(STEP_SECONDS);
         Learned { requests_per_origin, next, engine: self.engine.clone() }.written()
     }
 

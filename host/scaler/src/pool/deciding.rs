@@ -22,7 +22,7 @@ static ENGINE: LazyLock<String> = LazyLock::new(|| format!("{}/{}", env!("CARGO_
 
 impl Pool {
     pub(super) fn decide(&mut self, edges: &PoolEdges, now: Timestamp) -> Decision {
-        if self.operator.as_ref().is_some_and(|hold| hold.until.is_some_and(|until| until <= now)) {
+        if self.operator.as_ref().is_some_and(|hold| hold.until.is_some_and(|until| until <= self.wall.shows(now))) {
             self.operator = None;
         }
         self.hints.forget(now);
@@ -33,8 +33,8 @@ impl Pool {
         }
         let capacity = self.capacity();
         let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
-        let standing = asked.iter_mut().find_map(|policy| policy.standing(now)).unwrap_or_default();
-        let view = View { now, series: &self.series, edges, hints: &self.hints, standing: &standing };
+        let standing = asked.iter_mut().find_map(|policy| policy.standing(self.wall.shows(now))).unwrap_or_default();
+        let view = View { now, wall: self.wall, series: &self.series, edges, hints: &self.hints, standing: &standing };
         if let Some(trial) = &mut self.trial {
             trial.settle(&view, capacity);
         }
@@ -70,6 +70,7 @@ impl Pool {
         let case = Case {
             pool: &self.config.name,
             now,
+            wall: self.wall,
             from,
             thought: self.trial.as_ref().map_or(from, Trial::count),
             scaling: self.scaling(),
@@ -90,7 +91,8 @@ impl Pool {
 
     /// What is told beside the number, once it is there.
     fn tell_beside(&mut self, decision: &mut Decision, now: Timestamp) {
-        let lead = self.scaling().lead;
+        let (wall, lead) = (self.wall, self.scaling().lead);
+        let clock = wall.shows(now);
         let running = self.running();
         if self.carries_out() {
             self.carried.look(running, lead, now);
@@ -103,11 +105,11 @@ impl Pool {
             decision.predicted = decision.forecast.as_ref().and_then(predict);
         }
         decision.expected = self.carries_out().then(|| self.expected(decision.to, now));
-        decision.next = self.policies.iter_mut().find_map(|policy| policy.coming(now, &decision.winner));
+        decision.next = self.policies.iter_mut().find_map(|policy| policy.coming(clock, &decision.winner));
         decision.peers = self.beside.as_ref().map(Beside::counts).unwrap_or_default();
-        decision.change = self.carried.change().cloned();
-        decision.late = self.carried.late().cloned();
-        decision.trouble = self.carried.trouble().cloned();
+        decision.change = self.carried.change().map(|change| change.by(wall));
+        decision.late = self.carried.late().map(|late| late.by(wall));
+        decision.trouble = self.carried.trouble().map(|trouble| trouble.by(wall));
         decision.version = Version { config: self.digest.to_string(), engine: ENGINE.to_string() };
     }
 

@@ -10,8 +10,9 @@ use crate::policy::Policy;
 use crate::series::Level;
 
 impl Pool {
-    /// What an earlier run saw, in steps of 15 s.
+    /// What an earlier run saw, in steps of 15 s by the wall clock of now.
     pub fn recall(&mut self, points: &[Point]) {
+        let points = &self.heard(points, Step::Fine)[..];
         if let Some(policy) = self.policies.iter_mut().find_map(Policy::predictive) {
             policy.recall(points);
         }
@@ -29,7 +30,7 @@ impl Pool {
     /// What an earlier run learned, or why it is of no use here.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
         match self.policies.iter_mut().find_map(Policy::predictive) {
-            Some(policy) => policy.restore(checkpoint),
+            Some(policy) => policy.restore(checkpoint, self.wall),
             None => Err("the pool has no predictive scaling".to_string()),
         }
     }
@@ -41,6 +42,7 @@ impl Pool {
 
     /// What was seen, by the minute.
     pub fn teach(&mut self, minutes: &[Point]) {
+        let minutes = &self.heard(minutes, Step::Minute)[..];
         if let Some(policy) = self.policies.iter_mut().find_map(Policy::predictive) {
             policy.teach(minutes);
         }
@@ -48,13 +50,12 @@ impl Pool {
 
     /// What was learned, if it is time to write it down or `anyway`.
     pub fn checkpoint(&mut self, anyway: bool) -> Option<Checkpoint> {
-        self.policies.iter_mut().find_map(Policy::predictive)?.checkpoint(anyway)
+        self.policies.iter_mut().find_map(Policy::predictive)?.checkpoint(anyway, self.wall)
     }
 
     /// The points that reports changed since this was asked last, the present step's included.
     pub fn points(&mut self, edges: &PoolEdges, now: Timestamp) -> Points {
         let step = Step::Fine.start(now.as_second());
-        // Steps ahead are of a clock that was set back.
         self.capacities.retain(|(then, _)| *then < step);
         self.capacities.push_back((step, self.capacity()));
         if self.capacities.len() > STEPS_KEPT {
@@ -77,7 +78,7 @@ impl Pool {
         let known = self.capacities.iter().rev().find(|(then, _)| (start..end).contains(then));
         let Level { requests, rejects, errors, cost } = mean.level;
         Some(Point {
-            at: Timestamp::from_second(start).ok()?,
+            at: self.shown(start, step)?,
             requests,
             rejects,
             errors,
@@ -87,8 +88,25 @@ impl Pool {
         })
     }
 
+    /// When a step began, by the wall clock. That one may have been set by part of a step; points keep to the
+    /// grid of theirs, or two runs would have different ones: so each is up to half a step off.
+    fn shown(&self, start: i64, step: Step) -> Option<Timestamp> {
+        nearest(self.wall.shows(Timestamp::from_second(start).ok()?), step)
+    }
+
+    /// Points of the wall clock by ours.
+    fn heard(&self, points: &[Point], step: Step) -> Vec<Point> {
+        let heard = |point: &Point| Some(Point { at: nearest(self.wall.instant(point.at), step)?, ..*point });
+        points.iter().filter_map(heard).collect()
+    }
+
     /// All points shall be told again: those that were told are lost.
     pub fn tell_again(&mut self) {
         self.series.touch();
     }
+}
+
+/// The begin of a step that is nearest.
+fn nearest(at: Timestamp, step: Step) -> Option<Timestamp> {
+    Timestamp::from_second(step.start(at.as_second() + step.seconds() / 2)).ok()
 }

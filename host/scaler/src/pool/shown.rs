@@ -37,7 +37,7 @@ impl Pool {
             .policies
             .iter_mut()
             .flat_map(|policy| match policy {
-                Policy::Scheduled(rules) => rules.views(now),
+                Policy::Scheduled(rules) => rules.views(self.wall.shows(now)),
                 Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => Vec::new(),
             })
             .collect();
@@ -51,8 +51,8 @@ impl Pool {
             capacity: self.capacity(),
             inputs: self.inputs(&pool_edges, now),
             origin_seconds: self.origins.origin_seconds(now),
-            origins: self.origins.views(now),
-            gone: self.gone.iter().cloned().collect(),
+            origins: self.origins(now),
+            gone: self.gone.iter().map(|gone| gone.by(self.wall)).collect(),
             schedules,
             tuner: self.policies.iter_mut().find_map(Policy::predictive).map(|policy| policy.told()),
             decision: self.last.clone(),
@@ -60,6 +60,6 @@ impl Pool {
     }
 
     pub fn origins(&self, now: Timestamp) -> Vec<OriginView> {
-        self.origins.views(now)
+        self.origins.views(now, self.wall)
     }
 }

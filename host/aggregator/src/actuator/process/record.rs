@@ -14,21 +14,89 @@ use scaler::Observed;
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
+use crate::clock::Clock;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One origin. Its instants are of the clock that nobody sets.
+#[derive(Clone, Debug)]
 pub struct Record {
     pub pool: String,
     pub address: SocketAddr,
     pub identity: Identity,
-    #[serde(with = "scaler::stamp")]
     pub launched_at: Timestamp,
-    #[serde(with = "scaler::stamp::option")]
     pub ready_at: Option<Timestamp>,
-    #[serde(with = "scaler::stamp::option")]
     pub serving_at: Option<Timestamp>,
     /// When it was told to stop.
-    #[serde(default, with = "scaler::stamp::option")]
     pub stopping_at: Option<Timestamp>,
+}
+
+/// The file's text: what the wall clock showed, for people, and the machine's monotonic clock, by which a later
+/// run knows how long ago it was, even if the wall clock was set in between.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    pool: String,
+    address: SocketAddr,
+    identity: Identity,
+    #[serde(with = "scaler::stamp")]
+    launched_at: Timestamp,
+    #[serde(with = "scaler::stamp::option")]
+    ready_at: Option<Timestamp>,
+    #[serde(with = "scaler::stamp::option")]
+    serving_at: Option<Timestamp>,
+    #[serde(default, with = "scaler::stamp::option")]
+    stopping_at: Option<Timestamp>,
+    /// Absent in files of before.
+    #[serde(default)]
+    monotonic_ms: Monotonic,
+}
+
+/// The same instants in milliseconds.
+#[derive(Default, Serialize, Deserialize)]
+struct Monotonic {
+    launched: Option<i64>,
+    ready: Option<i64>,
+    serving: Option<i64>,
+    stopping: Option<i64>,
+}
+
+impl Written {
+    fn of(record: &Record, clock: &Clock) -> Written {
+        let shows = |at: Timestamp| clock.wall().shows(at);
+        let monotonic = |at: Option<Timestamp>| at.map(|at| clock.to_monotonic(at));
+        let Record { pool, address, identity, launched_at, ready_at, serving_at, stopping_at } = record.clone();
+        Written {
+            pool,
+            address,
+            identity,
+            launched_at: shows(launched_at),
+            ready_at: ready_at.map(shows),
+            serving_at: serving_at.map(shows),
+            stopping_at: stopping_at.map(shows),
+            monotonic_ms: Monotonic {
+                launched: monotonic(Some(launched_at)),
+                ready: monotonic(ready_at),
+                serving: monotonic(serving_at),
+                stopping: monotonic(stopping_at),
+            },
+        }
+    }
+
+    /// The monotonic clock counts from the start of the machine: of a process that lives, it is the same one.
+    fn read(self, clock: &Clock) -> Record {
+        let Monotonic { launched, ready, serving, stopping } = self.monotonic_ms;
+        let instant = |milliseconds: Option<i64>, shown: Timestamp| match milliseconds {
+            Some(milliseconds) => clock.of_monotonic(milliseconds),
+            None => clock.wall().instant(shown),
+        };
+        Record {
+            pool: self.pool,
+            address: self.address,
+            identity: self.identity,
+            launched_at: instant(launched, self.launched_at),
+            ready_at: self.ready_at.map(|at| instant(ready, at)),
+            serving_at: self.serving_at.map(|at| instant(serving, at)),
+            stopping_at: self.stopping_at.map(|at| instant(stopping, at)),
+        }
+    }
 }
 
 /// Why nothing may be changed now.
@@ -57,11 +125,12 @@ impl Record {
 pub struct Records {
     folder: PathBuf,
     pool: String,
+    clock: Clock,
 }
 
 impl Records {
-    pub fn new(folder: &Path, pool: &str) -> Records {
-        Records { folder: folder.to_path_buf(), pool: pool.to_string() }
+    pub fn new(folder: &Path, pool: &str, clock: Clock) -> Records {
+        Records { folder: folder.to_path_buf(), pool: pool.to_string(), clock }
     }
 
     /// Those of this pool. A file that cannot be read is told and passed over.
@@ -75,7 +144,7 @@ impl Records {
             if matches!(&bytes, Err(error) if error.kind() == io::ErrorKind::NotFound) {
                 continue;
             }
-            let record = bytes.and_then(|bytes| Ok(serde_json::from_slice::<Record>(&bytes)?));
+            let record = bytes.and_then(|bytes| Ok(serde_json::from_slice::<Written>(&bytes)?.read(&self.clock)));
             match record {
                 Ok(record) if record.pool == self.pool => records.push(record),
                 Ok(_) => {}
@@ -91,7 +160,7 @@ impl Records {
         fs::create_dir_all(&self.folder)?;
         let path = self.path(record.address.port(), "json");
         let beside = self.path(record.address.port(), "new");
-        fs::write(&beside, serde_json::to_vec(record)?)?;
+        fs::write(&beside, serde_json::to_vec(&Written::of(record, &self.clock))?)?;
         fs::rename(beside, path)
     }
 
@@ -171,7 +240,8 @@ mod tests {
     #[test]
     fn a_token_enters_alone_and_never_after_a_higher_one() {
         let folder = std::env::temp_dir().join(format!("forebay-fence-{}", std::process::id()));
-        let (one, other) = (Records::new(&folder, "shop"), Records::new(&folder, "shop"));
+        let records = || Records::new(&folder, "shop", Clock::start());
+        let (one, other) = (records(), records());
         assert_eq!(one.token().unwrap(), 0);
         let entry = one.enter(3).unwrap();
         assert!(matches!(other.enter(4), Err(Refusal::Busy)), "one at a time");
@@ -185,6 +255,41 @@ mod tests {
         fs::write(folder.join("shop.token"), "many").unwrap();
         assert!(matches!(other.enter(5), Err(Refusal::Io(error)) if error.to_string().contains("has no token")));
         assert_eq!(fs::read_to_string(folder.join("shop.token")).unwrap(), "many");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_origin_is_as_old_after_the_wall_clock_was_set_as_it_would_be_without() {
+        let folder = std::env::temp_dir().join(format!("forebay-ages-{}", std::process::id()));
+        const NOON: i64 = 1_772_452_800_000;
+        let first = Clock::of(1_000, NOON);
+        let at = |monotonic| first.of_monotonic(monotonic);
+        let record = Record {
+            pool: "shop".into(),
+            address: "127.0.0.1:9000".parse().unwrap(),
+            identity: Identity::of(std::process::id()).unwrap(),
+            launched_at: at(2_000),
+            ready_at: Some(at(3_000)),
+            serving_at: None,
+            stopping_at: Some(at(4_000)),
+        };
+        Records::new(&folder, "shop", first).write(&record).unwrap();
+        let text = fs::read_to_string(folder.join("shop-9000.json")).unwrap();
+        assert!(text.contains("2026-03-02T12:00:01"), "people read the wall clock: {text}");
+        for set in [0, 3_600_000, -3_600_000, 31_536_000_000] {
+            // The next run starts six seconds after it, by a wall clock that was set.
+            let later = Clock::of(8_000, NOON + 7_000 + set);
+            let found = Records::new(&folder, "shop", later.clone()).read().pop().unwrap();
+            let age = |at| scaler::stamp::age(later.of_monotonic(8_000), at).as_millis();
+            assert_eq!((age(found.launched_at), found.ready_at.map(age)), (6_000, Some(5_000)), "set by {set}");
+            assert_eq!((found.serving_at, found.stopping_at.map(age)), (None, Some(4_000)), "set by {set}");
+        }
+        // One of a version that wrote the wall clock alone.
+        let before = text.split(",\"monotonic_ms\"").next().unwrap().to_owned() + "}";
+        fs::write(folder.join("shop-9000.json"), before).unwrap();
+        let later = Clock::of(8_000, NOON + 7_000);
+        let found = Records::new(&folder, "shop", later.clone()).read().pop().unwrap();
+        assert_eq!(found.launched_at, later.of_monotonic(2_000));
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Signals to a process group. The one place of this crate with unsafe code.
+//! Signals to a process group. With `clock/monotonic.rs` the one place of this crate with unsafe code.
 #![allow(unsafe_code)]
 
 use std::io;
