@@ -180,6 +180,7 @@ fn summary(view: &PoolView, actuator: &str) -> Value {
         "rejects_per_second": view.inputs.rejects_per_second,
         "in_flight": view.inputs.in_flight,
         "origin_seconds": view.origin_seconds,
+        "lead": view.lead,
         "line": view.decision.as_ref().map(|decision| &decision.line),
         "origins": view.origins,
         "gone": view.gone,

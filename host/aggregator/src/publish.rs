@@ -1,7 +1,7 @@
 //! Who is in each pool now and in which stage, for the edges and for the metrics.
 
 use jiff::Timestamp;
-use scaler::{PoolView, Region};
+use scaler::{LeadView, PoolView, Region};
 use wire::{Membership, Stage};
 
 /// Says what each metric of the aggregator is, for whoever reads `/metrics`.
@@ -19,6 +19,16 @@ pub fn describe() {
     counter!("forebay_aggregator_fenced_total", "Changes refused, as a higher token had acted");
     gauge!("forebay_aggregator_edges_fresh", "Edges whose last report is young enough to count");
     counter!("forebay_aggregator_origin_seconds_total", "Seconds from launch to stop, over all origins of a pool");
+    gauge!(
+        "forebay_aggregator_lead_seconds",
+        "From the launch of an origin to its full capacity, as the pool goes by it"
+    );
+    gauge!(
+        "forebay_aggregator_lead_learned_seconds",
+        "What origins took that came into service, by part (boot, warm_up, both) and quantile"
+    );
+    gauge!("forebay_aggregator_lead_samples", "Origins that the learned lead is from");
+    counter!("forebay_aggregator_launches_failed_total", "Launches that ended by themselves before they were ready");
     counter!("forebay_aggregator_decisions_total", "Decisions in the journal, by what won");
     counter!("forebay_aggregator_journal_failures_total", "Decisions that could not be written, and were not done");
     histogram!("forebay_aggregator_history_commit_seconds", "One transaction of what pools saw, to the disk");
@@ -53,6 +63,21 @@ pub fn measure(pool: &str, view: &PoolView) {
     if let Some(advised) = view.advised.or(view.desired) {
         metrics::gauge!("forebay_aggregator_origins_advised", "pool" => pool.to_string()).set(advised);
     }
+    lead(pool, &view.lead);
     metrics::counter!("forebay_aggregator_origin_seconds_total", "pool" => pool.to_string())
         .absolute(view.origin_seconds as u64);
+}
+
+fn lead(pool: &str, lead: &LeadView) {
+    metrics::gauge!("forebay_aggregator_lead_seconds", "pool" => pool.to_string()).set(lead.seconds);
+    metrics::gauge!("forebay_aggregator_lead_samples", "pool" => pool.to_string()).set(lead.samples as f64);
+    metrics::counter!("forebay_aggregator_launches_failed_total", "pool" => pool.to_string()).absolute(lead.failed);
+    for (part, learned) in [("boot", lead.boot), ("warm_up", lead.warm_up), ("both", lead.both)] {
+        let Some(learned) = learned else { continue };
+        for (quantile, seconds) in [("0.5", learned.p50), ("0.95", learned.p95), ("0.99", learned.p99)] {
+            metrics::gauge!("forebay_aggregator_lead_learned_seconds",
+                "pool" => pool.to_string(), "part" => part, "quantile" => quantile)
+            .set(seconds);
+        }
+    }
 }

@@ -71,6 +71,7 @@ impl Setup {
                 predictive: None,
                 schedules: Vec::new(),
                 lead: Duration::ZERO,
+                lead_bounds: None,
                 step_up: 10,
                 step_down: 10,
                 stabilisation: Duration::ZERO,

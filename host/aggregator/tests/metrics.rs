@@ -75,6 +75,8 @@ fn reports_decisions_and_origins_are_counted() {
             && seen.gauge("forebay_aggregator_origins_desired{pool=shop}") == 2.0
             && seen.gauge("forebay_aggregator_edges_fresh{}") == 1.0
             && seen.count("forebay_aggregator_origin_seconds_total{pool=shop}") > 0
+            && seen.gauge("forebay_aggregator_lead_samples{pool=shop}") == 3.0
+            && seen.gauge("forebay_aggregator_lead_learned_seconds{pool=shop,part=boot,quantile=0.95}") >= 0.05
     });
     assert_eq!(seen.count("forebay_aggregator_actuator_actions_total{pool=shop,action=start}"), 3);
     assert_eq!(seen.count("forebay_aggregator_actuator_actions_total{pool=shop,action=stop}"), 0);

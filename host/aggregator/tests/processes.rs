@@ -31,6 +31,8 @@ fn an_origin_boots_is_warmed_by_the_edge_and_then_serves() {
     assert_eq!(shop["desired"], 2);
     assert_eq!(shop["capacity"]["serving"], 2);
     assert!(shop["origin_seconds"].as_f64().unwrap() > 0.0);
+    assert_eq!((&shop["lead"]["samples"], &shop["lead"]["learned"]), (&Value::from(2), &Value::from(false)));
+    assert!(shop["lead"]["boot"]["p50"].as_f64().unwrap() >= 0.05, "{}", shop["lead"]);
     for origin in shop["origins"].as_array().unwrap() {
         let at = |name: &str| origin[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
         assert!(at("launched_at") < at("ready_at") && at("ready_at") <= at("serving_at"), "{origin}");

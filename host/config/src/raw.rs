@@ -3,7 +3,7 @@
 //!
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
-//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `schedule`, `calendar`, `state`, `kv`, `lease`: the sections.
+//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `schedule`, `calendar`, `state`, `kv`, `lease`, `lead`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 pub mod budget;
@@ -11,6 +11,7 @@ pub mod calendar;
 pub mod edge;
 pub mod form;
 pub mod kv;
+pub mod lead;
 pub mod lease;
 pub mod manifest;
 pub mod plugin;

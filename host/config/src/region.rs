@@ -16,6 +16,7 @@ mod budget;
 mod digest;
 mod hints;
 mod kv;
+mod lead;
 mod lease;
 mod mode;
 mod remote;
@@ -27,6 +28,7 @@ mod target;
 pub use budget::CrashBudget;
 pub use hints::{HintKind, Hints};
 pub use kv::{Kv, KvBreaker, KvPassword, KvServers};
+pub use lead::LeadBounds;
 pub use lease::Lease;
 pub use mode::ScalingMode;
 pub use remote::{Login, PublicKey, Remote, RemoteAt};
@@ -569,8 +571,10 @@ pub struct Scaling {
     pub predictive: Option<Predictive>,
     pub schedules: Vec<Schedule>,
     /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules
-    /// without a lead of their own start this much early.
+    /// without a lead of their own start this much early. Where it is learned: until it is known.
     pub lead: Duration,
+    /// `None`: the lead is as the file says, whatever is measured.
+    pub lead_bounds: Option<LeadBounds>,
     /// Most origins added in one decision.
     pub step_up: u32,
     /// Most origins removed in one decision.

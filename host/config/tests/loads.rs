@@ -176,6 +176,26 @@ pools: [{name: shop, origins: ["127.0.0.1:80"]}]
 }
 
 #[test]
+fn a_lead_is_learned_unless_it_is_written_as_a_time() {
+    let lead = |text: &str| {
+        let file = format!(
+            "aggregator: {{address: '127.0.0.1:0', journal: j}}\npools:\n  - name: shop\n    scaling:\n      \
+             ceiling: 9\n{text}      actuator: dry_run\n"
+        );
+        let region = region(&file, Path::new("/srv/region"));
+        let scaling = region.pools["shop"].scaling.as_ref().unwrap();
+        (
+            scaling.lead.as_secs(),
+            scaling.lead_bounds.map(|bounds| (bounds.at_least.as_secs(), bounds.at_most.as_secs())),
+        )
+    };
+    assert_eq!(lead(""), (120, Some((0, 600))), "nobody chose it: what is measured is better");
+    assert_eq!(lead("      lead: 90s\n"), (90, None), "whoever writes a time means it");
+    assert_eq!(lead("      lead: {}\n"), (120, Some((0, 600))));
+    assert_eq!(lead("      lead: {initial: 4m, at_least: 1m, at_most: 15m}\n"), (240, Some((60, 900))));
+}
+
+#[test]
 fn a_schedule_without_a_lead_takes_that_of_its_pool() {
     let region = region(
         r#"
@@ -195,6 +215,7 @@ pools:
     let scaling = region.pools["shop"].scaling.as_ref().unwrap();
     assert_eq!(scaling.schedules[0].lead, Duration::from_secs(90));
     assert_eq!(scaling.schedules[1].lead, Duration::ZERO);
+    assert!(!scaling.schedules[0].own_lead && scaling.schedules[1].own_lead);
     assert_eq!((scaling.floor, scaling.ceiling), (config::Scaling::FLOOR, 9));
     assert_eq!(scaling.predictive, None);
     assert!(scaling.reactive.is_none() && matches!(scaling.actuator, Actuator::DryRun));

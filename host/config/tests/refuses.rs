@@ -426,6 +426,23 @@ fn a_pattern_cannot_close_the_group_that_holds_it() {
 }
 
 #[test]
+fn a_lead_that_contradicts_itself_is_refused() {
+    refused(
+        &scaling("      lead: {initial: 20m, at_lest: 5m}\n      actuator: dry_run\n"),
+        &[
+            "region.yaml:6: pools[0].scaling.lead.initial: 20m is not within the lead's own bounds; \
+             allowed: 0s to 10m",
+            "region.yaml:6: pools[0].scaling.lead.at_lest: unknown key \"at_lest\"; keys are: initial, at_least, \
+             at_most; did you mean \"at_least\"?",
+        ],
+    );
+    refused(
+        &scaling("      lead: {at_least: 5m, at_most: 2m}\n      actuator: dry_run\n"),
+        &["region.yaml:6: pools[0].scaling.lead.at_least: 5m is over at_most, 2m; allowed: 0s to 2m"],
+    );
+}
+
+#[test]
 fn a_pool_has_origins_or_scaling() {
     refused(
         &pool("    http2: true\n"),

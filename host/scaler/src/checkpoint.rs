@@ -9,7 +9,7 @@ use crate::engine::Engine;
 
 /// Of the layout of [`Engine`] and all in it, and of what it means. A test fails if the layout changes and this
 /// does not.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Opaque to whoever keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) struct Learned {
     /// The first step that the engine was not told of.
     pub next: i64,
     pub engine: Engine,
+    /// How long origins took.
+    pub lead: crate::lead::Learned,
 }
 
 impl Learned {

@@ -59,6 +59,22 @@ impl Settings {
             bands: BANDS.to_vec(),
         }
     }
+
+    /// For other lives. Holds that were chosen by hand stay; those that follow from lives follow.
+    pub(crate) fn relived(&self, lives: Lives) -> Settings {
+        let followed = self.holds_seconds == Settings::of(self.lives).holds_seconds;
+        let holds_seconds = if followed { Settings::of(lives).holds_seconds } else { self.holds_seconds.clone() };
+        Settings { lives, holds_seconds, ..self.clone() }
+    }
+
+    fn grid(&self) -> Grid {
+        Grid {
+            quantiles: self.quantiles.len(),
+            headrooms: self.headrooms.clone(),
+            holds: self.holds_seconds.iter().map(|hold| (hold / self.lives.step) as usize).collect(),
+            bands: self.bands.clone(),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -108,21 +124,27 @@ pub struct Engine {
 impl Engine {
     pub fn new(settings: Settings) -> Engine {
         let lives = settings.lives;
-        let grid = Grid {
-            quantiles: settings.quantiles.len(),
-            headrooms: settings.headrooms.clone(),
-            holds: settings.holds_seconds.iter().map(|hold| (hold / lives.step) as usize).collect(),
-            bands: settings.bands.clone(),
-        };
         Engine {
             forecaster: Forecaster::new(lives.step, lives.lead_steps() as f64 * lives.step, &settings.quantiles),
-            tuner: Tuner::new(lives, settings.tuning, grid),
+            tuner: Tuner::new(lives, settings.tuning, settings.grid()),
             held: Held::default(),
             panic: Panic::default(),
             settings,
             steps: 0,
             want: None,
         }
+    }
+
+    /// Origins take another time from now on, steps stay as long: what was learned stays, and follows. Weights are
+    /// of logarithms of ratios, which change little with the window; what candidates paid under the old lives fades
+    /// as all that is old does.
+    pub fn relive(&mut self, lives: Lives) {
+        if lives == self.settings.lives || lives.step != self.settings.lives.step {
+            return;
+        }
+        self.settings = self.settings.relived(lives);
+        self.forecaster.relive(lives.step, lives.lead_steps() as f64 * lives.step);
+        self.tuner.relive(lives, &self.settings.grid());
     }
 
     /// The demand of the step that ended, in origins; `None` if nobody reported it.

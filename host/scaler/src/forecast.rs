@@ -58,7 +58,7 @@ pub struct Forecaster {
 impl Forecaster {
     /// `lead`: from a launch to its full capacity.
     pub fn new(step_seconds: f64, lead_seconds: f64, quantiles: &[f64]) -> Forecaster {
-        let window = ((lead_seconds + MARGIN_SECONDS) / step_seconds).ceil() as usize;
+        let window = window(step_seconds, lead_seconds);
         Forecaster {
             window,
             history: History::new(step_seconds),
@@ -68,6 +68,16 @@ impl Forecaster {
             peaks: VecDeque::new(),
             gap: None,
             gate: Gate::new(step_seconds, quantiles),
+        }
+    }
+
+    /// Another lead: forecasts that wait for the outcome of the old window have none any more.
+    pub fn relive(&mut self, step_seconds: f64, lead_seconds: f64) {
+        let window = window(step_seconds, lead_seconds);
+        if window != self.window {
+            self.window = window;
+            self.features.relive(window);
+            self.pending.clear();
         }
     }
 
@@ -135,4 +145,8 @@ impl Forecaster {
             }
         }
     }
+}
+
+fn window(step_seconds: f64, lead_seconds: f64) -> usize {
+    ((lead_seconds + MARGIN_SECONDS) / step_seconds).ceil() as usize
 }

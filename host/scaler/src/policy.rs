@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edges::PoolEdges;
 use crate::hint::Hints;
+use crate::lead::Figures;
 use crate::series::Series;
 use crate::wall::Wall;
 pub use scheduled::{Coming, Holds, ScheduleView, Standing};
@@ -124,6 +125,16 @@ impl Policy {
             Policy::Reactive(_) | Policy::Hinted(_) => None,
             Policy::Predictive(policy) => policy.next_change(now),
             Policy::Scheduled(rules) => rules.next_change(wall.shows(now)).map(|at| wall.instant(at)),
+        }
+    }
+
+    /// How long origins take now.
+    pub fn relive(&mut self, figures: &Figures) {
+        match self {
+            Policy::Reactive(_) => {}
+            Policy::Predictive(policy) => policy.relive(figures),
+            Policy::Scheduled(rules) => rules.relive(figures.lead),
+            Policy::Hinted(weighing) => weighing.relive(figures.lead),
         }
     }
 

@@ -19,10 +19,11 @@ use crate::decide::{OperatorHold, Wants};
 use crate::decision::{Capacity, Decision};
 use crate::edges::{EdgeId, Mark, PoolEdges};
 use crate::hint::Hints;
+use crate::lead::Lead;
 use crate::peers::beside::Beside;
 use crate::policy::Policy;
 use crate::series::Series;
-use crate::stage::{Gone, Observed, Origins, StageChange, StageRules};
+use crate::stage::{Gone, News, Observed, Origins, StageChange, StageRules};
 use crate::stamp;
 use crate::trial::Trial;
 use crate::wall::Wall;
@@ -41,6 +42,7 @@ pub struct Pool {
     series: Series,
     hints: Hints,
     origins: Origins,
+    lead: Lead,
     gone: VecDeque<Gone>,
     /// The count that stands; `None` before the first decision of a pool that nobody ran before.
     desired: Option<u32>,
@@ -72,12 +74,16 @@ impl Pool {
     /// `None` if the pool has no scaling: then its origins are the edge's own affair.
     pub fn new(config: &Arc<PoolConfig>, now: Timestamp) -> Option<Pool> {
         let scaling = config.scaling.as_ref()?;
+        let lead = Lead::new(config);
+        let mut policies = Policy::of(scaling);
+        policies.iter_mut().for_each(|policy| policy.relive(lead.figures()));
         Some(Pool {
             config: config.clone(),
-            policies: Policy::of(scaling),
+            policies,
             series: Series::default(),
             hints: Hints::default(),
             origins: Origins::default(),
+            lead,
             gone: VecDeque::new(),
             desired: None,
             wants: Wants::default(),
@@ -113,6 +119,8 @@ impl Pool {
             self.trial = self.trial.take().filter(keeps);
             self.beside = self.beside.take().filter(|beside| beside.suits(scaling));
             self.config = config.clone();
+            self.lead.settle(config);
+            self.relive();
             self.due = now;
         }
     }
@@ -120,6 +128,30 @@ impl Pool {
     /// What the region file is called in records.
     pub fn name_rules(&mut self, digest: &Arc<str>) {
         self.digest = digest.clone();
+    }
+
+    /// What origins that came, failed and left have taught.
+    fn learn(&mut self) {
+        let News { came, failed, drained } = self.origins.take_news();
+        let learned = self.lead.learn();
+        for sample in came {
+            learned.came(sample);
+        }
+        learned.failed(failed);
+        for drain in drained {
+            learned.left(drain);
+        }
+        if self.lead.settle(&self.config) {
+            self.relive();
+        }
+    }
+
+    fn relive(&mut self) {
+        let figures = self.lead.figures();
+        self.policies.iter_mut().for_each(|policy| policy.relive(figures));
+        if let Some(trial) = &mut self.trial {
+            trial.relive(figures);
+        }
     }
 
     fn scaling(&self) -> &Scaling {
@@ -214,6 +246,7 @@ impl Pool {
             return (None, Vec::new());
         }
         let mut changes = self.origins.advance(&self.rules(), edges, now);
+        self.learn();
         if let Some(desired) = self.desired.filter(|_| !self.standby) {
             changes.extend(self.origins.settle(desired.saturating_sub(self.listed()), now));
         }
@@ -224,7 +257,7 @@ impl Pool {
         let decision = self.decide(edges, now);
         let wall = self.wall;
         let change = self.policies.iter_mut().filter_map(|policy| policy.next_change(wall, now)).min();
-        let hint = self.hints.next_change(self.scaling().lead, now);
+        let hint = self.hints.next_change(self.lead.figures().lead, now);
         self.due = change.into_iter().chain(hint).min().unwrap_or(Timestamp::MAX).min(stamp::later(now, tick));
         (Some(decision), changes)
     }

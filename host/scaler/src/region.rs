@@ -20,6 +20,7 @@ use crate::decide::OperatorHold;
 use crate::decision::{Capacity, Decision, Inputs};
 use crate::edges::Edges;
 use crate::history::{Point, Points};
+use crate::lead::LeadView;
 use crate::policy::ScheduleView;
 use crate::pool::Pool;
 use crate::report::{self, Refused};
@@ -105,6 +106,8 @@ pub struct PoolView {
     pub origins: Vec<OriginView>,
     pub gone: Vec<Gone>,
     pub schedules: Vec<ScheduleView>,
+    /// How long origins take, as it was learned.
+    pub lead: LeadView,
     /// What the predictive rule has learned to pay for; `None` without one.
     pub tuner: Option<Told>,
     /// The latest that stands.

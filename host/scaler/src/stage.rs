@@ -15,8 +15,12 @@ use wire::{Member, Stage};
 
 use crate::decision::Capacity;
 use crate::edges::{EdgeId, Mark, PoolEdges};
+use crate::lead::Sample;
 use crate::stamp;
 use crate::wall::Wall;
+
+/// Who is seen for the first time so long after its launch was launched by an earlier run.
+const WATCHED: Duration = Duration::from_secs(5);
 
 /// What an actuator sees of one origin that runs. Its instants are of the clock that `now` is of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +103,8 @@ struct Origin {
     stage: Stage,
     since: Timestamp,
     stopping: bool,
+    /// Its boot was watched from the beginning: an aggregator that starts while one boots may see it ready late.
+    watched: bool,
     /// Per edge, the report whose answer said that this origin drains.
     told: BTreeMap<EdgeId, Mark>,
 }
@@ -118,6 +124,17 @@ pub struct Origins {
     running: Vec<Origin>,
     /// Origin-seconds of those that are gone.
     ended: Duration,
+    news: News,
+}
+
+/// What origins taught of how long they take, since it was asked for last.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct News {
+    pub came: Vec<Sample>,
+    /// Launches that ended by themselves before they were ready.
+    pub failed: u32,
+    /// Seconds from draining to gone.
+    pub drained: Vec<f64>,
 }
 
 impl Origins {
@@ -128,6 +145,11 @@ impl Origins {
             let stays = seen.iter().any(|o| o.address == origin.address && o.launched_at == origin.launched_at);
             if !stays {
                 self.ended += stamp::age(now, origin.launched_at);
+                if origin.stage == Stage::Draining && origin.ready_at.is_some() {
+                    self.news.drained.push(stamp::seconds(stamp::age(now, origin.since)));
+                } else if origin.ready_at.is_none() && !origin.stopping {
+                    self.news.failed += 1;
+                }
                 gone.push(Gone {
                     address: origin.address,
                     launched_at: origin.launched_at,
@@ -152,6 +174,7 @@ impl Origins {
                 (false, true) => Stage::Serving,
                 (false, false) => Stage::Booting,
             };
+            self.news.came.extend(observed.remembered());
             self.running.push(Origin {
                 address: observed.address,
                 launched_at: observed.launched_at,
@@ -160,6 +183,7 @@ impl Origins {
                 stage,
                 since: if adopted { observed.serving_at.unwrap_or(now) } else { observed.launched_at },
                 stopping: observed.stopping,
+                watched: stamp::age(now, observed.launched_at) <= WATCHED,
                 told: BTreeMap::new(),
             });
         }
@@ -173,12 +197,16 @@ impl Origins {
             if origin.stage == Stage::Booting && origin.ready_at.is_some() {
                 match rules.warmup {
                     Some(_) => origin.enter(Stage::Warming, now, "ready", &mut changes),
-                    None => origin.enter(Stage::Serving, now, "ready; the pool has no warm-up", &mut changes),
+                    None => {
+                        self.news.came.extend(origin.came(now));
+                        origin.enter(Stage::Serving, now, "ready; the pool has no warm-up", &mut changes);
+                    }
                 }
             }
             if origin.stage == Stage::Warming
                 && let Some(because) = origin.warm(rules, edges, now)
             {
+                self.news.came.extend(origin.came(now));
                 origin.enter(Stage::Serving, now, because, &mut changes);
             }
             if origin.stage == Stage::Draining
@@ -189,6 +217,10 @@ impl Origins {
             }
         }
         changes
+    }
+
+    pub fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
     }
 
     /// Chooses who leaves, or stays after all, so that `count` origins are not leaving. Where too
@@ -297,7 +329,26 @@ impl Origins {
     }
 }
 
+impl Observed {
+    /// How long it took, as an earlier run wrote down.
+    fn remembered(&self) -> Option<Sample> {
+        let (ready, serving) = (self.ready_at?, self.serving_at?);
+        let seconds = |to, from| stamp::seconds(stamp::age(to, from));
+        let (boot, warm_up) = (seconds(ready, self.launched_at), seconds(serving, ready));
+        Some(Sample { address: self.address, launched_at: self.launched_at, boot, warm_up })
+    }
+}
+
 impl Origin {
+    /// It is about to serve: how long it took, if it never served before.
+    fn came(&self, now: Timestamp) -> Option<Sample> {
+        let ready = self.ready_at.filter(|_| self.watched && self.serving_at.is_none())?;
+        let boot = stamp::seconds(stamp::age(ready, self.launched_at));
+        // One that is ready and serves at once was never in the stage between.
+        let warm_up = if self.stage == Stage::Warming { stamp::seconds(stamp::age(now, self.since)) } else { 0.0 };
+        Some(Sample { address: self.address, launched_at: self.launched_at, boot, warm_up })
+    }
+
     fn enter(&mut self, stage: Stage, now: Timestamp, because: &str, changes: &mut Vec<StageChange>) {
         changes.push(StageChange {
             address: self.address,

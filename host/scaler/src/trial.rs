@@ -9,6 +9,7 @@ use config::region::Scaling;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::Capacity;
+use crate::lead::Figures;
 use crate::policy::View;
 use crate::policy::predictive::{STEP_SECONDS, requests, step_of};
 use crate::replay::Lives;
@@ -48,6 +49,8 @@ struct Sum {
 pub struct Trial {
     /// The count that would stand.
     count: u32,
+    /// What the file said when it began: sums under another file are of another pool.
+    began: Lives,
     lives: Lives,
     /// Requests a second that one origin carries; `None`: no rule says it, and nothing is scored.
     unit: Option<f64>,
@@ -66,6 +69,7 @@ impl Trial {
     pub fn new(scaling: &Scaling, count: u32) -> Trial {
         Trial {
             count,
+            began: lives(scaling),
             lives: lives(scaling),
             unit: unit(scaling),
             stack: Stack::new(count),
@@ -80,7 +84,12 @@ impl Trial {
 
     /// Whether sums of before are comparable with those under `scaling`.
     pub fn suits(&self, scaling: &Scaling) -> bool {
-        self.lives == lives(scaling) && self.unit == unit(scaling)
+        self.began == lives(scaling) && self.unit == unit(scaling)
+    }
+
+    /// How long origins take now: a lead that was learned is not another file, and sums stand.
+    pub fn relive(&mut self, figures: &Figures) {
+        self.lives = figures.lives(self.lives.floor);
     }
 
     pub fn count(&self) -> u32 {
@@ -139,7 +148,7 @@ impl Trial {
 }
 
 pub(crate) fn lives(scaling: &Scaling) -> Lives {
-    // What a pool's lead is made of is not known here: all of it counts as boot.
+    // Until the pool tells what its lead is made of, all of it counts as boot.
     Lives { boot: scaling.lead.as_secs_f64(), warm: 0.0, floor: scaling.floor, ..Lives::default() }
 }
 

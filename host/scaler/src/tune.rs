@@ -84,6 +84,13 @@ impl Tuner {
         Tuner { lives, tuning, candidates, shadows: Shadows::new(lives, grid), ledger, blend: Blend::new(), steps: 0 }
     }
 
+    /// Other lives, and holds that follow from them; as many candidates as before.
+    pub fn relive(&mut self, lives: Lives, grid: &Grid) {
+        self.lives = lives;
+        self.candidates = grid.candidates();
+        self.shadows.relive(lives, grid);
+    }
+
     /// One step: pays for the one that ended (`None`: nobody reported it), maybe chooses, then lets
     /// every candidate decide. `believed`: candidates that look at the forecast may be chosen.
     pub fn step(&mut self, demand: Option<f64>, bounds: &Bounds, believed: bool) {

@@ -75,6 +75,53 @@ fn it_costs_no_more_than_the_reference_policy_for_what_it_violates() {
     }
 }
 
+/// A day that rises by half in an hour, once it is noon.
+fn noons(count: usize, seed: u64) -> Vec<f64> {
+    let mut dice = Dice(seed);
+    let at = |step: usize| match step % DAY * 24 / DAY {
+        12 => 20.0 + 20.0 * (step % DAY - DAY / 2) as f64 / (DAY / 24) as f64,
+        13..18 => 40.0,
+        _ => 20.0,
+    };
+    (0..count * DAY).map(|step| at(step) * (0.97 + 0.06 * dice.next())).collect()
+}
+
+#[test]
+fn another_lead_is_taken_up_and_nothing_is_forgotten() {
+    let lives = |boot| Lives { boot, ..Lives::default() };
+    let demand = seen(&noons(9, 3));
+    let (before, after) = demand.split_at(5 * DAY + DAY / 2 + 120);
+    let (mut engine, _) = run(before, Settings::of(lives(60.0)));
+    let (history, blend) = (engine.forecaster().history().clone(), engine.tuner().blend().clone());
+    let reports = engine.tuner().reports();
+    let told = serde_json::to_string(&engine).unwrap();
+    engine.relive(lives(60.0));
+    assert_eq!(serde_json::to_string(&engine).unwrap(), told, "the same lives change nothing");
+
+    engine.relive(lives(600.0));
+    assert_eq!(*engine.forecaster().history(), history);
+    assert_eq!(*engine.tuner().blend(), blend);
+    assert_eq!(engine.tuner().reports().len(), reports.len());
+    assert!(engine.tuner().reports().iter().zip(&reports).all(|(now, then)| now.cost == then.cost));
+    assert_eq!(engine.forecaster().window(), 48, "11 minutes and the margin");
+    let longest = engine.tuner().candidates().iter().map(|candidate| candidate.hold).max();
+    assert_eq!(longest, Some(55), "1.25 of 10 minutes of boot and one of drain");
+
+    // Days later it foresees the rise about as far as one that never knew another lead.
+    let (fresh, _) = run(&demand, Settings::of(lives(600.0)));
+    for demand in after {
+        engine.observe(*demand);
+        assert_eq!(engine.want().unwrap().way, Way::Tuned, "never cold again");
+    }
+    let upper = |engine: &Engine| *engine.want().unwrap().bounds.upper.last().unwrap();
+    let (here, there) = (upper(&engine), upper(&fresh));
+    assert!((here / there - 1.0).abs() < 0.05, "{here} and {there}");
+    // And back, in the middle of everything.
+    engine.relive(lives(15.0));
+    engine.observe(Some(20.0));
+    assert!((20..30).contains(&engine.want().unwrap().origins), "{:?}", engine.want());
+}
+
 #[test]
 fn the_same_demand_is_answered_the_same_and_asking_changes_nothing() {
     let demand = seen(&days(4, 1));

@@ -155,7 +155,7 @@ fn asking_more_often_changes_nothing() {
 }
 
 #[test]
-fn a_changed_file_keeps_what_was_learned_unless_origins_live_otherwise() {
+fn a_changed_file_keeps_what_was_learned_unless_origins_carry_another_load() {
     let mut script = Script::with(slow(predictive()), START);
     hours(&mut script, 3, &[("e1", 100.0)]);
     assert!(proposal(&script).because.contains("not tuned yet"), "{}", proposal(&script).because);
@@ -163,6 +163,12 @@ fn a_changed_file_keeps_what_was_learned_unless_origins_live_otherwise() {
     pass(&mut script, &[("e1", 100.0)]);
     assert!(proposal(&script).because.contains("not tuned yet"), "{}", proposal(&script).because);
     script.apply(Event::Configured(slow(Scaling { lead: secs(600), ..predictive() })));
+    pass(&mut script, &[("e1", 100.0)]);
+    pass(&mut script, &[("e1", 100.0)]);
+    let because = proposal(&script).because;
+    assert!(because.contains("not tuned yet") && because.contains("within 660s"), "another lead: {because}");
+    let rule = Predictive { requests_per_origin: 20.0, price: 80.0, shadow: false };
+    script.apply(Event::Configured(slow(Scaling { predictive: Some(rule), ..predictive() })));
     pass(&mut script, &[("e1", 100.0)]);
     pass(&mut script, &[("e1", 100.0)]);
     assert!(proposal(&script).because.contains("under 2 hours known"), "{}", proposal(&script).because);

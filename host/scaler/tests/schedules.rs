@@ -151,6 +151,7 @@ fn scaler_schedule(name: &str, cron: &str, zone: &str, seconds: u64, floor: u32)
         duration: secs(seconds),
         floor: Some(floor),
         lead: Duration::ZERO,
+        own_lead: true,
         ..evening()
     }
 }

@@ -110,6 +110,7 @@ fn now(name: &str, shared: &Shared) -> Answer {
         "advised": view.advised,
         "scored": view.scored,
         "tuner": view.tuner,
+        "lead": view.lead,
         "capacity": view.capacity,
         "inputs": view.inputs,
         "origins": view.origins,

@@ -6,10 +6,13 @@ use super::calendar::Calendars;
 use super::files::Folder;
 use super::names::Names;
 use crate::error::{Errors, Problem};
+use crate::raw::form::written_duration;
+use crate::raw::lead::Lead;
 use crate::raw::pool as raw;
 use crate::raw::value::At;
 use crate::region::{
-    Actuator, HealthCheck, HintKind, Hints, Pool, PoolTimeouts, Predictive, ProcessActuator, Reactive, Scaling, Warmup,
+    Actuator, HealthCheck, HintKind, Hints, LeadBounds, Pool, PoolTimeouts, Predictive, ProcessActuator, Reactive,
+    Scaling, Warmup,
 };
 
 pub fn pool(raw: &At<raw::Pool>, calendars: &Calendars, folder: &Folder, errors: &mut Errors) -> Option<Pool> {
@@ -103,13 +106,34 @@ fn scaling(
         reactive: super::transpose(reactive)?,
         predictive: super::transpose(predictive)?,
         schedules: schedules?,
-        lead: raw.lead.0,
+        lead: Lead::initial(raw.lead.as_ref()),
+        lead_bounds: lead_bounds(raw.lead.as_ref(), errors),
         step_up: raw.step_up.0,
         step_down: raw.step_down.0,
         stabilisation: raw.stabilisation.0,
         hints: super::transpose(hints)?,
         actuator: actuator??,
     })
+}
+
+/// `None` for a lead that is as it is written.
+fn lead_bounds(raw: Option<&At<Lead>>, errors: &mut Errors) -> Option<LeadBounds> {
+    let map = match raw.map(|lead| &lead.value) {
+        None => return Some(LeadBounds::default()),
+        Some(Lead::Fixed(_)) => return None,
+        Some(Lead::Learned(map)) => map,
+    };
+    let bounds = LeadBounds { at_least: map.at_least.0, at_most: map.at_most.0 };
+    let text = written_duration;
+    if bounds.at_least > bounds.at_most {
+        let problem = Problem::found(format!("{} is over at_most, {}", text(bounds.at_least), text(bounds.at_most)));
+        errors.add(&map.at_least.place, problem.allowed(format!("allowed: 0s to {}", text(bounds.at_most))));
+    } else if !(bounds.at_least..=bounds.at_most).contains(&map.initial.0) {
+        let problem = Problem::found(format!("{} is not within the lead's own bounds", text(map.initial.0)));
+        let allowed = format!("allowed: {} to {}", text(bounds.at_least), text(bounds.at_most));
+        errors.add(&map.initial.place, problem.allowed(allowed));
+    }
+    Some(bounds)
 }
 
 fn hints(raw: &At<raw::Hints>, reactive: bool, errors: &mut Errors) -> Option<Hints> {

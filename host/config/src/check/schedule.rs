@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::calendar::Calendars;
 use crate::error::{Errors, Problem};
+use crate::raw::lead::Lead;
 use crate::raw::pool as pool_raw;
 use crate::raw::schedule as raw;
 use crate::raw::value::At;
@@ -18,7 +19,7 @@ pub fn schedules(
     let all = scaling.schedules.iter().map(|raw| {
         refuse_contradictions(raw, errors);
         refuse_outside(raw, scaling, errors);
-        schedule(pool, raw, scaling.lead.0, calendars, errors)
+        schedule(pool, raw, Lead::initial(scaling.lead.as_ref()), calendars, errors)
     });
     // All of them first: each has its errors.
     all.collect::<Vec<_>>().into_iter().collect()
@@ -47,6 +48,7 @@ fn schedule(
         target: raw.target.as_ref().map(|target| target.0),
         multiply: raw.multiply.as_ref().map(|multiply| multiply.0),
         lead: raw.lead.as_ref().map_or(lead, |lead| lead.0),
+        own_lead: raw.lead.is_some(),
         ramp_up: raw.ramp_up.0,
         ramp_down: raw.ramp_down.0,
         on: on?,

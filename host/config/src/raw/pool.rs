@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::form::{Address, Count, FilePath, Ip, Name, Period, Positive, Ratio, Span, Status, Text, UrlPath};
+use super::lead::Lead;
 use super::schedule::Schedule;
 use super::value::{List, Value, keys};
 use crate::error::{Errors, Problem};
@@ -98,9 +99,9 @@ keys! {
         optional predictive: Predictive,
         /// Windows in which other numbers hold; of rules that contradict each other the more specific wins.
         list schedules: Schedule,
-        /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules
-        /// without a lead of their own start this much early.
-        default lead: Span = region::Scaling::LEAD,
+        /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules without a lead of
+        /// their own start this much early. Default: learned from the origins that are started.
+        optional lead: Lead,
         /// Most origins added in one decision.
         default step_up: Positive = region::Scaling::STEP_UP,
         /// Most origins removed in one decision.

@@ -27,6 +27,8 @@ pub struct Schedule {
     pub multiply: Option<f64>,
     /// How long before the window what asks for more takes effect; `Scaling::lead` if the file gives none.
     pub lead: Duration,
+    /// It is the rule's own, and not that of `Scaling`, which may be learned.
+    pub own_lead: bool,
     /// How long before that the floor rises to its number, from that of the pool.
     pub ramp_up: Duration,
     /// How long after the window it falls back.

@@ -96,6 +96,7 @@ impl Plan {
             schedule.duration = scenario.peak_lasts();
             schedule.floor = Some(scenario.origins_at_peak());
             schedule.lead = schedule.lead.mul_f64(pace) + UNHURRIED.mul_f64((1.0 - pace).max(0.0));
+            schedule.own_lead = true;
             lead = Some(schedule.lead);
         } else {
             scaling.schedules.clear();

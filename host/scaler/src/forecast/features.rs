@@ -55,6 +55,14 @@ impl Features {
         }
     }
 
+    /// Another window: how much the level moves in one is measured over the new one from now on.
+    pub fn relive(&mut self, window: usize) {
+        self.window = window;
+        while self.levels.len() > window {
+            self.levels.pop_front();
+        }
+    }
+
     /// To be called once for each step.
     pub fn row(&mut self, history: &History, recent: &Recent, small: f64) -> Row {
         if history.starts_minute() || self.seen == 0 {

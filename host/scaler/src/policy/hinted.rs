@@ -28,6 +28,11 @@ impl Weighing {
         Some(Weighing { rule, reactive: scaling.reactive.clone(), floor: scaling.floor, lead: scaling.lead })
     }
 
+    /// How long origins take now.
+    pub fn relive(&mut self, lead: Duration) {
+        self.lead = lead;
+    }
+
     /// Makes one proposal after those `before` it, whose largest is what hints add to.
     pub fn propose(&self, view: &View, before: &[Proposal]) -> Proposal {
         let (want, because) = self.want(view);

@@ -17,6 +17,7 @@ use super::{Proposal, Source, View};
 use crate::checkpoint::{Checkpoint, Learned};
 use crate::engine::{Engine, Settings, Want, Way};
 use crate::history::{Point, Step};
+use crate::lead::Figures;
 use crate::replay::Lives;
 use crate::tune::told::Told;
 use crate::wall::Wall;
@@ -52,7 +53,7 @@ pub struct Predictive {
 impl Predictive {
     pub fn of(scaling: &Scaling) -> Option<Predictive> {
         let rule = scaling.predictive.clone()?;
-        // What a pool's lead is made of is not known here: all of it counts as boot.
+        // Until the pool tells what its lead is made of, all of it counts as boot.
         let boot = scaling.lead.as_secs_f64();
         let lives = Lives { boot, warm: 0.0, floor: scaling.floor, ..Lives::default() };
         Some(Predictive {
@@ -66,14 +67,15 @@ impl Predictive {
         })
     }
 
-    /// Takes over what `other` learned, if it learned it for the same origins at the same price.
+    /// Takes over what `other` learned, if it learned it for the same origins at the same price. Another lead or
+    /// floor is taken up without forgetting.
     pub fn learned(&mut self, other: Predictive) {
         self.stands = other.engine.want().map(|want| want.origins).or(other.stands);
-        let same = self.lives == other.lives
-            && self.rule.price == other.rule.price
-            && self.rule.requests_per_origin == other.rule.requests_per_origin;
+        let same =
+            self.rule.price == other.rule.price && self.rule.requests_per_origin == other.rule.requests_per_origin;
         if same {
             self.engine = other.engine;
+            self.engine.relive(self.lives);
             self.next = other.next;
             self.recalled = other.recalled;
             self.written = other.written;
@@ -81,17 +83,20 @@ impl Predictive {
     }
 
     /// Takes what an earlier run learned, if it learned it for the same origins at the same price. Otherwise why not.
-    pub fn restore(&mut self, checkpoint: &Checkpoint, wall: Wall) -> Result<(), String> {
+    /// What it knew of the lead is the pool's.
+    pub fn restore(&mut self, checkpoint: &Checkpoint, wall: Wall) -> Result<crate::lead::Learned, String> {
         let learned = Learned::read(checkpoint)?;
         if learned.requests_per_origin != self.rule.requests_per_origin {
             return Err(format!("it counts {} requests a second for an origin", learned.requests_per_origin));
         }
-        if learned.engine.settings() != self.engine.settings() {
-            return Err("it is of another price, floor, lead or setting of the engine".to_string());
+        let settings = learned.engine.settings();
+        if settings.lives.step != self.lives.step || settings.relived(self.lives) != *self.engine.settings() {
+            return Err("it is of another price, step or setting of the engine".to_string());
         }
         let next = learned.next - wall.steps(STEP_SECONDS);
         (self.engine, self.next, self.written) = (learned.engine, Some(next), Some(next));
-        Ok(())
+        self.engine.relive(self.lives);
+        Ok(learned.lead)
     }
 
     /// Minutes from this instant on would be of use; `None`: steps of the last hour are enough.
@@ -116,8 +121,8 @@ impl Predictive {
         }
     }
 
-    /// What it learned, if some time has passed since it was last asked or `anyway`.
-    pub fn checkpoint(&mut self, anyway: bool, wall: Wall) -> Option<Checkpoint> {
+    /// What it learned, and what is known of the `lead`, if some time has passed since it was last asked or `anyway`.
+    pub fn checkpoint(&mut self, lead: &crate::lead::Learned, anyway: bool, wall: Wall) -> Option<Checkpoint> {
         let next = self.next.filter(|_| self.engine.want().is_some())?;
         let due = self.written.is_none_or(|then| next < then || next - then >= CHECKPOINT_STEPS);
         let relearning = !self.recalled.is_empty();
@@ -128,7 +133,13 @@ impl Predictive {
         let requests_per_origin = self.rule.requests_per_origin;
         // The next run counts by the wall clock that it finds.
         let next = next + wall.steps(STEP_SECONDS);
-        Learned { requests_per_origin, next, engine: self.engine.clone() }.written()
+        Learned { requests_per_origin, next, engine: self.engine.clone(), lead: lead.clone() }.written()
+    }
+
+    /// How long origins take now.
+    pub fn relive(&mut self, figures: &Figures) {
+        self.lives = figures.lives(self.lives.floor);
+        self.engine.relive(self.lives);
     }
 
     pub fn propose(&mut self, view: &View) -> Proposal {

@@ -15,6 +15,8 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use config::region::{Reactive, Schedule};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -164,6 +166,11 @@ impl Scheduled {
             })
             .collect();
         standing
+    }
+
+    /// How long origins take now: for rules without a lead of their own.
+    pub fn relive(&mut self, lead: Duration) {
+        self.rules.iter_mut().for_each(|rule| rule.relive(lead));
     }
 
     pub fn next_change(&mut self, now: Timestamp) -> Option<Timestamp> {

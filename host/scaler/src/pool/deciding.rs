@@ -29,7 +29,9 @@ impl Pool {
         let mode = self.scaling().mode;
         let from = self.desired.unwrap_or(self.listed());
         if mode.only_thinks() && self.trial.is_none() {
-            self.trial = Some(Trial::new(self.scaling(), from));
+            let mut trial = Trial::new(self.scaling(), from);
+            trial.relive(self.lead.figures());
+            self.trial = Some(trial);
         }
         let capacity = self.capacity();
         let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
@@ -91,7 +93,7 @@ impl Pool {
 
     /// What is told beside the number, once it is there.
     fn tell_beside(&mut self, decision: &mut Decision, now: Timestamp) {
-        let (wall, lead) = (self.wall, self.scaling().lead);
+        let (wall, lead) = (self.wall, self.lead.figures().lead);
         let clock = wall.shows(now);
         let running = self.running();
         if self.carries_out() {
@@ -126,7 +128,7 @@ impl Pool {
 
     /// Whoever is asked for or on the way will serve by then, but for those that are late already.
     fn expected(&self, to: u32, now: Timestamp) -> Expected {
-        let lead = self.scaling().lead;
+        let lead = self.lead.figures().lead;
         let Capacity { booting, warming, draining, .. } = self.origins.left(&self.rules(), lead, now);
         let serving = to.saturating_sub(booting + warming);
         Expected { seconds: stamp::seconds(lead), capacity: Capacity { booting, warming, serving, draining } }

@@ -30,9 +30,13 @@ impl Pool {
     /// What an earlier run learned, or why it is of no use here.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
         match self.policies.iter_mut().find_map(Policy::predictive) {
-            Some(policy) => policy.restore(checkpoint, self.wall),
-            None => Err("the pool has no predictive scaling".to_string()),
+            Some(policy) => self.lead.restore(policy.restore(checkpoint, self.wall)?),
+            None => return Err("the pool has no predictive scaling".to_string()),
         }
+        if self.lead.settle(&self.config) {
+            self.relive();
+        }
+        Ok(())
     }
 
     /// Since when minutes are of use; `None`: nothing here learns from them.
@@ -50,7 +54,7 @@ impl Pool {
 
     /// What was learned, if it is time to write it down or `anyway`.
     pub fn checkpoint(&mut self, anyway: bool) -> Option<Checkpoint> {
-        self.policies.iter_mut().find_map(Policy::predictive)?.checkpoint(anyway, self.wall)
+        self.policies.iter_mut().find_map(Policy::predictive)?.checkpoint(self.lead.learned(), anyway, self.wall)
     }
 
     /// The points that reports changed since this was asked last, the present step's included.

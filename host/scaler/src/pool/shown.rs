@@ -54,6 +54,7 @@ impl Pool {
             origins: self.origins(now),
             gone: self.gone.iter().map(|gone| gone.by(self.wall)).collect(),
             schedules,
+            lead: self.lead.view(&self.config),
             tuner: self.policies.iter_mut().find_map(Policy::predictive).map(|policy| policy.told()),
             decision: self.last.clone(),
         }

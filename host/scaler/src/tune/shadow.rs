@@ -77,6 +77,13 @@ impl Shadows {
         }
     }
 
+    /// Other lives, and holds that follow from them. The thought pools live on: who boots there is as old as it was.
+    pub fn relive(&mut self, lives: Lives, grid: &Grid) {
+        self.lives = lives;
+        self.columns = grid.columns();
+        self.longest = grid.holds.iter().copied().max().unwrap_or(0);
+    }
+
     /// What the step that ended cost each candidate.
     pub fn settle(&self, demand: f64, ledger: &mut Ledger) {
         if self.steps == 0 {

@@ -48,7 +48,14 @@ pub fn scaling(scaling: &Scaling) -> Value {
             "headroom": reactive.headroom,
         })),
         "schedules": schedules.collect::<Vec<Value>>(),
-        "lead": span(scaling.lead),
+        "lead": match scaling.lead_bounds {
+            None => span(scaling.lead).into(),
+            Some(bounds) => json!({
+                "initial": span(scaling.lead),
+                "at_least": span(bounds.at_least),
+                "at_most": span(bounds.at_most),
+            }),
+        },
         "step_up": scaling.step_up,
         "step_down": scaling.step_down,
         "stabilisation": span(scaling.stabilisation),

@@ -15,6 +15,8 @@ pub const MULTIPLY_STEPS: u32 = 20;
 pub struct Rule {
     pub schedule: Schedule,
     firings: Result<Firings, String>,
+    /// A lead that was learned and is not taken up yet.
+    learned: Option<Duration>,
     /// Steps of its ramps.
     steps: Vec<u32>,
     /// Searching a calendar costs far more than a tick: the answers are kept while they hold. Around now,
@@ -111,10 +113,26 @@ impl Rule {
         let rise = schedule.floor.map(|to| to.saturating_sub(floor)).filter(|rise| *rise > 0);
         let grows = schedule.multiply.filter(|multiply| *multiply > 1.0).map(|_| MULTIPLY_STEPS);
         let steps = rise.into_iter().chain(grows).collect();
-        Rule { schedule, firings, steps, here: None, ahead: None }
+        Rule { schedule, firings, learned: None, steps, here: None, ahead: None }
+    }
+
+    pub fn relive(&mut self, lead: Duration) {
+        self.learned = Some(lead).filter(|lead| !self.schedule.own_lead && *lead != self.schedule.lead);
     }
 
     pub fn phase(&mut self, now: Timestamp) -> Phase {
+        let phase = self.as_it_is(now);
+        let Some(learned) = self.learned else { return phase };
+        // The origins that a lead has started may well have taught the shorter one: it is for the next window,
+        // as this one would end here and begin again.
+        if learned < self.schedule.lead && (phase.lead.is_some() || phase.up.is_some()) {
+            return phase;
+        }
+        (self.schedule.lead, self.learned) = (learned, None);
+        self.as_it_is(now)
+    }
+
+    fn as_it_is(&mut self, now: Timestamp) -> Phase {
         let Schedule { lead, duration, ramp_up, ramp_down, .. } = self.schedule;
         let here = around(&self.firings, &mut self.here, now);
         let ahead = around(&self.firings, &mut self.ahead, stamp::later(now, lead));
