@@ -179,6 +179,7 @@ fn summary(view: &PoolView, actuator: &str) -> Value {
         "requests_per_second": view.inputs.requests_per_second,
         "rejects_per_second": view.inputs.rejects_per_second,
         "in_flight": view.inputs.in_flight,
+        "demand": view.demand,
         "origin_seconds": view.origin_seconds,
         "lead": view.lead,
         "line": view.decision.as_ref().map(|decision| &decision.line),

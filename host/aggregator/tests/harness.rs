@@ -67,7 +67,12 @@ impl Setup {
                 mode: config::region::ScalingMode::On,
                 floor: 2,
                 ceiling: 5,
-                reactive: Some(Reactive { requests_per_origin: 10.0, window: Duration::from_secs(2), headroom: 1.0 }),
+                signals: Vec::new(),
+                reactive: Some(Reactive {
+                    requests_per_origin: Some(10.0),
+                    window: Duration::from_secs(2),
+                    headroom: 1.0,
+                }),
                 predictive: None,
                 schedules: Vec::new(),
                 lead: Duration::ZERO,

@@ -3,7 +3,7 @@
 //!
 //! - [`names`]: what is unique, and what resolves.
 //! - [`files`]: paths, plugin folders, PEM.
-//! - `edge`, `plugin`, `remote`, `budget`, `secret`, `route`, `pool`, `schedule`, `calendar`, `state`, `kv`, `lease`: the
+//! - `edge`, `plugin`, `remote`, `budget`, `secret`, `route`, `pool`, `signal`, `schedule`, `calendar`, `state`, `kv`, `lease`: the
 //!   sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
@@ -22,6 +22,7 @@ mod remote;
 mod route;
 mod schedule;
 mod secret;
+mod signal;
 pub mod spec;
 mod state;
 mod target;
@@ -61,7 +62,8 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     let aggregator = raw.aggregator.as_ref().map(|aggregator| edge::aggregator(aggregator, stores, &folder, errors));
     edge::refuse_shared_addresses(raw, errors);
     let calendars = Calendars::read(&raw.calendars, &pool_names, &folder, errors);
-    let pools: Vec<_> = raw.pools.iter().map(|pool| pool::pool(pool, &calendars, &folder, errors)).collect();
+    let pools: Vec<_> =
+        raw.pools.iter().map(|pool| pool::pool(pool, &calendars, &plugin_names, &folder, errors)).collect();
     let bucket_names = Names::collect("bucket", &raw.buckets, |bucket| bucket.name.as_ref(), errors);
     let secrets: Vec<_> = raw
         .secrets

@@ -3,7 +3,8 @@
 //!
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
-//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `schedule`, `calendar`, `state`, `kv`, `lease`, `lead`: the sections.
+//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `signal`, `schedule`, `calendar`, `state`, `kv`, `lease`,
+//!   `lead`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 pub mod budget;
@@ -19,6 +20,7 @@ pub mod pool;
 pub mod route;
 pub mod schedule;
 pub mod secret;
+pub mod signal;
 pub mod spec;
 pub mod spec_grpc;
 pub mod state;

@@ -22,6 +22,7 @@ mod mode;
 mod remote;
 mod schedule;
 mod secret;
+mod signal;
 mod state;
 mod target;
 
@@ -34,6 +35,7 @@ pub use mode::ScalingMode;
 pub use remote::{Login, PublicKey, Remote, RemoteAt};
 pub use schedule::{DayName, Rank, Schedule, When};
 pub use secret::{Secret, SecretSource, SecretValue};
+pub use signal::{PluginMetric, Signal, SignalSource};
 pub use state::{Bucket, Dict, Queue};
 pub use target::{Target, TargetTls, TargetTo};
 
@@ -567,6 +569,8 @@ pub struct Scaling {
     pub mode: ScalingMode,
     pub floor: u32,
     pub ceiling: u32,
+    /// What rules without a `requests_per_origin` of their own go by.
+    pub signals: Vec<Signal>,
     pub reactive: Option<Reactive>,
     pub predictive: Option<Predictive>,
     pub schedules: Vec<Schedule>,
@@ -592,12 +596,19 @@ impl Scaling {
     pub const STEP_UP: u32 = 10;
     pub const STEP_DOWN: u32 = 2;
     pub const STABILISATION: Duration = Duration::from_secs(300);
+
+    /// Requests a second that one origin carries, by the reactive rule or else by the signals.
+    pub fn requests_per_origin(&self) -> Option<f64> {
+        let signal = self.signals.iter().find(|signal| matches!(signal.source, SignalSource::Requests { .. }));
+        let own = self.reactive.as_ref().and_then(|rule| rule.requests_per_origin);
+        own.or(signal.map(Signal::per_origin))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reactive {
-    /// Requests a second that one origin should carry.
-    pub requests_per_origin: f64,
+    /// Requests a second that one origin should carry; `None`: it goes by the signals.
+    pub requests_per_origin: Option<f64>,
     /// Window of the mean that is compared with it.
     pub window: Duration,
     /// Factor on demand: 1.2 keeps a fifth spare.
@@ -607,8 +618,8 @@ pub struct Reactive {
 /// What the scaler's engine foresees.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictive {
-    /// Requests a second that one origin can carry: its capacity.
-    pub requests_per_origin: f64,
+    /// Requests a second that one origin can carry: its capacity; `None`: it goes by the signals.
+    pub requests_per_origin: Option<f64>,
     /// What a violating request costs, in what serving one costs.
     pub price: f64,
     /// It says what it would do, and does not.

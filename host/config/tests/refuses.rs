@@ -217,7 +217,7 @@ fn a_missing_key_is_named_with_what_it_is() {
         &[
             "region.yaml:4: pools[0].scaling.actuator: missing; needed: what carries decisions out",
             "region.yaml:6: pools[0].scaling.reactive.requests_per_origin: missing; \
-             needed: requests a second that one origin should carry",
+             needed: requests a second that one origin carries, or \"signals\" in the same scaling",
         ],
     );
     refused(
@@ -229,7 +229,7 @@ fn a_missing_key_is_named_with_what_it_is() {
         &scaling("      predictive: {price: 0}\n      actuator: dry_run\n"),
         &[
             "region.yaml:6: pools[0].scaling.predictive.requests_per_origin: missing; \
-             needed: requests a second that one origin can carry",
+             needed: requests a second that one origin carries, or \"signals\" in the same scaling",
             "region.yaml:6: pools[0].scaling.predictive.price: found the number 0; \
              allowed: a number over 0, such as 50 or 1.2",
         ],
@@ -1135,8 +1135,101 @@ fn hints_that_count_for_nothing_or_that_nobody_can_weigh_are_refused() {
     refused(
         &scaling("      actuator: dry_run\n      hints: {kinds: [prewarm, cost], add: 2}\n"),
         &["region.yaml:7: pools[0].scaling.hints.kinds[1]: cost is in requests, and no rule says what an origin \
-           carries; needed: \"reactive\" in the same scaling"],
+           carries; needed: \"reactive\" in the same scaling, by requests"],
     );
+}
+
+#[test]
+fn a_signal_has_the_keys_of_its_source_and_a_rule_goes_by_it() {
+    let signals = |list: &[&str]| {
+        let list: String = list.iter().map(|one| format!("        - {{{one}}}\n")).collect();
+        scaling(&format!("      actuator: dry_run\n      reactive: {{}}\n      signals:\n{list}"))
+    };
+    refused(&signals(&["source: requests, per_origin: 50", "source: latency, target: 200ms, quantile: 0.9"]), &[]);
+    refused(
+        &signals(&[
+            "source: request, per_origin: 50",
+            "source: in_flight",
+            "source: latency, per_origin: 3, target: 100ms, quantile: 99",
+            "source: queue, per_origin: 3",
+            "source: metric, metric: '', per_origin: 0",
+            "source: in_flight, per_origin: 7, plugin: x",
+        ]),
+        &[
+            "region.yaml:9: pools[0].scaling.signals[0].source: found \"request\"; allowed: requests, in_flight, latency, \
+             queue, metric; did you mean \"requests\"?",
+            "region.yaml:10: pools[0].scaling.signals[1].per_origin: missing; needed: with \"source: in_flight\"",
+            "region.yaml:11: pools[0].scaling.signals[2].per_origin: \"per_origin\" stands beside \"source: latency\", which \
+             has no such key; allowed: name, target, quantile",
+            "region.yaml:11: pools[0].scaling.signals[2].quantile: found the number 99; allowed: over 0, up to 0.999; did you \
+             mean \"0.99\"?",
+            "region.yaml:12: pools[0].scaling.signals[3].queue: missing; needed: with \"source: queue\"",
+            "region.yaml:13: pools[0].scaling.signals[4].metric: found a name of 0 bytes; allowed: 1 to 200",
+            "region.yaml:13: pools[0].scaling.signals[4].per_origin: found the number 0; allowed: a number over 0, such as \
+             50 or 1.2",
+            "region.yaml:14: pools[0].scaling.signals[5].plugin: \"plugin\" stands beside \"source: in_flight\", which has no \
+             such key; allowed: name, per_origin",
+        ],
+    );
+    refused(
+        &signals(&[
+            "source: requests, per_origin: 50",
+            "name: offered, source: requests, per_origin: 40",
+            "source: in_flight, per_origin: 5",
+            "source: in_flight, per_origin: 6",
+        ]),
+        &[
+            "region.yaml:10: pools[0].scaling.signals[1]: requests are a signal already; allowed: one with \"source: \
+             requests\"",
+            "region.yaml:12: pools[0].scaling.signals[3]: two signals are named \"in_flight\"; needed: a \"name\" of its own \
+             for each",
+        ],
+    );
+    let many: Vec<_> = (0..17).map(|n| format!("name: s{n}, source: in_flight, per_origin: 1")).collect();
+    refused(
+        &signals(&many.iter().map(String::as_str).collect::<Vec<_>>()),
+        &["region.yaml:25: pools[0].scaling.signals[16]: found 17 signals; allowed: up to 16"],
+    );
+}
+
+#[test]
+fn signals_that_no_rule_goes_by_and_rules_that_need_requests_are_told() {
+    let keys = |reactive: &str, more: &str| {
+        let signals = "      signals: [{source: in_flight, per_origin: 9}]\n";
+        scaling(&format!("      actuator: dry_run\n{signals}      reactive: {reactive}\n{more}"))
+    };
+    refused(&keys("{}", ""), &[]);
+    refused(
+        &keys("{requests_per_origin: 5}", ""),
+        &[
+            "region.yaml:7: pools[0].scaling.signals[0]: no rule goes by the signals; needed: \"reactive\" or \"predictive\" \
+           without \"requests_per_origin\" in the same scaling",
+        ],
+    );
+    refused(
+        &keys("{}", "      hints: {kinds: [demand], add: 1}\n"),
+        &[
+            "region.yaml:9: pools[0].scaling.hints.kinds[0]: demand is in requests, and no rule says what an origin carries; \
+           needed: \"reactive\" in the same scaling, by requests",
+        ],
+    );
+    refused(
+        &keys("{}", "      schedules: [{name: a, cron: '0 9 * * *', zone: UTC, duration: 1h, target: 5}]\n"),
+        &[
+            "region.yaml:9: pools[0].scaling.schedules[0].target: \"target\" is in requests, and \"reactive\" goes by other \
+           signals; needed: a signal with \"source: requests\"",
+        ],
+    );
+    let plugins = "plugins: [{name: counter, lua: missing.lua}]\n";
+    let metric = keys("{}", "").replace("source: in_flight", "source: metric, metric: tokens_total, plugin: conter");
+    let found = errors(&format!("{metric}{plugins}"));
+    assert!(
+        found
+            .iter()
+            .any(|line| line.ends_with("no plugin \"conter\"; plugins are: counter; did you mean \"counter\"?")),
+        "{found:?}"
+    );
+    refused(&metric, &[]);
 }
 
 /// A store with these keys, from line 5 on.

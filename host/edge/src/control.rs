@@ -134,7 +134,8 @@ impl Watched {
         let (boot, answering) = (self.boot, &self.answering);
         let first = self.base.take();
         self.reporters.set(aggregators.map(|one| (one, ())), |aggregator, ()| {
-            let base = first.clone().unwrap_or_else(|| Counts::take(&shared.membership, Instant::now()));
+            let now = || Counts::take(&shared.membership, &shared.state, Instant::now());
+            let base = first.clone().unwrap_or_else(now);
             let (shared, aggregator) = (shared.clone(), aggregator.clone());
             tokio::task::spawn_local(reporter::run(shared, aggregator, boot, base, answering.clone()))
         });

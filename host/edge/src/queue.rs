@@ -235,6 +235,11 @@ impl Queue {
         Ok(())
     }
 
+    /// How many it holds.
+    pub fn items(&self) -> usize {
+        self.lock().items.len()
+    }
+
     /// The oldest item.
     pub fn pop(&self) -> Option<Bytes> {
         let mut state = self.lock();

@@ -2,10 +2,12 @@
 //!
 //! - this file: [`Counts`], all that reports count, and the difference of two
 //! - [`outbox`]: which report one aggregator gets next, so that none is lost or counted twice
+//! - [`signal`]: what pools ask for beside what every report has
 //! - [`reporter`]: sends them, and takes the membership of the answer
 
 pub mod outbox;
 pub mod reporter;
+pub mod signal;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,7 +17,9 @@ use std::time::{Duration, Instant};
 use wire::{OriginReport, PoolReport};
 
 use crate::membership::{Memberships, OriginCount, PoolMembers};
+use crate::state::State;
 use crate::telemetry::load::{LatencyCount, PoolLoad};
+use signal::Asked;
 
 /// Everything that reports count, at one time: cumulative.
 #[derive(Clone, Debug)]
@@ -37,11 +41,13 @@ struct PoolCount {
     hints: Vec<wire::Hint>,
     /// By plugin, in thousandths of a request.
     costs: BTreeMap<Arc<str>, i64>,
+    asked: Asked,
 }
 
 impl Counts {
-    pub fn take(memberships: &Memberships, at: Instant) -> Counts {
-        let pools = memberships.pools().into_iter().map(|(name, pool)| (name, PoolCount::take(&pool, at))).collect();
+    pub fn take(memberships: &Memberships, state: &State, at: Instant) -> Counts {
+        let pools = memberships.pools().into_iter();
+        let pools = pools.map(|(name, pool)| (name, PoolCount::take(&pool, state, at))).collect();
         Counts { at, pools }
     }
 
@@ -74,7 +80,7 @@ impl Counts {
 }
 
 impl PoolCount {
-    fn take(pool: &PoolMembers, at: Instant) -> PoolCount {
+    fn take(pool: &PoolMembers, state: &State, at: Instant) -> PoolCount {
         let sum = |of: fn(&PoolLoad) -> u64| pool.loads().iter().map(of).fold(0, u64::wrapping_add);
         let mut count = PoolCount {
             life: pool.life,
@@ -86,6 +92,7 @@ impl PoolCount {
             origins: pool.origins(),
             hints: pool.hints.standing(at),
             costs: pool.hints.costs(),
+            asked: pool.spec().scaling.as_ref().map(|scaling| Asked::of(scaling, state)).unwrap_or_default(),
         };
         for load in pool.loads() {
             count.latency.add(&load.latency);
@@ -118,6 +125,8 @@ impl PoolCount {
             origins: origins.collect(),
             hints: self.hints.clone(),
             costs: costs.collect(),
+            latencies: if self.asked.latencies { latency.steps() } else { Vec::new() },
+            metrics: self.asked.since(&before.asked),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 
 /// Of the layout of [`Engine`] and all in it, and of what it means. A test fails if the layout changes and this
 /// does not.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Opaque to whoever keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub struct Checkpoint {
 /// What is in the bytes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Learned {
-    /// Requests a second that one origin was taken to carry: the unit of all that was learned.
-    pub requests_per_origin: f64,
+    /// What one origin was taken to carry: the unit of all that was learned.
+    pub unit: String,
     /// The first step that the engine was not told of.
     pub next: i64,
     pub engine: Engine,

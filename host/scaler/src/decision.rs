@@ -13,6 +13,7 @@ use crate::foresight::{Expected, Forecast, Predicted};
 use crate::hint::Hinted;
 use crate::peers::beside::PeerCount;
 use crate::policy::{Coming, Proposal};
+use crate::signal::Demand;
 
 /// How many origins a pool shall have, decided at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -183,6 +184,9 @@ pub struct Inputs {
     pub in_flight: Option<u64>,
     /// The edges that report this pool, silent ones included until they are forgotten.
     pub edges: Vec<EdgeAge>,
+    /// What the signals say, and which of them asks for the most; missing where no rule follows the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demand: Option<Demand>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

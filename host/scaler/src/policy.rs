@@ -15,6 +15,7 @@ use crate::edges::PoolEdges;
 use crate::hint::Hints;
 use crate::lead::Figures;
 use crate::series::Series;
+use crate::signal::Demand;
 use crate::wall::Wall;
 pub use scheduled::{Coming, Holds, ScheduleView, Standing};
 
@@ -75,6 +76,8 @@ pub struct View<'a> {
     pub series: &'a Series,
     pub edges: &'a PoolEdges<'a>,
     pub hints: &'a Hints,
+    /// What the signals say.
+    pub demand: &'a Demand,
     /// What the calendar has to say now.
     pub standing: &'a Standing,
 }

@@ -23,6 +23,7 @@ use crate::lead::Lead;
 use crate::peers::beside::Beside;
 use crate::policy::Policy;
 use crate::series::Series;
+use crate::signal::Signals;
 use crate::stage::{Gone, News, Observed, Origins, StageChange, StageRules};
 use crate::stamp;
 use crate::trial::Trial;
@@ -40,6 +41,7 @@ pub struct Pool {
     config: Arc<PoolConfig>,
     policies: Vec<Policy>,
     series: Series,
+    signals: Signals,
     hints: Hints,
     origins: Origins,
     lead: Lead,
@@ -81,6 +83,7 @@ impl Pool {
             config: config.clone(),
             policies,
             series: Series::default(),
+            signals: Signals::of(scaling),
             hints: Hints::default(),
             origins: Origins::default(),
             lead,
@@ -112,6 +115,7 @@ impl Pool {
     pub fn configure(&mut self, config: &Arc<PoolConfig>, now: Timestamp) {
         if let Some(scaling) = &config.scaling {
             self.policies = Policy::anew(scaling, std::mem::take(&mut self.policies));
+            self.signals.configure(scaling);
             if scaling.hints.is_none() {
                 self.hints.clear();
             }
@@ -171,6 +175,7 @@ impl Pool {
     /// An edge reported what it saw in the `period` before `now`.
     pub fn report(&mut self, edge: &str, id: EdgeId, report: &PoolReport, period: Duration, now: Timestamp) {
         self.series.add(id, report, period, now);
+        self.signals.report(id, report, period, now);
         let rule = self.config.scaling.as_ref().and_then(|scaling| scaling.hints.as_ref());
         if rule.is_some_and(|rule| self.hints.take(edge, report, period, rule, now)) {
             // Waiting for the next tick would only lose the time that the hint is about.

@@ -24,6 +24,7 @@ use crate::lead::LeadView;
 use crate::policy::ScheduleView;
 use crate::pool::Pool;
 use crate::report::{self, Refused};
+use crate::signal::Demand;
 use crate::stage::{Gone, Observed, OriginView, StageChange};
 use crate::stamp;
 use crate::trial::Scored;
@@ -102,6 +103,8 @@ pub struct PoolView {
     pub ceiling: u32,
     pub capacity: Capacity,
     pub inputs: Inputs,
+    /// What the signals say now.
+    pub demand: Demand,
     pub origin_seconds: f64,
     pub origins: Vec<OriginView>,
     pub gone: Vec<Gone>,

@@ -17,6 +17,12 @@ const LONGEST_NAME: usize = 256;
 const MOST_HINTS: usize = 1024;
 /// More than any hint asks for, of requests a second or of origins.
 const MOST_HINTED: f64 = 1e9;
+/// More steps than the scale of latencies has.
+const MOST_LATENCIES: usize = 1024;
+/// More signals than a pool may have.
+const MOST_METRICS: usize = 64;
+/// Past what whole numbers a float tells apart.
+pub const MOST_METRIC: f64 = 1e15;
 
 /// Why a report was not taken. It changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +86,29 @@ fn check_pool(pool: &PoolReport, seconds: f64) -> Result<(), (String, String)> {
         }
     }
     check_hints(pool, most)?;
+    check_signals(pool, most)?;
     for (address, origin) in &pool.origins {
         if origin.requests > most || origin.in_flight > MOST_IN_FLIGHT {
             let detail = format!("requests {}, in_flight {}: too many", origin.requests, origin.in_flight);
             return Err((format!("origins.{address}"), detail));
+        }
+    }
+    Ok(())
+}
+
+fn check_signals(pool: &PoolReport, most: u64) -> Result<(), (String, String)> {
+    let steps = pool.latencies.len();
+    if steps > MOST_LATENCIES || pool.latencies.iter().any(|(_, count)| *count > most) {
+        let detail = format!("{steps} steps; allowed are {MOST_LATENCIES}, with up to {most} answers each");
+        return Err(("latencies".into(), detail));
+    }
+    if pool.metrics.len() > MOST_METRICS {
+        return Err(("metrics".into(), format!("{}; at most {MOST_METRICS}", pool.metrics.len())));
+    }
+    for (name, metric) in &pool.metrics {
+        let values = metric.added.into_iter().chain(metric.now);
+        if let Some(value) = values.into_iter().find(|value| !(0.0..=MOST_METRIC).contains(value)) {
+            return Err((format!("metrics.{name}"), format!("{value}; allowed are 0 to {MOST_METRIC}")));
         }
     }
     Ok(())

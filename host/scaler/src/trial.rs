@@ -1,6 +1,7 @@
 //! What a pool that only thinks would have had, scored against what ran.
 //!
-//! In steps of 15 s, in the engine's units: demand is requests a second over `requests_per_origin`. The count that
+//! In steps of 15 s, in the engine's units: demand is requests a second over `requests_per_origin`, or what the
+//! signals say. The count that
 //! would have stood lives in a thought [`Stack`], in which an origin boots as long as the pool's `lead`; of what
 //! really ran those that serve are its capacity, and all are billed. A step that not every fresh edge reported is
 //! a gap: it is counted, and scored for neither.
@@ -11,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::decision::Capacity;
 use crate::lead::Figures;
 use crate::policy::View;
-use crate::policy::predictive::{STEP_SECONDS, requests, step_of};
+use crate::policy::predictive::{STEP_SECONDS, demand, step_of};
 use crate::replay::Lives;
 use crate::replay::excess::quick_excess;
 use crate::replay::stack::Stack;
+use crate::signal::Unit;
 
 /// After a longer gap (or a clock set so far ahead) the steps between are nobody's: an hour.
 const LONGEST_GAP: i64 = 3600 / STEP_SECONDS;
@@ -52,8 +54,8 @@ pub struct Trial {
     /// What the file said when it began: sums under another file are of another pool.
     began: Lives,
     lives: Lives,
-    /// Requests a second that one origin carries; `None`: no rule says it, and nothing is scored.
-    unit: Option<f64>,
+    /// `None`: no rule says what an origin carries, and nothing is scored.
+    unit: Option<Unit>,
     stack: Stack,
     /// The first step that is not scored yet.
     next: Option<i64>,
@@ -114,7 +116,7 @@ impl Trial {
         for step in next..current {
             let moved = self.stack.step(&self.lives, self.count);
             self.next = Some(step + 1);
-            let Some(demand) = self.unit.and_then(|unit| Some(requests(step, view)? / unit)) else {
+            let Some(demand) = self.unit.as_ref().and_then(|unit| demand(step, view, unit)) else {
                 self.gaps += 1;
                 continue;
             };
@@ -131,7 +133,7 @@ impl Trial {
 
     /// `None` if nothing says what an origin carries.
     pub fn scored(&self) -> Option<Scored> {
-        self.unit?;
+        self.unit.as_ref()?;
         let hours = |steps: f64| steps * self.lives.step / 3600.0;
         let sums = |sum: &Sum| Sums {
             origin_hours: hours(sum.billed),
@@ -153,7 +155,8 @@ pub(crate) fn lives(scaling: &Scaling) -> Lives {
 }
 
 /// An origin's capacity is the predictive rule's; the reactive one's is what it should carry, which is less.
-pub(crate) fn unit(scaling: &Scaling) -> Option<f64> {
+pub(crate) fn unit(scaling: &Scaling) -> Option<Unit> {
     let predictive = scaling.predictive.as_ref().map(|rule| rule.requests_per_origin);
-    predictive.or(scaling.reactive.as_ref().map(|rule| rule.requests_per_origin))
+    let requests = predictive.or(scaling.reactive.as_ref().map(|rule| rule.requests_per_origin))?;
+    Some(Unit::of(requests, scaling))
 }

@@ -61,7 +61,8 @@ fn story(step: Option<(u64, SignedDuration)>) -> Vec<Seen> {
     let mut setting = scaling();
     setting.floor = 1;
     setting.stabilisation = secs(20);
-    setting.predictive = Some(config::region::Predictive { requests_per_origin: 12.0, price: 80.0, shadow: false });
+    setting.predictive =
+        Some(config::region::Predictive { requests_per_origin: Some(12.0), price: 80.0, shadow: false });
     setting.hints = Some(config::region::Hints {
         kinds: vec![config::region::HintKind::Demand, config::region::HintKind::Prewarm],
         add: 4,

@@ -227,7 +227,7 @@ fn hints_that_name_a_time_are_heard_so_long_before_it() {
 
 #[test]
 fn what_was_learned_is_in_the_checkpoint_and_an_engine_of_another_lead_is_taken_up() {
-    let rule = config::region::Predictive { requests_per_origin: 10.0, price: 80.0, shadow: false };
+    let rule = config::region::Predictive { requests_per_origin: Some(10.0), price: 80.0, shadow: false };
     let setting = Scaling { predictive: Some(rule), ..learning() };
     let mut script = Script::new(setting.clone(), NOON);
     script.run(40, &[("e1", 80)]);

@@ -135,7 +135,7 @@ fn a_journal_of_before_there_were_modes_is_read() {
 
 #[test]
 fn what_the_tuner_learned_is_shown() {
-    let rule = Predictive { requests_per_origin: 10.0, price: 80.0, shadow: false };
+    let rule = Predictive { requests_per_origin: Some(10.0), price: 80.0, shadow: false };
     let mut script = Script::new(Scaling { predictive: Some(rule), ..scaling() }, START);
     let told = script.region.pool("shop", script.now).unwrap().tuner.unwrap();
     assert!(told.best.is_empty() && told.way.is_none() && told.blend == 0 && !told.gate_open, "{told:?}");

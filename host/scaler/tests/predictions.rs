@@ -13,7 +13,7 @@ use wire::PoolReport;
 
 /// 10 requests a second for each origin, and nothing else that would propose.
 fn predictive() -> Scaling {
-    let rule = Predictive { requests_per_origin: 10.0, price: 80.0, shadow: false };
+    let rule = Predictive { requests_per_origin: Some(10.0), price: 80.0, shadow: false };
     Scaling { ceiling: 100, reactive: None, predictive: Some(rule), ..scaling() }
 }
 
@@ -112,7 +112,7 @@ fn demand_that_rises_every_day_is_met_before_it_is_there() {
 fn a_shadow_says_what_it_would_do_and_leaves_the_count_to_the_others() {
     let mut setting = predictive();
     setting.predictive.as_mut().unwrap().shadow = true;
-    setting.reactive = Some(Reactive { requests_per_origin: 10.0, window: secs(30), headroom: 1.0 });
+    setting.reactive = Some(Reactive { requests_per_origin: Some(10.0), window: secs(30), headroom: 1.0 });
     let mut script = Script::with(slow(setting), START);
     hours(&mut script, 1, &[("e1", 100.0)]);
     let found = proposal(&script);
@@ -167,7 +167,7 @@ fn a_changed_file_keeps_what_was_learned_unless_origins_carry_another_load() {
     pass(&mut script, &[("e1", 100.0)]);
     let because = proposal(&script).because;
     assert!(because.contains("not tuned yet") && because.contains("within 660s"), "another lead: {because}");
-    let rule = Predictive { requests_per_origin: 20.0, price: 80.0, shadow: false };
+    let rule = Predictive { requests_per_origin: Some(20.0), price: 80.0, shadow: false };
     script.apply(Event::Configured(slow(Scaling { predictive: Some(rule), ..predictive() })));
     pass(&mut script, &[("e1", 100.0)]);
     pass(&mut script, &[("e1", 100.0)]);

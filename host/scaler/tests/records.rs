@@ -23,7 +23,7 @@ use traces::demand;
 const START: &str = "2026-03-02T12:00:00Z";
 
 fn predictive() -> Scaling {
-    let rule = Predictive { requests_per_origin: 10.0, price: 80.0, shadow: false };
+    let rule = Predictive { requests_per_origin: Some(10.0), price: 80.0, shadow: false };
     Scaling { ceiling: 1000, predictive: Some(rule), lead: secs(120), ..scaling() }
 }
 

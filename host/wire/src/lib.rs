@@ -54,6 +54,22 @@ pub struct PoolReport {
     /// By plugin: how many requests more (or, negative, fewer) the requests count for than they are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub costs: BTreeMap<String, f64>,
+    /// Answers of the period by how long their first byte took: microseconds, and how many took about so long,
+    /// ascending. Of pools that go by a latency; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latencies: Vec<(u64, u64)>,
+    /// By the name of a signal of the pool, what plugins say of it. Of pools that ask for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, Metric>,
+}
+
+/// What plugins on one edge say of one signal. What counts up is a difference, what goes both ways is as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<f64>,
 }
 
 /// What a plugin asks of the scaling of a pool. Advisory.
@@ -140,15 +156,23 @@ mod tests {
         let report: PoolReport = serde_json::from_str(old).unwrap();
         assert!(report.hints.is_empty() && report.costs.is_empty());
         let written = serde_json::to_string(&report).unwrap();
-        assert!(!written.contains("hints") && !written.contains("costs"), "who does not hint writes as before");
+        let new = ["hints", "costs", "latencies", "metrics"];
+        assert!(!new.iter().any(|field| written.contains(field)), "who does not hint writes as before");
         let newer = old.replace("\"requests\":1", "\"requests\":1,\"colour\":\"red\"");
         assert_eq!(serde_json::from_str::<PoolReport>(&newer).unwrap(), report);
     }
 
     #[test]
-    fn a_hint_is_read_as_it_was_written() {
+    fn what_not_every_report_has_is_read_as_it_was_written() {
         let hint = Hint { plugin: "p".into(), kind: "prewarm".into(), value: 3.0, ttl_ms: 5_000, due_ms: 10 };
-        let report = PoolReport { hints: vec![hint], costs: [("p".to_owned(), -0.5)].into(), ..PoolReport::default() };
+        let metric = Metric { added: Some(2.5), now: None };
+        let report = PoolReport {
+            hints: vec![hint],
+            costs: [("p".to_owned(), -0.5)].into(),
+            latencies: vec![(1000, 3)],
+            metrics: [("tokens".to_owned(), metric)].into(),
+            ..PoolReport::default()
+        };
         let written = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<PoolReport>(&written).unwrap(), report);
     }

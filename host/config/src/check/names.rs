@@ -43,6 +43,10 @@ impl Names {
         names
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.lines.contains_key(name)
     }

@@ -15,7 +15,13 @@ use crate::region::{
     Scaling, Warmup,
 };
 
-pub fn pool(raw: &At<raw::Pool>, calendars: &Calendars, folder: &Folder, errors: &mut Errors) -> Option<Pool> {
+pub fn pool(
+    raw: &At<raw::Pool>,
+    calendars: &Calendars,
+    plugins: &Names,
+    folder: &Folder,
+    errors: &mut Errors,
+) -> Option<Pool> {
     if raw.origins.is_empty() && raw.scaling.is_none() && !errors.has_under(&raw.place) {
         let problem = Problem::found("neither \"origins\" nor \"scaling\" is given");
         errors.add(&raw.place, problem.allowed("needed: one of them or both"));
@@ -30,7 +36,8 @@ pub fn pool(raw: &At<raw::Pool>, calendars: &Calendars, folder: &Folder, errors:
         }
     }
     let name = raw.name.as_ref().map_or("", |name| &name.0);
-    let scaling = raw.scaling.as_ref().map(|scaling| self::scaling(name, scaling, calendars, folder, errors));
+    let scaling =
+        raw.scaling.as_ref().map(|scaling| self::scaling((name, plugins), scaling, calendars, folder, errors));
     Some(Pool {
         name: raw.name.as_ref()?.0.clone(),
         origins: raw.origins.iter().map(|origin| origin.value.0).collect(),
@@ -70,7 +77,7 @@ fn health(raw: &At<raw::Health>, errors: &mut Errors) -> HealthCheck {
 }
 
 fn scaling(
-    pool: &str,
+    (pool, plugins): (&str, &Names),
     raw: &At<raw::Scaling>,
     calendars: &Calendars,
     folder: &Folder,
@@ -84,27 +91,25 @@ fn scaling(
     }
     let schedules = super::schedule::schedules(pool, raw, calendars, errors);
     let actuator = raw.actuator.as_ref().map(|actuator| self::actuator(&actuator.value, folder, errors));
-    let reactive = raw.reactive.as_ref().map(|reactive| {
-        Some(Reactive {
-            requests_per_origin: reactive.requests_per_origin.as_ref()?.0,
-            window: reactive.window.0,
-            headroom: reactive.headroom.0,
-        })
+    let signals = super::signal::signals(raw, plugins, errors);
+    let reactive = raw.reactive.as_ref().map(|reactive| Reactive {
+        requests_per_origin: reactive.requests_per_origin.as_ref().map(|requests| requests.0),
+        window: reactive.window.0,
+        headroom: reactive.headroom.0,
     });
-    let predictive = raw.predictive.as_ref().map(|predictive| {
-        Some(Predictive {
-            requests_per_origin: predictive.requests_per_origin.as_ref()?.0,
-            price: predictive.price.0,
-            shadow: predictive.shadow.value,
-        })
+    let predictive = raw.predictive.as_ref().map(|predictive| Predictive {
+        requests_per_origin: predictive.requests_per_origin.as_ref().map(|requests| requests.0),
+        price: predictive.price.0,
+        shadow: predictive.shadow.value,
     });
-    let hints = raw.hints.as_ref().map(|hints| self::hints(hints, reactive.is_some(), errors));
+    let hints = raw.hints.as_ref().map(|hints| self::hints(hints, raw, errors));
     Some(Scaling {
         mode: raw.mode.value,
         floor: raw.floor.0,
         ceiling: ceiling?,
-        reactive: super::transpose(reactive)?,
-        predictive: super::transpose(predictive)?,
+        signals: signals?,
+        reactive,
+        predictive,
         schedules: schedules?,
         lead: Lead::initial(raw.lead.as_ref()),
         lead_bounds: lead_bounds(raw.lead.as_ref(), errors),
@@ -136,16 +141,17 @@ fn lead_bounds(raw: Option<&At<Lead>>, errors: &mut Errors) -> Option<LeadBounds
     Some(bounds)
 }
 
-fn hints(raw: &At<raw::Hints>, reactive: bool, errors: &mut Errors) -> Option<Hints> {
+fn hints(raw: &At<raw::Hints>, scaling: &raw::Scaling, errors: &mut Errors) -> Option<Hints> {
     let kinds = raw.kinds.as_ref()?;
     if kinds.is_empty() && kinds.complete {
         let problem = Problem::found("found an empty list");
         errors.add(&kinds.place, problem.allowed("needed: at least one of demand, cost, prewarm, hold"));
     }
-    for kind in kinds.iter().filter(|kind| !reactive && matches!(kind.value, HintKind::Demand | HintKind::Cost)) {
+    let carried = scaling.says_requests();
+    for kind in kinds.iter().filter(|kind| !carried && matches!(kind.value, HintKind::Demand | HintKind::Cost)) {
         let problem =
             Problem::found(format!("{} is in requests, and no rule says what an origin carries", kind.name()));
-        errors.add(&kind.place, problem.allowed("needed: \"reactive\" in the same scaling"));
+        errors.add(&kind.place, problem.allowed("needed: \"reactive\" in the same scaling, by requests"));
     }
     Some(Hints {
         kinds: kinds.iter().map(|kind| kind.value).collect(),

@@ -116,6 +116,10 @@ fn refuse_outside(raw: &raw::Schedule, scaling: &pool_raw::Scaling, errors: &mut
         let problem = Problem::found(format!("the {word} {} is under the pool's floor {floor}", number.0));
         errors.add(&number.place, problem.allowed(format!("allowed: {floor} to {ceiling}")));
     }
+    if let Some(target) = raw.target.as_ref().filter(|_| scaling.reactive.is_some() && !scaling.says_requests()) {
+        let problem = Problem::found("\"target\" is in requests, and \"reactive\" goes by other signals");
+        errors.add(&target.place, problem.allowed("needed: a signal with \"source: requests\""));
+    }
     for (key, given) in [("target", &raw.target), ("multiply", &raw.multiply)] {
         let Some(given) = given.as_ref().filter(|_| scaling.reactive.is_none()) else { continue };
         let problem = Problem::found(format!("\"{key}\" alters what \"reactive\" proposes, and there is no such rule"));

@@ -7,7 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::form::{Address, Count, FilePath, Ip, Name, Period, Positive, Ratio, Span, Status, Text, UrlPath};
 use super::lead::Lead;
 use super::schedule::Schedule;
-use super::value::{List, Value, keys};
+use super::signal::{Signal, Source};
+use super::value::{At, List, Value, keys};
 use crate::error::{Errors, Problem};
 use crate::node::{Kind, Node};
 use crate::region;
@@ -93,6 +94,8 @@ keys! {
         default floor: Count = region::Scaling::FLOOR,
         /// The most origins there may be.
         required ceiling: Positive,
+        /// What the demand is measured by, where a rule does not say it. The one that asks for the most origins counts.
+        list signals: Signal,
         /// As many as the load of the last moments needs. Default: no such rule.
         optional reactive: Reactive,
         /// As many as the demand of the coming lead will need, by what its past was like. Default: no such rule.
@@ -115,14 +118,23 @@ keys! {
     }
 }
 
+impl Scaling {
+    /// Whether the reactive rule knows what an origin carries in requests. What could not be read is taken for it.
+    pub fn says_requests(&self) -> bool {
+        let of_requests = |source: &Option<At<Source>>| source.as_ref().is_none_or(|at| at.value == Source::Requests);
+        let signal = !self.signals.complete || self.signals.iter().any(|signal| of_requests(&signal.source));
+        self.reactive.as_ref().is_some_and(|rule| rule.requests_per_origin.is_some() || signal)
+    }
+}
+
 keys! {
     /// As many origins as the load of the last moments needs.
     pub struct Reactive {
-        /// Requests a second that one origin should carry.
-        required requests_per_origin: Ratio,
+        /// Requests a second that one origin should carry. Default: it goes by `signals`.
+        optional requests_per_origin: Ratio,
         /// Window of the mean that is compared with it.
         default window: Period = region::Reactive::WINDOW,
-        /// Factor on demand: 1.2 keeps a fifth spare.
+        /// Factor on demand (not on a latency): 1.2 keeps a fifth spare.
         default headroom: Ratio = region::Reactive::HEADROOM,
     }
 }
@@ -130,8 +142,8 @@ keys! {
 keys! {
     /// As many origins as the demand of the coming lead will need, learned from its past.
     pub struct Predictive {
-        /// Requests a second that one origin can carry: its capacity, without any spare.
-        required requests_per_origin: Ratio,
+        /// Requests a second that one origin can carry: its capacity, without any spare. Default: it goes by `signals`.
+        optional requests_per_origin: Ratio,
         /// What a violating request costs, in what serving one costs: higher keeps more spare.
         default price: Ratio = region::Predictive::PRICE,
         /// It only says in each decision what it would have done.

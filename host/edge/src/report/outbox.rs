@@ -115,6 +115,7 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::membership::Memberships;
+    use crate::state::State;
     use std::path::Path;
     use std::time::Instant;
     use wire::PoolReport;
@@ -131,7 +132,7 @@ mod tests {
             let region =
                 config::parse(text, Path::new("test.yaml"), Path::new("/")).map_err(|e| e.to_string()).unwrap();
             let (memberships, now) = (Memberships::new(&region, 2), Instant::now());
-            let outbox = Outbox::new("edge-1", 7, Counts::take(&memberships, now));
+            let outbox = Outbox::new("edge-1", 7, Counts::take(&memberships, &State::default(), now));
             Bench { memberships, outbox, now }
         }
 
@@ -139,7 +140,7 @@ mod tests {
         fn after(&mut self, seconds: u64, requests: u64) -> (Report, PoolReport, bool) {
             self.memberships.pool("shop").unwrap().load(1).requests.add(requests);
             self.now += Duration::from_secs(seconds);
-            let (report, repeat) = self.outbox.next(Counts::take(&self.memberships, self.now));
+            let (report, repeat) = self.outbox.next(Counts::take(&self.memberships, &State::default(), self.now));
             let pool = report.pools["shop"].clone();
             (report, pool, repeat)
         }

@@ -108,7 +108,8 @@ impl Reporter {
     async fn report(&mut self) {
         // At most twice: a repeat, and what came after it.
         for _ in 0..2 {
-            let (report, repeat) = self.outbox.next(Counts::take(&self.shared.membership, Instant::now()));
+            let counts = Counts::take(&self.shared.membership, &self.shared.state, Instant::now());
+            let (report, repeat) = self.outbox.next(counts);
             let well = self.send(&report).await;
             if !(well && repeat) {
                 return;

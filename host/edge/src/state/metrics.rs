@@ -15,6 +15,7 @@ use metrics::{Counter, Gauge, Histogram, Label, counter, describe_counter, gauge
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::telemetry;
+use config::PluginMetric;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -105,6 +106,22 @@ impl Metrics {
         let own = lock(&self.0).get(plugin).cloned()?;
         let series = own.series();
         series.values().find(|metric| metric.id == id).cloned()
+    }
+
+    /// The series that a pool's signal is made of: id, kind, and what each stands at.
+    pub fn matching(&self, wanted: &PluginMetric) -> Vec<(MetricId, MetricKind, u64)> {
+        let all = lock(&self.0);
+        let of = |name: &str| wanted.plugin.as_ref().is_none_or(|plugin| plugin == name);
+        let owns = all.iter().filter(|(plugin, _)| of(plugin)).map(|(_, own)| own);
+        let mut found = Vec::new();
+        for own in owns {
+            let series = own.series();
+            let fits =
+                |key: &Key| key.name == wanted.name && wanted.labels.iter().all(|pair| key.labels.contains(pair));
+            let matching = series.iter().filter(|(key, _)| fits(key)).map(|(_, metric)| metric);
+            found.extend(matching.map(|metric| (metric.id, metric.kind, metric.value.load(Ordering::Relaxed))));
+        }
+        found
     }
 
     /// `may` says whether the plugin may have that many series.

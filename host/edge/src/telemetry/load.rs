@@ -92,6 +92,8 @@ const STEPS: u64 = 32;
 const STEP_BITS: u32 = STEPS.trailing_zeros();
 /// Longer ones count as this long: 134 s.
 const LONGEST_US: u64 = (1 << 27) - 1;
+/// Buckets that are one step of a report: within an eighth.
+const COARSER: usize = 4;
 const BUCKETS: usize = ((27 - STEP_BITS + 1) as usize) << STEP_BITS;
 
 /// A latency histogram on a logarithmic scale, in microseconds. Fixed buckets and not a sketch
@@ -168,6 +170,17 @@ impl LatencyCount {
         self.sum_us as f64 / 1e3
     }
 
+    /// Answers by how long they took, in microseconds, on a scale that is four times as coarse: for aggregators,
+    /// which add up those of all edges.
+    pub fn steps(&self) -> Vec<(u64, u64)> {
+        let step = |(at, counts): (usize, &[u64])| {
+            let count: u64 = counts.iter().sum();
+            let (first, last) = (middle(at * COARSER), middle((at + 1) * COARSER - 1));
+            (count > 0).then_some((((first + last) / 2.0).round() as u64, count))
+        };
+        self.buckets.chunks(COARSER).enumerate().filter_map(step).collect()
+    }
+
     /// Milliseconds that the fraction `q` does not exceed, within 1/64; 0 if nothing was
     /// measured.
     pub fn quantile_ms(&self, q: f64) -> f64 {
@@ -237,6 +250,23 @@ mod tests {
         assert_eq!(after.count(), 10);
         assert!(after.quantile_ms(0.99) < 3.1, "the two seconds of before are not in it");
         assert_eq!(state(&latency).since(&state(&latency)).quantile_ms(0.99), 0.0);
+    }
+
+    #[test]
+    fn the_steps_of_a_report_are_few_ascending_and_within_an_eighth() {
+        let latency = Latency::default();
+        (0..27).for_each(|power| latency.record(Duration::from_micros(3 << power)));
+        (1..=10_000).for_each(|i| latency.record(Duration::from_micros(i * 17)));
+        let steps = state(&latency).steps();
+        assert!(steps.len() <= BUCKETS / COARSER && steps.windows(2).all(|two| two[0].0 < two[1].0), "{steps:?}");
+        assert_eq!(steps.iter().map(|(_, count)| count).sum::<u64>(), 10_027);
+        let mut seen = 0;
+        let median = steps.iter().find(|(_, count)| {
+            seen += count;
+            seen >= 5_014
+        });
+        let median = median.unwrap().0 as f64;
+        assert!((median - 85_000.0).abs() < 85_000.0 / 8.0, "{median}");
     }
 
     #[test]

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, Now, Passed, Past, Peer, Spec};
 use crate::policy::View;
-use crate::policy::predictive::{STEP_SECONDS, requests, step_of};
+use crate::policy::predictive::{STEP_SECONDS, demand, step_of};
 use crate::replay::Lives;
 use crate::replay::stack::{Moved, Stack};
+use crate::signal::Unit;
 use crate::trial;
 
 /// After a longer gap (or a clock set so far ahead) the steps between are nobody's: an hour.
@@ -71,8 +72,8 @@ pub struct Beside {
     others: Vec<Other>,
     lives: Lives,
     ceiling: u32,
-    /// Requests a second that are one origin's.
-    unit: f64,
+    /// What one origin carries.
+    unit: Unit,
     /// The first step that they were not told of; `None` before the first look.
     next: Option<i64>,
 }
@@ -88,7 +89,7 @@ impl Beside {
 
     /// Whether they decided as they would under `scaling`.
     pub fn suits(&self, scaling: &Scaling) -> bool {
-        (Some(self.unit), self.lives, self.ceiling) == (trial::unit(scaling), lives(scaling), scaling.ceiling)
+        (Some(&self.unit), self.lives, self.ceiling) == (trial::unit(scaling).as_ref(), lives(scaling), scaling.ceiling)
     }
 
     /// Tells them of every step that is over, once.
@@ -97,7 +98,7 @@ impl Beside {
         let next = *self.next.get_or_insert(current);
         // A clock that was set back: the steps come again, and are not told twice.
         for step in next.max(current - LONGEST_GAP)..current {
-            self.pass(requests(step, view).map(|requests| requests / self.unit));
+            self.pass(demand(step, view, &self.unit));
         }
         self.next = Some(next.max(current));
     }

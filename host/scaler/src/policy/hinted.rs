@@ -17,7 +17,8 @@ use crate::stamp;
 #[derive(Debug)]
 pub struct Weighing {
     rule: Rule,
-    reactive: Option<Reactive>,
+    /// With what an origin carries of requests.
+    reactive: Option<(Reactive, f64)>,
     floor: u32,
     lead: Duration,
 }
@@ -25,7 +26,8 @@ pub struct Weighing {
 impl Weighing {
     pub fn of(scaling: &Scaling) -> Option<Weighing> {
         let rule = scaling.hints.clone()?;
-        Some(Weighing { rule, reactive: scaling.reactive.clone(), floor: scaling.floor, lead: scaling.lead })
+        let reactive = scaling.reactive.clone().zip(scaling.requests_per_origin());
+        Some(Weighing { rule, reactive, floor: scaling.floor, lead: scaling.lead })
     }
 
     /// How long origins take now.
@@ -85,7 +87,7 @@ impl Weighing {
 
     /// Origins for the load as hints say it is.
     fn demand(&self, view: &View) -> (Option<u32>, Vec<String>) {
-        let Some(reactive) = &self.reactive else { return (None, Vec::new()) };
+        let Some((reactive, per_origin)) = &self.reactive else { return (None, Vec::new()) };
         let (mut coming, mut because) = (0.0, Vec::new());
         for (edge, hint) in self.standing(view).filter(|(_, hint)| hint.kind == HintKind::Demand) {
             coming += hint.value;
@@ -100,7 +102,7 @@ impl Weighing {
         if because.is_empty() {
             return (None, because);
         }
-        let load = (seen + coming + cost).max(0.0) * reactive.headroom / view.standing.target(reactive).0;
+        let load = (seen + coming + cost).max(0.0) * reactive.headroom / view.standing.target(*per_origin).0;
         // As in the reactive rule: a sum of fractions is no reason for one more, and a cast saturates.
         (Some((load * (1.0 - 1e-9)).ceil() as u32), because)
     }

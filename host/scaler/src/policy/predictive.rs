@@ -10,7 +10,7 @@ mod recalled;
 
 use std::time::Duration;
 
-use config::region::{Predictive as Rule, Scaling};
+use config::region::{Predictive as Rule, Scaling, SignalSource};
 use jiff::Timestamp;
 
 use super::{Proposal, Source, View};
@@ -19,6 +19,7 @@ use crate::engine::{Engine, Settings, Want, Way};
 use crate::history::{Point, Step};
 use crate::lead::Figures;
 use crate::replay::Lives;
+use crate::signal::Unit;
 use crate::tune::told::Told;
 use crate::wall::Wall;
 use recalled::Recalled;
@@ -37,6 +38,7 @@ const SERIES_STEPS: i64 = 1800 / STEP_SECONDS;
 #[derive(Debug)]
 pub struct Predictive {
     rule: Rule,
+    unit: Unit,
     lives: Lives,
     engine: Engine,
     /// The first step that the engine was not told of; `None` before the first look.
@@ -56,9 +58,11 @@ impl Predictive {
         // Until the pool tells what its lead is made of, all of it counts as boot.
         let boot = scaling.lead.as_secs_f64();
         let lives = Lives { boot, warm: 0.0, floor: scaling.floor, ..Lives::default() };
+        let unit = Unit::of(rule.requests_per_origin, scaling);
         Some(Predictive {
             engine: engine(&rule, lives),
             rule,
+            unit,
             lives,
             next: None,
             stands: None,
@@ -71,8 +75,7 @@ impl Predictive {
     /// floor is taken up without forgetting.
     pub fn learned(&mut self, other: Predictive) {
         self.stands = other.engine.want().map(|want| want.origins).or(other.stands);
-        let same =
-            self.rule.price == other.rule.price && self.rule.requests_per_origin == other.rule.requests_per_origin;
+        let same = self.rule.price == other.rule.price && self.unit == other.unit;
         if same {
             self.engine = other.engine;
             self.engine.relive(self.lives);
@@ -86,8 +89,8 @@ impl Predictive {
     /// What it knew of the lead is the pool's.
     pub fn restore(&mut self, checkpoint: &Checkpoint, wall: Wall) -> Result<crate::lead::Learned, String> {
         let learned = Learned::read(checkpoint)?;
-        if learned.requests_per_origin != self.rule.requests_per_origin {
-            return Err(format!("it counts {} requests a second for an origin", learned.requests_per_origin));
+        if learned.unit != self.unit.to_string() {
+            return Err(format!("it counts {} for an origin", learned.unit));
         }
         let settings = learned.engine.settings();
         if settings.lives.step != self.lives.step || settings.relived(self.lives) != *self.engine.settings() {
@@ -102,6 +105,7 @@ impl Predictive {
     /// Minutes from this instant on would be of use; `None`: steps of the last hour are enough.
     pub fn wants_minutes(&self, now: Timestamp) -> Option<Timestamp> {
         match self.next {
+            _ if !self.unit.is_requests() => None,
             None => Some(Timestamp::UNIX_EPOCH),
             Some(next) if step_of(now) - next <= SERIES_STEPS => None,
             Some(next) => Timestamp::from_second(next * STEP_SECONDS).ok(),
@@ -110,12 +114,17 @@ impl Predictive {
 
     /// What an earlier run saw in the last hour, in steps.
     pub fn recall(&mut self, points: &[Point]) {
-        self.recalled.take(points, Step::Fine);
+        if self.unit.is_requests() {
+            self.recalled.take(points, Step::Fine);
+        }
     }
 
     /// What was seen, by the minute. The steps of an hour that are known as such are told as such.
     pub fn teach(&mut self, minutes: &[Point]) {
-        self.recalled.take(minutes, Step::Minute);
+        // What other signals were is not in the history.
+        if self.unit.is_requests() {
+            self.recalled.take(minutes, Step::Minute);
+        }
         if self.next.is_none() {
             self.next = self.recalled.first();
         }
@@ -130,10 +139,9 @@ impl Predictive {
             return None;
         }
         self.written = Some(next);
-        let requests_per_origin = self.rule.requests_per_origin;
         // The next run counts by the wall clock that it finds.
         let next = next + wall.steps(STEP_SECONDS);
-        Learned { requests_per_origin, next, engine: self.engine.clone(), lead: lead.clone() }.written()
+        Learned { unit: self.unit.to_string(), next, engine: self.engine.clone(), lead: lead.clone() }.written()
     }
 
     /// How long origins take now.
@@ -190,21 +198,19 @@ impl Predictive {
         // A clock that was set back: the steps come again, and are not told twice.
         for step in next..current.min(next + TOLD_AT_ONCE) {
             let demand = match self.recalled.of(step) {
-                Some(requests) => Some(requests / self.rule.requests_per_origin),
-                None => self.demand(step, view),
+                Some(requests) => self.unit.of_requests(requests),
+                None => demand(step, view, &self.unit),
             };
             self.engine.observe(demand);
             self.next = Some(step + 1);
         }
     }
 
-    /// In origins.
-    fn demand(&self, step: i64, view: &View) -> Option<f64> {
-        Some(requests(step, view)? / self.rule.requests_per_origin)
-    }
-
     fn because(&self, want: &Want) -> String {
-        let unit = self.rule.requests_per_origin;
+        let (unit, what) = match self.unit {
+            Unit::Requests(unit) => (unit, "requests/s"),
+            Unit::Signals(_) => (1.0, "origins' load"),
+        };
         let way = match want.way {
             Way::Cold => "under 2 hours known".to_string(),
             Way::Untuned => "not tuned yet".to_string(),
@@ -222,10 +228,10 @@ impl Predictive {
         let blind = if want.blind { "; a gap: not lowered" } else { "" };
         let surprise = want.surprise.map_or(String::new(), |surprise| {
             let (level, foreseen) = (surprise.level * unit, surprise.foreseen * unit);
-            format!("; surprise: {level:.1} requests/s where at most {foreseen:.1} were foreseen")
+            format!("; surprise: {level:.1} {what} where at most {foreseen:.1} were foreseen")
         });
         format!(
-            "level {:.1} requests/s, at most {} within {}s; gate {gate}; {way}; {unit} per origin{blind}{surprise}",
+            "level {:.1} {what}, at most {} within {}s; gate {gate}; {way}; {unit} per origin{blind}{surprise}",
             want.bounds.level * unit,
             bounds.join(", "),
             self.engine.forecaster().window() as i64 * STEP_SECONDS,
@@ -237,6 +243,28 @@ fn engine(rule: &Rule, lives: Lives) -> Engine {
     let mut settings = Settings::of(lives);
     settings.tuning.price = rule.price;
     Engine::new(settings)
+}
+
+/// Of a step that is over, in origins; `None` if part of it is not known.
+pub(crate) fn demand(step: i64, view: &View, unit: &Unit) -> Option<f64> {
+    let signals = match unit {
+        Unit::Requests(per_origin) => return Some(requests(step, view)? / per_origin),
+        Unit::Signals(signals) => signals,
+    };
+    let mut most = None;
+    for signal in signals {
+        let reading = view.demand.signals.iter().find(|reading| reading.name == signal.name)?;
+        let origins = match &signal.source {
+            // What serves decides a latency: it is no demand that could be foreseen.
+            SignalSource::Latency { .. } => continue,
+            SignalSource::Requests { .. } => requests(step, view)? / reading.per_origin,
+            // Of these only the present is kept, which is the end of the step that was over last.
+            _ if step + 1 < step_of(view.now) || reading.gap => return None,
+            _ => reading.origins?,
+        };
+        most = Some(origins.max(most.unwrap_or(0.0)));
+    }
+    most
 }
 
 /// Requests a second in a step that is over; `None` if not every edge that is known reported it.

@@ -17,7 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
-use config::region::{Reactive, Schedule};
+use config::region::Schedule;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +138,7 @@ impl Scheduled {
     pub fn of(scaling: &config::region::Scaling) -> Scheduled {
         let floor = scaling.floor;
         let rules = scaling.schedules.iter().cloned().map(|schedule| Rule::new(schedule, floor)).collect();
-        Scheduled { rules, floor, target: scaling.reactive.as_ref().map(|rule| rule.requests_per_origin) }
+        Scheduled { rules, floor, target: scaling.requests_per_origin() }
     }
 
     pub fn standing(&mut self, now: Timestamp) -> Standing {
@@ -269,11 +269,11 @@ impl Standing {
         proposal
     }
 
-    /// What an origin should carry now, and by whose word if it is not the rule's own.
-    pub fn target(&self, rule: &Reactive) -> (f64, String) {
+    /// What an origin should carry now of requests, and by whose word if it is not the `usual`.
+    pub fn target(&self, usual: f64) -> (f64, String) {
         match &self.target {
             Some(holds) => (holds.value, format!(" by schedule {}", holds.rule)),
-            None => (rule.requests_per_origin, String::new()),
+            None => (usual, String::new()),
         }
     }
 

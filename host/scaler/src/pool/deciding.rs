@@ -13,6 +13,7 @@ use crate::engine;
 use crate::foresight::{Expected, Forecast};
 use crate::peers::beside::Beside;
 use crate::policy::{Policy, View};
+use crate::signal::Look;
 use crate::stamp;
 use crate::trial::Trial;
 use config::region::{Actuator, ScalingMode};
@@ -36,7 +37,17 @@ impl Pool {
         let capacity = self.capacity();
         let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
         let standing = asked.iter_mut().find_map(|policy| policy.standing(self.wall.shows(now))).unwrap_or_default();
-        let view = View { now, wall: self.wall, series: &self.series, edges, hints: &self.hints, standing: &standing };
+        let look = Look { now, series: &self.series, edges, standing: &standing, serving: capacity.serving };
+        let demand = self.signals.demand(&look);
+        let view = View {
+            now,
+            wall: self.wall,
+            series: &self.series,
+            edges,
+            hints: &self.hints,
+            demand: &demand,
+            standing: &standing,
+        };
         if let Some(trial) = &mut self.trial {
             trial.settle(&view, capacity);
         }
@@ -55,10 +66,11 @@ impl Pool {
             let proposed = policy.propose(&view, &proposals);
             proposals.extend(proposed);
         }
-        let inputs = self.inputs(edges, now);
+        let gap = demand.gap();
+        let inputs = Inputs { demand: (!demand.signals.is_empty()).then_some(demand), ..self.inputs(edges, now) };
         let blind = match (&edges.fresh[..], &edges.missing[..]) {
             ([], _) => Some("no fresh report".to_string()),
-            (_, []) => None,
+            (_, []) => gap,
             (_, missing) => {
                 let names: Vec<_> = missing.iter().map(|edge| edge.name.as_str()).collect();
                 Some(format!("no fresh report from {}", names.join(", ")))
@@ -153,6 +165,7 @@ impl Pool {
                     fresh,
                 })
                 .collect(),
+            demand: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::decision::Capacity;
 use crate::edges::Edges;
 use crate::policy::{Policy, ScheduleView};
 use crate::region::PoolView;
+use crate::signal::Look;
 use crate::stage::OriginView;
 use crate::trial::Trial;
 
@@ -41,6 +42,10 @@ impl Pool {
                 Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => Vec::new(),
             })
             .collect();
+        let standing =
+            self.policies.iter_mut().find_map(|policy| policy.standing(self.wall.shows(now))).unwrap_or_default();
+        let (edges, serving) = (&pool_edges, self.capacity().serving);
+        let demand = self.signals.demand(&Look { now, series: &self.series, edges, standing: &standing, serving });
         PoolView {
             mode: self.scaling().mode,
             desired: self.desired,
@@ -50,6 +55,7 @@ impl Pool {
             ceiling: self.scaling().ceiling,
             capacity: self.capacity(),
             inputs: self.inputs(&pool_edges, now),
+            demand,
             origin_seconds: self.origins.origin_seconds(now),
             origins: self.origins(now),
             gone: self.gone.iter().map(|gone| gone.by(self.wall)).collect(),

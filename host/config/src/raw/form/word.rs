@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use crate::error::{Errors, Problem};
 use crate::manifest::Engine;
 use crate::node::{Kind, Node, shorten};
+use crate::raw::signal::Source;
 use crate::raw::value::{Value, Written};
 use crate::region::{
     Balance, ClientCertificate, DayName, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat, ScalingMode,
@@ -123,6 +124,17 @@ words! {
         "advise" => ScalingMode::Advise: "the same, and what it would have is shown as advice",
         "up-only" => ScalingMode::UpOnly: "carried out, but no origin is taken away",
         "on" => ScalingMode::On: "carried out",
+    }
+}
+
+words! {
+    /// What is measured.
+    Source {
+        "requests" => Source::Requests: "requests a second that were offered, refused ones included",
+        "in_flight" => Source::InFlight: "exchanges with origins at one time",
+        "latency" => Source::Latency: "time to the first byte; keeps origins or asks for more, never for fewer",
+        "queue" => Source::Queue: "items in a queue of plugins",
+        "metric" => Source::Metric: "what plugins count (a second) or set",
     }
 }
 

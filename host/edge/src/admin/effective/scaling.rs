@@ -1,7 +1,7 @@
 //! How many origins a pool should have, and the calendars that its schedules name.
 
 use config::calendar::Calendar;
-use config::{Actuator, Scaling, When};
+use config::{Actuator, Scaling, Signal, SignalSource, When};
 use serde_json::{Value, json};
 
 use super::span;
@@ -42,6 +42,7 @@ pub fn scaling(scaling: &Scaling) -> Value {
     json!({
         "floor": scaling.floor,
         "ceiling": scaling.ceiling,
+        "signals": scaling.signals.iter().map(signal).collect::<Vec<_>>(),
         "reactive": scaling.reactive.as_ref().map(|reactive| json!({
             "requests_per_origin": reactive.requests_per_origin,
             "window": span(reactive.window),
@@ -61,6 +62,27 @@ pub fn scaling(scaling: &Scaling) -> Value {
         "stabilisation": span(scaling.stabilisation),
         "actuator": actuator,
     })
+}
+
+fn signal(signal: &Signal) -> Value {
+    let mut shown = json!({ "name": signal.name, "source": signal.source.name() });
+    let more = match &signal.source {
+        SignalSource::Requests { per_origin } | SignalSource::InFlight { per_origin } => {
+            json!({ "per_origin": per_origin })
+        }
+        SignalSource::Latency { quantile, target } => json!({ "quantile": quantile, "target": span(*target) }),
+        SignalSource::Queue { queue, per_origin } => json!({ "queue": queue, "per_origin": per_origin }),
+        SignalSource::Metric { metric, per_origin } => json!({
+            "metric": metric.name,
+            "plugin": metric.plugin,
+            "labels": metric.labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+            "per_origin": per_origin,
+        }),
+    };
+    if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
+        shown.extend(more);
+    }
+    shown
 }
 
 /// How many days: which they are stands in the file, or in the one that it names.

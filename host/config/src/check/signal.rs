@@ -1,0 +1,131 @@
+//! The list `signals` of a pool's `scaling`, and which rules go by it.
+
+use super::names::Names;
+use crate::error::{Errors, Problem};
+use crate::raw::pool as pool_raw;
+use crate::raw::signal as raw;
+use crate::raw::signal::Source;
+use crate::raw::value::At;
+use crate::region::{PluginMetric, Signal, SignalSource};
+
+/// The keys that each source has beside `source` and `name`; those in front are needed.
+fn keys(source: Source) -> (&'static [&'static str], &'static [&'static str]) {
+    match source {
+        Source::Requests | Source::InFlight => (&["per_origin"], &[]),
+        Source::Latency => (&["target"], &["quantile"]),
+        Source::Queue => (&["queue", "per_origin"], &[]),
+        Source::Metric => (&["metric", "per_origin"], &["plugin", "labels"]),
+    }
+}
+
+pub fn signals(scaling: &pool_raw::Scaling, plugins: &Names, errors: &mut Errors) -> Option<Vec<Signal>> {
+    let all: Vec<_> = scaling.signals.iter().map(|raw| signal(raw, plugins, errors)).collect();
+    let most = Signal::MOST;
+    if all.len() > most {
+        let problem = Problem::found(format!("found {} signals", all.len()));
+        errors.add(&scaling.signals[most].place, problem.allowed(format!("allowed: up to {most}")));
+    }
+    let mut seen: Vec<&Signal> = Vec::new();
+    for (signal, raw) in all.iter().zip(scaling.signals.iter()) {
+        let Some(signal) = signal else { continue };
+        let requests = |signal: &Signal| matches!(signal.source, SignalSource::Requests { .. });
+        if seen.iter().any(|other| other.name == signal.name) {
+            let at = raw.name.as_ref().map_or(&raw.place, |name| &name.place);
+            let problem = Problem::found(format!("two signals are named \"{}\"", signal.name));
+            errors.add(at, problem.allowed("needed: a \"name\" of its own for each"));
+        } else if requests(signal) && seen.iter().any(|other| requests(other)) {
+            let problem = Problem::found("requests are a signal already");
+            errors.add(&raw.place, problem.allowed("allowed: one with \"source: requests\""));
+        }
+        seen.push(signal);
+    }
+    refuse_unused(scaling, errors);
+    all.into_iter().collect()
+}
+
+fn signal(raw: &At<raw::Signal>, plugins: &Names, errors: &mut Errors) -> Option<Signal> {
+    let source = raw.source.as_ref()?.value;
+    let word = super::text(&source);
+    let (needed, more) = keys(source);
+    for (key, at) in raw.given() {
+        if !needed.contains(&key) && !more.contains(&key) {
+            let problem = Problem::found(format!("\"{key}\" stands beside \"source: {word}\", which has no such key"));
+            let all: Vec<_> = ["name"].iter().chain(needed).chain(more).copied().collect();
+            errors.add(at, problem.allowed(format!("allowed: {}", all.join(", "))));
+        }
+    }
+    for key in needed {
+        let given = raw.given().iter().any(|(other, _)| other == key);
+        if !given && !errors.has_under(&raw.place.key(key)) {
+            let problem = Problem::found("missing");
+            errors.add(&raw.place.key(key), problem.allowed(format!("needed: with \"source: {word}\"")));
+        }
+    }
+    let per_origin = || Some(raw.per_origin.as_ref()?.0);
+    let source = match source {
+        Source::Requests => SignalSource::Requests { per_origin: per_origin()? },
+        Source::InFlight => SignalSource::InFlight { per_origin: per_origin()? },
+        Source::Latency => {
+            let quantile = raw.quantile.as_ref().map_or(SignalSource::QUANTILE, |quantile| quantile.0);
+            if let Some(given) = raw.quantile.as_ref().filter(|given| !(0.0..=0.999).contains(&given.0)) {
+                let problem = Problem::found(format!("found the number {}", given.0));
+                let near = (1.0..=100.0).contains(&given.0).then(|| (given.0 / 100.0).to_string());
+                errors.add(&given.place, problem.allowed("allowed: over 0, up to 0.999").near(near));
+            }
+            SignalSource::Latency { quantile, target: raw.target.as_ref()?.0 }
+        }
+        Source::Queue => SignalSource::Queue { queue: raw.queue.as_ref()?.0.clone(), per_origin: per_origin()? },
+        Source::Metric => {
+            SignalSource::Metric { metric: plugin_metric(raw, plugins, errors)?, per_origin: per_origin()? }
+        }
+    };
+    Some(Signal { name: raw.name.as_ref().map_or(word, |name| name.0.clone()), source })
+}
+
+fn plugin_metric(raw: &raw::Signal, plugins: &Names, errors: &mut Errors) -> Option<PluginMetric> {
+    let metric = raw.metric.as_ref()?;
+    if metric.0.is_empty() || metric.0.len() > 200 {
+        let problem = Problem::found(format!("found a name of {} bytes", metric.0.len()));
+        errors.add(&metric.place, problem.allowed("allowed: 1 to 200"));
+    }
+    // The aggregator's file need not have the plugins.
+    if let Some(plugin) = &raw.plugin
+        && !plugins.is_empty()
+    {
+        plugins.resolve(&plugin.0, &plugin.place, errors);
+    }
+    Some(PluginMetric {
+        name: metric.0.clone(),
+        plugin: raw.plugin.as_ref().map(|plugin| plugin.0.clone()),
+        labels: labels(raw),
+    })
+}
+
+fn labels(raw: &raw::Signal) -> Vec<(String, String)> {
+    let pairs = raw.labels.iter().flat_map(|labels| &labels.0);
+    pairs.map(|(name, value)| (name.clone(), value.0.clone())).collect()
+}
+
+/// A rule without `requests_per_origin` goes by the signals: both need each other.
+fn refuse_unused(scaling: &pool_raw::Scaling, errors: &mut Errors) {
+    let reactive = scaling.reactive.as_ref().map(|rule| (&rule.place, rule.requests_per_origin.is_none()));
+    let predictive = scaling.predictive.as_ref().map(|rule| (&rule.place, rule.requests_per_origin.is_none()));
+    let rules: Vec<_> = reactive.into_iter().chain(predictive).collect();
+    let none = scaling.signals.is_empty() && scaling.signals.complete;
+    for (place, by_signals) in &rules {
+        let key = place.key("requests_per_origin");
+        if *by_signals && none && !errors.has_under(&key) {
+            let problem = Problem::found("missing");
+            let needed = "needed: requests a second that one origin carries, or \"signals\" in the same scaling";
+            errors.add(&key, problem.allowed(needed));
+        }
+    }
+    if let Some(first) = scaling.signals.first()
+        && !rules.iter().any(|(_, by_signals)| *by_signals)
+        && !errors.has_under(&first.place)
+    {
+        let problem = Problem::found("no rule goes by the signals");
+        let needed = "needed: \"reactive\" or \"predictive\" without \"requests_per_origin\" in the same scaling";
+        errors.add(&first.place, problem.allowed(needed));
+    }
+}

@@ -1,0 +1,302 @@
+//! The demand of a pool: what each of its signals says, in origins, and the largest of them.
+//!
+//! A signal's value is what all edges see together. What is offered does not saturate: requests, and what grows
+//! with them. What origins show does: at its end a latency only says that it is too much, so it is
+//! read as HPA reads a mean, value over target times the origins that serve, and at most doubles them.
+//!
+//! Where a signal is not known, the others may ask for more, and nothing is taken away.
+
+pub mod latency;
+pub mod moving;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use config::region::{Scaling, Signal, SignalSource};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wire::PoolReport;
+
+use crate::edges::{EdgeId, PoolEdges};
+use crate::policy::Standing;
+use crate::series::Series;
+use crate::stamp;
+use latency::{Latencies, Quantile};
+use moving::Moving;
+
+/// The window of rules that have none.
+const WINDOW: Duration = Duration::from_secs(30);
+/// Edges that say nothing for so long are gone.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(180);
+/// A latency this near to its target asks for as many origins as there are: HPA's tolerance.
+const TOLERANCE: f64 = 0.1;
+/// Near its end a latency grows without a measure: no more than so many times the origins at once.
+const MOST_AT_ONCE: f64 = 2.0;
+
+/// What a pool's demand is, and of what that follows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Demand {
+    /// In origins, before any headroom; `null`: no signal says anything.
+    pub origins: Option<f64>,
+    /// The signal that asks for so many.
+    pub winner: Option<String>,
+    pub signals: Vec<Reading>,
+}
+
+/// What one signal says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    pub name: String,
+    /// As the region file spells it.
+    pub source: String,
+    /// Over all edges, in the units of the source (a latency: seconds); `null`: nothing is known, which is not zero.
+    pub value: Option<f64>,
+    /// What one origin carries of it; of a latency, its target.
+    pub per_origin: f64,
+    /// What it asks for, before any headroom; `null`: nothing.
+    pub origins: Option<f64>,
+    /// Of the oldest sample that counts.
+    pub age_seconds: Option<f64>,
+    /// It may ask for more and not for fewer, and headroom is not for it.
+    #[serde(default)]
+    pub guard: bool,
+    /// Nothing may be taken away on what is not known.
+    #[serde(default)]
+    pub gap: bool,
+    /// Why nothing is known, or what was made of the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+impl Demand {
+    fn of(signals: Vec<Reading>) -> Demand {
+        let mut winner: Option<&Reading> = None;
+        for reading in signals.iter().filter(|reading| reading.origins.is_some()) {
+            if winner.is_none_or(|best| reading.origins > best.origins) {
+                winner = Some(reading);
+            }
+        }
+        let (origins, name) = winner.map(|best| (best.origins, best.name.clone())).unzip();
+        Demand { origins: origins.flatten(), winner: name, signals }
+    }
+
+    /// The largest of those that headroom is for, or of those that it is not for.
+    pub fn largest(&self, guards: bool) -> Option<&Reading> {
+        let of_kind = self.signals.iter().filter(|one| one.guard == guards && one.origins.is_some());
+        of_kind.reduce(|best, next| if next.origins > best.origins { next } else { best })
+    }
+
+    /// Why nothing may be taken away: signals that are not known.
+    pub fn gap(&self) -> Option<String> {
+        let gaps = self.signals.iter().filter(|reading| reading.gap);
+        let told: Vec<_> =
+            gaps.map(|gap| format!("signal {}: {}", gap.name, gap.because.as_deref().unwrap_or("not known"))).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+}
+
+/// What readings are made of beside what [`Signals`] holds.
+pub struct Look<'a> {
+    pub now: Timestamp,
+    pub series: &'a Series,
+    pub edges: &'a PoolEdges<'a>,
+    pub standing: &'a Standing,
+    /// Origins that serve, listed ones included.
+    pub serving: u32,
+}
+
+/// What the signals of one pool have been told.
+#[derive(Debug, Default)]
+pub struct Signals {
+    rules: Vec<Signal>,
+    window: Duration,
+    /// By signal, what each edge says of it.
+    told: BTreeMap<String, BTreeMap<EdgeId, Moving>>,
+    latencies: Latencies,
+}
+
+impl Signals {
+    pub fn of(scaling: &Scaling) -> Signals {
+        let mut signals = Signals::default();
+        signals.configure(scaling);
+        signals
+    }
+
+    /// The file changed: what is known of a signal that is as it was stays known.
+    pub fn configure(&mut self, scaling: &Scaling) {
+        let rules = match &scaling.signals[..] {
+            [] => of_rule(scaling).into_iter().collect(),
+            signals => signals.to_vec(),
+        };
+        self.told.retain(|name, _| {
+            let source =
+                |rules: &[Signal]| rules.iter().find(|rule| rule.name == *name).map(|rule| rule.source.clone());
+            source(&rules) == source(&self.rules)
+        });
+        self.rules = rules;
+        self.window = scaling.reactive.as_ref().map_or(WINDOW, |rule| rule.window);
+    }
+
+    /// Takes what an edge saw in the `period` before `now`.
+    pub fn report(&mut self, edge: EdgeId, report: &PoolReport, period: Duration, now: Timestamp) {
+        self.latencies.add(&report.latencies, now);
+        for rule in &self.rules {
+            let metric = report.metrics.get(&rule.name);
+            let value = match &rule.source {
+                SignalSource::Requests { .. } | SignalSource::Latency { .. } => None,
+                SignalSource::InFlight { .. } => Some(report.in_flight as f64),
+                SignalSource::Queue { .. } => metric.and_then(|metric| metric.now),
+                SignalSource::Metric { .. } => metric.and_then(|metric| {
+                    let rate = metric.added.map(|added| added / period.as_secs_f64().max(1e-3));
+                    // Both: two plugins use one name, one for a counter and one for a gauge.
+                    rate.into_iter().chain(metric.now).reduce(|sum, more| sum + more)
+                }),
+            };
+            let Some(value) = value else { continue };
+            let told = self.told.entry(rule.name.clone()).or_default();
+            told.retain(|_, moving| moving.age(now) <= FORGOTTEN_AFTER);
+            let moving = told.entry(edge).or_insert(Moving::new(value, now));
+            moving.take(value, period, self.window, now);
+        }
+    }
+
+    /// What all of them say now. Asking twice changes nothing.
+    pub fn demand(&self, look: &Look) -> Demand {
+        Demand::of(self.rules.iter().map(|rule| self.reading(rule, look)).collect())
+    }
+
+    fn reading(&self, rule: &Signal, look: &Look) -> Reading {
+        let reading = Reading {
+            name: rule.name.clone(),
+            source: rule.source.name().to_owned(),
+            per_origin: rule.per_origin(),
+            ..Reading::default()
+        };
+        if look.edges.fresh.is_empty() {
+            // The pool as a whole is blind, and holds for that.
+            return Reading { because: Some("no fresh report".to_owned()), ..reading };
+        }
+        match &rule.source {
+            SignalSource::Requests { per_origin } => self.requests(*per_origin, look, reading),
+            SignalSource::Latency { quantile, target } => self.latency(*quantile, *target, look, reading),
+            SignalSource::InFlight { .. } | SignalSource::Queue { .. } | SignalSource::Metric { .. } => {
+                self.of_edges(look, reading)
+            }
+        }
+    }
+
+    fn requests(&self, per_origin: f64, look: &Look, reading: Reading) -> Reading {
+        let (per_origin, by) = look.standing.target(per_origin);
+        let level = look.series.level(self.window, look.now, |edge| look.edges.is_fresh(edge));
+        let age = look.edges.fresh.iter().map(|(edge, _)| stamp::age(look.now, edge.at)).max();
+        let because = match level {
+            None => Some(format!("no fresh report in the last {}", stamp::text(self.window))),
+            Some(_) => (!by.is_empty()).then(|| by.trim().to_owned()),
+        };
+        let age_seconds = age.map(stamp::seconds);
+        Reading { per_origin, age_seconds, because, ..reading }.with(level.map(|level| level.requests))
+    }
+
+    /// The sum over the edges that are fresh. One that says nothing has seen nothing of it, if others have.
+    fn of_edges(&self, look: &Look, reading: Reading) -> Reading {
+        let told = self.told.get(&reading.name);
+        let fresh = look.edges.fresh.iter().filter_map(|(edge, _)| told?.get(&edge.id));
+        let (mut value, mut age) = (None, Duration::ZERO);
+        for moving in fresh {
+            value = Some(value.unwrap_or(0.0) + moving.value);
+            age = age.max(moving.age(look.now));
+        }
+        if value.is_none() {
+            return Reading { gap: true, because: Some("no edge has told of it".to_owned()), ..reading };
+        }
+        Reading { age_seconds: Some(stamp::seconds(age)), ..reading }.with(value)
+    }
+
+    fn latency(&self, quantile: f64, target: Duration, look: &Look, reading: Reading) -> Reading {
+        let reading = Reading { guard: true, ..reading };
+        let value = match self.latencies.quantile(quantile, self.window, look.now) {
+            Quantile::Of(value) => value,
+            Quantile::Few { answers, needed } => {
+                let because = format!("{answers} answers, {needed} are needed: nobody to be slow for");
+                return Reading { because: Some(because), ..reading };
+            }
+        };
+        let ratio = value / target.as_secs_f64();
+        let serving = f64::from(look.serving.max(1));
+        let (factor, because) = match ratio {
+            // Arguing for fewer by a latency that more origins have brought about would swing for ever.
+            _ if ratio < 1.0 - TOLERANCE => (None, "under its target"),
+            _ if ratio <= 1.0 + TOLERANCE => (Some(1.0), "near its target: as many as serve"),
+            _ if ratio < MOST_AT_ONCE => (Some(ratio), "value / target x those that serve"),
+            _ => (Some(MOST_AT_ONCE), "at most twice those that serve"),
+        };
+        let origins = factor.map(|factor| thousandths(factor * serving));
+        Reading { value: Some(thousandths(value)), origins, because: Some(because.to_owned()), ..reading }
+    }
+}
+
+impl Reading {
+    fn with(self, value: Option<f64>) -> Reading {
+        Reading { value: value.map(thousandths), origins: value.map(|value| value / self.per_origin), ..self }
+    }
+}
+
+/// A rule with `requests_per_origin` goes by one signal.
+fn of_rule(scaling: &Scaling) -> Option<Signal> {
+    let own = scaling.predictive.as_ref().and_then(|rule| rule.requests_per_origin);
+    let per_origin = scaling.requests_per_origin().or(own)?;
+    Some(Signal { name: "requests".to_owned(), source: SignalSource::Requests { per_origin } })
+}
+
+/// What a record says of a value: the rest is the noise of adding fractions.
+fn thousandths(value: f64) -> f64 {
+    if value < 1e12 { (value * 1000.0).round() / 1000.0 } else { value }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unit::Requests(per_origin) => write!(f, "{per_origin} requests a second"),
+            Unit::Signals(signals) => {
+                // A latency is no part of the demand that is foreseen.
+                let counted = signals.iter().filter(|one| !matches!(one.source, SignalSource::Latency { .. }));
+                let all: Vec<_> = counted.map(|one| format!("{:?}", one.source)).collect();
+                write!(f, "the largest of {}", all.join(", "))
+            }
+        }
+    }
+}
+
+/// What a rule counts a pool's demand in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Unit {
+    /// Requests a second that one origin carries.
+    Requests(f64),
+    /// The signals, each by what one origin carries of it.
+    Signals(Vec<Signal>),
+}
+
+impl Unit {
+    /// Of a rule that may say what an origin carries.
+    pub fn of(requests: Option<f64>, scaling: &Scaling) -> Unit {
+        match (requests, &scaling.signals[..]) {
+            (Some(per_origin), _) => Unit::Requests(per_origin),
+            (None, [Signal { source: SignalSource::Requests { per_origin }, .. }]) => Unit::Requests(*per_origin),
+            (None, signals) => Unit::Signals(signals.to_vec()),
+        }
+    }
+
+    /// Whether requests alone are a pool's demand.
+    pub fn is_requests(&self) -> bool {
+        matches!(self, Unit::Requests(_))
+    }
+
+    /// Origins for so many requests a second; `None` if they are not all of the demand.
+    pub fn of_requests(&self, requests: f64) -> Option<f64> {
+        match self {
+            Unit::Requests(per_origin) => Some(requests / per_origin),
+            Unit::Signals(_) => None,
+        }
+    }
+}
