@@ -8,7 +8,7 @@ use wire::Report;
 /// A report of a thousand origins in a hundred pools is well under this.
 pub const MOST_BYTES: usize = 1 << 20;
 
-/// Read first and leniently: a newer version may have any fields.
+/// Read leniently where the whole is not read: another version may have any fields.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
@@ -16,12 +16,20 @@ struct Version {
 
 pub fn decode(body: &[u8]) -> Result<Report, Refused> {
     let malformed = |error: serde_json::Error| Refused::new("malformed", format!("not a report: {error}"));
+    // Read once where all is well: reports are most of what an aggregator does.
+    let error = match serde_json::from_slice::<Report>(body) {
+        Ok(report) if report.version == wire::VERSION => return Ok(report),
+        Ok(_) => None,
+        Err(error) => Some(error),
+    };
     let Version { version } = serde_json::from_slice(body).map_err(malformed)?;
-    if version != wire::VERSION {
-        let detail = format!("version {version}; this aggregator knows version {}", wire::VERSION);
-        return Err(Refused::new("version", detail));
+    match error {
+        Some(error) if version == wire::VERSION => Err(malformed(error)),
+        _ => {
+            let detail = format!("version {version}; this aggregator knows version {}", wire::VERSION);
+            Err(Refused::new("version", detail))
+        }
     }
-    serde_json::from_slice(body).map_err(malformed)
 }
 
 pub fn too_large() -> Refused {

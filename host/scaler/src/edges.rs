@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use wire::{OriginReport, Report};
+use wire::{OriginReport, PoolReport, Report};
 
 use crate::report::Refused;
 use crate::stamp;
@@ -48,18 +48,14 @@ pub struct Latest {
 pub struct Edges {
     by_name: BTreeMap<String, Edge>,
     ids: u32,
+    forgot_at: Option<Timestamp>,
 }
 
 impl Edges {
-    /// Takes note of a checked report. `None`: it, or a later one, was here before.
+    /// Takes note of a checked report. `None`: it, or a later one, was here before. What it says is for [`Edges::keep`].
     pub fn note(&mut self, report: &Report, now: Timestamp, stale: Duration) -> Result<Option<EdgeId>, Refused> {
-        self.by_name.retain(|_, edge| stamp::age(now, edge.at) <= stale + FORGOTTEN_AFTER);
+        self.forget(now, stale);
         let mark = Mark { boot: report.boot, seq: report.seq };
-        let pools = report
-            .pools
-            .iter()
-            .map(|(name, pool)| (name.clone(), Latest { in_flight: pool.in_flight, origins: pool.origins.clone() }))
-            .collect();
         if let Some(edge) = self.by_name.get_mut(&report.edge) {
             // A run that began earlier is an old one, unless the newer fell silent: then the
             // machine's clock was set back between the two.
@@ -67,7 +63,7 @@ impl Edges {
             if old_run || (mark.boot == edge.mark.boot && mark.seq <= edge.mark.seq) {
                 return Ok(None);
             }
-            (edge.mark, edge.at, edge.pools) = (mark, now, pools);
+            (edge.mark, edge.at) = (mark, now);
             return Ok(Some(edge.id));
         }
         if self.by_name.len() >= MOST_EDGES {
@@ -75,9 +71,26 @@ impl Edges {
         }
         let id = EdgeId(self.ids);
         self.ids += 1;
-        let edge = Edge { name: report.edge.clone(), id, mark, at: now, pools };
+        let edge = Edge { name: report.edge.clone(), id, mark, at: now, pools: BTreeMap::new() };
         self.by_name.insert(report.edge.clone(), edge);
         Ok(Some(id))
+    }
+
+    /// Keeps what a report says that was taken note of.
+    pub fn keep(&mut self, report: Report) {
+        let latest = |pool: PoolReport| Latest { in_flight: pool.in_flight, origins: pool.origins };
+        if let Some(edge) = self.by_name.get_mut(&report.edge) {
+            edge.pools = report.pools.into_iter().map(|(name, pool)| (name, latest(pool))).collect();
+        }
+    }
+
+    /// Those that were silent for too long. Looking at each of them for each report would be a cost of its own.
+    fn forget(&mut self, now: Timestamp, stale: Duration) {
+        let soon = self.forgot_at.is_some_and(|at| at <= now && stamp::age(now, at) < Duration::from_secs(1));
+        if !soon || self.by_name.len() >= MOST_EDGES {
+            self.by_name.retain(|_, edge| stamp::age(now, edge.at) <= stale + FORGOTTEN_AFTER);
+            self.forgot_at = Some(now);
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<&Edge> {
@@ -90,7 +103,10 @@ impl Edges {
         for edge in self.by_name.values() {
             let Some(latest) = edge.pools.get(pool) else { continue };
             match stamp::age(now, edge.at) {
-                age if age <= stale => edges.fresh.push((edge, latest)),
+                age if age <= stale => {
+                    edges.ids.insert(edge.id);
+                    edges.fresh.push((edge, latest));
+                }
                 age if age <= stale + FORGOTTEN_AFTER => edges.missing.push(edge),
                 _ => {}
             }
@@ -115,10 +131,30 @@ pub struct PoolEdges<'a> {
     pub fresh: Vec<(&'a Edge, &'a Latest)>,
     /// Stale, and not yet taken for gone.
     pub missing: Vec<&'a Edge>,
+    /// Of the fresh ones.
+    ids: Ids,
 }
 
 impl PoolEdges<'_> {
     pub fn is_fresh(&self, id: EdgeId) -> bool {
-        self.fresh.iter().any(|(edge, _)| edge.id == id)
+        self.ids.has(id)
+    }
+}
+
+/// A set of edges, a bit for each: it is asked for each edge of each pool in each decision.
+#[derive(Debug, Default)]
+struct Ids(Vec<u64>);
+
+impl Ids {
+    fn insert(&mut self, id: EdgeId) {
+        let place = id.0 as usize / 64;
+        if self.0.len() <= place {
+            self.0.resize(place + 1, 0);
+        }
+        self.0[place] |= 1 << (id.0 % 64);
+    }
+
+    fn has(&self, id: EdgeId) -> bool {
+        self.0.get(id.0 as usize / 64).is_some_and(|bits| bits >> (id.0 % 64) & 1 == 1)
     }
 }

@@ -150,7 +150,7 @@ impl Region {
     /// Takes an event in. A refused report changed nothing.
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<Applied, Refused> {
         match event {
-            Event::Report(report) => return self.report(&report, now),
+            Event::Report(report) => return self.report(report, now),
             Event::Configured(config) => self.configure(&config, now),
             Event::WallClock(wall) => {
                 self.wall = wall;
@@ -183,15 +183,16 @@ impl Region {
         }
     }
 
-    fn report(&mut self, report: &Report, now: Timestamp) -> Result<Applied, Refused> {
-        report::check(report)?;
-        let Some(edge) = self.edges.note(report, now, self.stale)? else { return Ok(Applied::Repeat) };
+    fn report(&mut self, report: Report, now: Timestamp) -> Result<Applied, Refused> {
+        report::check(&report)?;
+        let Some(edge) = self.edges.note(&report, now, self.stale)? else { return Ok(Applied::Repeat) };
         let period = Duration::from_millis(report.period_ms);
         for (name, seen) in &report.pools {
             if let Some(pool) = self.pools.get_mut(name) {
                 pool.report(&report.edge, edge, seen, period, now);
             }
         }
+        self.edges.keep(report);
         Ok(Applied::Taken)
     }
 
@@ -222,9 +223,13 @@ impl Region {
     pub fn next(&mut self, now: Timestamp) -> Actions {
         let mut actions = Actions { decisions: Vec::new(), pools: BTreeMap::new(), wake_at: Timestamp::MAX };
         for (name, pool) in &mut self.pools {
-            let edges = self.edges.of_pool(name, now, self.stale);
-            let (decision, changes) = pool.next(&edges, self.tick, now);
-            actions.decisions.extend(decision);
+            let mut changes = Vec::new();
+            if !pool.rests(self.tick, now) {
+                let edges = self.edges.of_pool(name, now, self.stale);
+                let (decision, changed) = pool.next(&edges, self.tick, now);
+                actions.decisions.extend(decision);
+                changes = changed;
+            }
             let (run, stop) = pool.target().map_or((None, Vec::new()), |(run, stop)| (Some(run), stop));
             actions.pools.insert(name.clone(), PoolActions { run, stop, changes });
             actions.wake_at = actions.wake_at.min(pool.next_change(now));

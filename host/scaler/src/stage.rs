@@ -251,6 +251,18 @@ impl Origins {
         changes
     }
 
+    /// Whether all of them serve but for those that stop, and no more than there shall be.
+    pub fn rest(&self, count: u32) -> bool {
+        let (mut serving, mut other) = (0, 0);
+        for origin in self.running.iter().filter(|origin| !origin.stopping) {
+            match origin.stage {
+                Stage::Serving => serving += 1,
+                Stage::Booting | Stage::Warming | Stage::Draining => other += 1,
+            }
+        }
+        other == 0 && serving <= count
+    }
+
     /// An edge was answered with the present stages after the report `mark`.
     pub fn tell(&mut self, edge: EdgeId, mark: Mark) {
         for origin in self.running.iter_mut().filter(|origin| origin.stage == Stage::Draining) {

@@ -276,8 +276,7 @@ pub(crate) fn requests(step: i64, view: &View) -> Option<f64> {
     let end = Timestamp::from_millisecond((step + 1) * STEP_SECONDS * 1000 - 1).ok()?;
     let window = Duration::from_millis(STEP_SECONDS.unsigned_abs() * 1000 - 1);
     // One that has just fallen silent is not missing yet.
-    let reported = |id| view.series.level(window, end, |other| other == id).is_some();
-    if !view.edges.fresh.iter().all(|(edge, _)| reported(edge.id)) {
+    if !view.series.all_reported(window, end, view.edges.fresh.iter().map(|(edge, _)| edge.id)) {
         return None;
     }
     Some(view.series.level(window, end, |edge| view.edges.is_fresh(edge))?.requests)
