@@ -71,7 +71,7 @@ fn a_decision_is_explained_by_the_aggregator_and_once_it_is_gone_by_the_journal(
 
     region.aggregator.kill();
     let then = region.told(&["shop", "-c", "region.yaml"]);
-    assert!(then.starts_with("pool shop: 0 -> 3: ") && then.contains("capacity"), "{then}");
+    assert!(then.starts_with("pool shop: 0 -> 3 origins by ") && then.contains("capacity"), "{then}");
     assert_eq!(region.told(&["shop", "--journal", "d.jsonl"]).lines().next(), then.lines().next());
     region.refused(&["shap", "--journal", "d.jsonl"], "it has: shop");
     region.refused(&["shop", "--journal", "d.jsonl", "--at", "-1h"], "it has decisions from");

@@ -18,6 +18,7 @@ use std::time::Duration;
 use config::region::Journal as Config;
 
 use jiff::Timestamp;
+use scaler::budget::Month;
 use scaler::{Decision, OriginView, stamp};
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +134,12 @@ impl Journal {
     pub fn counts(&self, now: Timestamp) -> Vec<(String, u32)> {
         let young = self.last.values().filter(|decision| stamp::age(now, decision.at) <= ADOPTABLE);
         young.map(|decision| (decision.pool.clone(), decision.to)).collect()
+    }
+
+    /// What an earlier run had counted in a month, by pool, and until when.
+    pub fn spent(&self) -> Vec<(String, Timestamp, Month)> {
+        let of = |decision: &Decision| Some((decision.pool.clone(), decision.at, decision.budget.clone()?.month?));
+        self.last.values().filter_map(of).collect()
     }
 
     /// Writes a decision down if it is news. An error means that it must not be acted on.

@@ -1,7 +1,8 @@
 //! Who is in each pool now and in which stage, for the edges and for the metrics.
 
 use jiff::Timestamp;
-use scaler::{LeadView, PoolView, Region};
+use scaler::budget::Spending;
+use scaler::{Decision, LeadView, PoolView, Region};
 use wire::{Membership, Stage};
 
 /// Says what each metric of the aggregator is, for whoever reads `/metrics`.
@@ -13,6 +14,24 @@ pub fn describe() {
         "forebay_aggregator_origins_advised",
         "Origins that a pool would have, in the mode advise; else those desired"
     );
+    gauge!(
+        "forebay_aggregator_origins_late",
+        "Origins that were asked for longer than a lead ago and do not serve; at 0 all do"
+    );
+    gauge!("forebay_aggregator_actuator_troubled", "1: the last start came to nothing, and none has succeeded since");
+    gauge!(
+        "forebay_aggregator_predicted_violation_percent",
+        "Of the requests of the coming peak, over the capacity of the decided count"
+    );
+    gauge!("forebay_aggregator_peer_origins", "Origins that another autoscaler would have, by its rule");
+    gauge!(
+        "forebay_aggregator_price",
+        "What a violating request costs in what serving one costs, where there is a budget"
+    );
+    gauge!("forebay_aggregator_budget_reached", "1: what the budget aims at is had within its ceiling; 0: it is not");
+    gauge!("forebay_aggregator_budget_spent_origin_hours", "Of this calendar month");
+    gauge!("forebay_aggregator_budget_projected_origin_hours", "Of this calendar month, with what is to come of it");
+    gauge!("forebay_aggregator_budget_ceiling_origin_hours", "Of this calendar month, or of its part that is counted");
     gauge!("forebay_aggregator_leader", "1: this aggregator acts; 0: another has the lease, or nobody");
     counter!("forebay_aggregator_lease_transitions_total", "Beginnings and ends of the lease here, by what came");
     counter!("forebay_aggregator_lease_failures_total", "Questions about the lease that got no answer");
@@ -64,6 +83,12 @@ pub fn measure(pool: &str, view: &PoolView) {
         metrics::gauge!("forebay_aggregator_origins_advised", "pool" => pool.to_string()).set(advised);
     }
     lead(pool, &view.lead);
+    if let Some(decision) = &view.decision {
+        measure_record(pool, decision);
+    }
+    if let Some(spending) = &view.budget {
+        measure_budget(pool, spending);
+    }
     metrics::counter!("forebay_aggregator_origin_seconds_total", "pool" => pool.to_string())
         .absolute(view.origin_seconds as u64);
 }
@@ -78,6 +103,39 @@ fn lead(pool: &str, lead: &LeadView) {
             metrics::gauge!("forebay_aggregator_lead_learned_seconds",
                 "pool" => pool.to_string(), "part" => part, "quantile" => quantile)
             .set(seconds);
+        }
+    }
+}
+
+fn measure_record(pool: &str, decision: &Decision) {
+    let label = || pool.to_string();
+    let late = decision.late.as_ref().map_or(0, |late| late.asked.saturating_sub(late.serving));
+    metrics::gauge!("forebay_aggregator_origins_late", "pool" => label()).set(late);
+    let troubled = if decision.trouble.is_some() { 1.0 } else { 0.0 };
+    metrics::gauge!("forebay_aggregator_actuator_troubled", "pool" => label()).set(troubled);
+    if let Some(predicted) = &decision.predicted {
+        metrics::gauge!("forebay_aggregator_predicted_violation_percent", "pool" => label()).set(predicted.violation);
+    }
+    for peer in &decision.peers {
+        metrics::gauge!("forebay_aggregator_peer_origins", "pool" => label(), "rule" => peer.rule.clone())
+            .set(peer.origins);
+    }
+}
+
+fn measure_budget(pool: &str, spending: &Spending) {
+    let label = || pool.to_string();
+    if let Some(price) = spending.price {
+        metrics::gauge!("forebay_aggregator_price", "pool" => label()).set(price);
+    }
+    let reached = if spending.reached { 1.0 } else { 0.0 };
+    metrics::gauge!("forebay_aggregator_budget_reached", "pool" => label()).set(reached);
+    if let Some(month) = &spending.month {
+        for (name, hours) in [
+            ("forebay_aggregator_budget_spent_origin_hours", month.spent_hours),
+            ("forebay_aggregator_budget_projected_origin_hours", month.projected_hours),
+            ("forebay_aggregator_budget_ceiling_origin_hours", month.ceiling_hours),
+        ] {
+            metrics::gauge!(name, "pool" => label()).set(hours);
         }
     }
 }

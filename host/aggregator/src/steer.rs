@@ -62,6 +62,9 @@ impl Steer {
         let lead = Lead::new(lease, journal.token());
         let (right, token) = (lead.right(), lease.map(|_| 0));
         let mut region = Region::new(&config, now);
+        for (pool, at, month) in journal.spent() {
+            let _ = region.apply(Event::Spent { pool, at, month }, now);
+        }
         for (pool, origins) in journal.counts(now) {
             // A pool that left the file since is unknown, and needs nothing.
             let _ = region.apply(Event::Adopted { pool, origins }, now);

@@ -74,6 +74,7 @@ impl Setup {
                     headroom: 1.0,
                 }),
                 predictive: None,
+                budget: None,
                 schedules: Vec::new(),
                 lead: Duration::ZERO,
                 lead_bounds: None,

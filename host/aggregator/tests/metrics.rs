@@ -55,7 +55,11 @@ fn reports_decisions_and_origins_are_counted() {
     let seen = Seen::default();
     metrics::set_global_recorder(seen.clone()).ok().unwrap();
     let folder = Folder::new("metrics");
-    let aggregator = aggregator::start(Setup::new(&folder.0).region()).unwrap();
+    let mut setup = Setup::new(&folder.0);
+    let monthly = config::region::Monthly { origin_hours: 9000.0, money: None, zone: "UTC".into(), hard: false };
+    setup.scaling.budget =
+        Some(config::region::ScalingBudget { aim: config::region::Aim::Price(80.0), monthly: Some(monthly) });
+    let aggregator = aggregator::start(setup.region()).unwrap();
     for body in ["{", "{\"version\":7}"] {
         assert_eq!(post(aggregator.address(), body).0, 400);
     }
@@ -77,7 +81,16 @@ fn reports_decisions_and_origins_are_counted() {
             && seen.count("forebay_aggregator_origin_seconds_total{pool=shop}") > 0
             && seen.gauge("forebay_aggregator_lead_samples{pool=shop}") == 3.0
             && seen.gauge("forebay_aggregator_lead_learned_seconds{pool=shop,part=boot,quantile=0.95}") >= 0.05
+            && seen.gauge("forebay_aggregator_budget_spent_origin_hours{pool=shop}") > 0.0
+            && seen.gauge("forebay_aggregator_origins_late{pool=shop}") == 0.0
     });
+    let ceiling = seen.gauge("forebay_aggregator_budget_ceiling_origin_hours{pool=shop}");
+    assert!(ceiling > 0.0 && ceiling <= 9000.0, "the part of the month that is left: {ceiling}");
+    assert!(seen.gauge("forebay_aggregator_budget_projected_origin_hours{pool=shop}") > 0.0);
+    assert_eq!(seen.gauge("forebay_aggregator_budget_reached{pool=shop}"), 1.0);
+    assert_eq!(seen.gauge("forebay_aggregator_actuator_troubled{pool=shop}"), 0.0);
+    assert_eq!(seen.gauge("forebay_aggregator_peer_origins{pool=shop,rule=hpa:100}"), 2.0, "its load is none");
+    assert_eq!(seen.gauge("forebay_aggregator_origins_advised{pool=shop}"), 2.0, "what is on is its own advice");
     assert_eq!(seen.count("forebay_aggregator_actuator_actions_total{pool=shop,action=start}"), 3);
     assert_eq!(seen.count("forebay_aggregator_actuator_actions_total{pool=shop,action=stop}"), 0);
     assert!(seen.count("forebay_aggregator_decisions_total{pool=shop,source=hold}") >= 1, "the floor, unseen");

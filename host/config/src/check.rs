@@ -3,8 +3,8 @@
 //!
 //! - [`names`]: what is unique, and what resolves.
 //! - [`files`]: paths, plugin folders, PEM.
-//! - `edge`, `plugin`, `remote`, `budget`, `secret`, `route`, `pool`, `signal`, `schedule`, `calendar`, `state`, `kv`, `lease`: the
-//!   sections.
+//! - `edge`, `plugin`, `remote`, `budget`, `secret`, `route`, `pool`, `signal`, `scaling_budget`, `schedule`, `calendar`, `state`,
+//!   `kv`, `lease`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 mod budget;
@@ -20,6 +20,7 @@ mod plugin;
 mod pool;
 mod remote;
 mod route;
+mod scaling_budget;
 mod schedule;
 mod secret;
 mod signal;

@@ -3,7 +3,7 @@
 //!
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
-//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `signal`, `schedule`, `calendar`, `state`, `kv`, `lease`,
+//! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `signal`, `scaling_budget`, `schedule`, `calendar`, `state`, `kv`, `lease`,
 //!   `lead`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod plugin;
 pub mod pool;
 pub mod route;
+pub mod scaling_budget;
 pub mod schedule;
 pub mod secret;
 pub mod signal;

@@ -20,6 +20,7 @@ mod lead;
 mod lease;
 mod mode;
 mod remote;
+mod scaling_budget;
 mod schedule;
 mod secret;
 mod signal;
@@ -33,6 +34,7 @@ pub use lead::LeadBounds;
 pub use lease::Lease;
 pub use mode::ScalingMode;
 pub use remote::{Login, PublicKey, Remote, RemoteAt};
+pub use scaling_budget::{Aim, Money, Monthly, ScalingBudget};
 pub use schedule::{DayName, Rank, Schedule, When};
 pub use secret::{Secret, SecretSource, SecretValue};
 pub use signal::{PluginMetric, Signal, SignalSource};
@@ -573,6 +575,8 @@ pub struct Scaling {
     pub signals: Vec<Signal>,
     pub reactive: Option<Reactive>,
     pub predictive: Option<Predictive>,
+    /// What it aims at, and what a month may cost; `None`: the price of `predictive`.
+    pub budget: Option<ScalingBudget>,
     pub schedules: Vec<Schedule>,
     /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules
     /// without a lead of their own start this much early. Where it is learned: until it is known.

@@ -217,11 +217,52 @@ pools:
     assert_eq!(scaling.schedules[1].lead, Duration::ZERO);
     assert!(!scaling.schedules[0].own_lead && scaling.schedules[1].own_lead);
     assert_eq!((scaling.floor, scaling.ceiling), (config::Scaling::FLOOR, 9));
-    assert_eq!(scaling.predictive, None);
+    assert_eq!((scaling.predictive.as_ref(), scaling.budget.as_ref()), (None, None));
     assert!(scaling.reactive.is_none() && matches!(scaling.actuator, Actuator::DryRun));
     let aggregator = region.aggregator.unwrap();
     let journal = Journal::at("/srv/region/j".into());
     assert_eq!(aggregator.journal, Some(journal), "relative to the folder of the file");
+}
+
+#[test]
+fn a_budget_is_a_price_or_an_slo_and_hours_or_money() {
+    use config::{Aim, Money, Monthly, ScalingBudget};
+
+    let budget = |keys: &str| {
+        let text = format!(
+            "aggregator: {{address: \"127.0.0.1:0\"}}\npools: [{{name: shop, scaling: {{ceiling: 9, actuator: dry_run, \
+             predictive: {{requests_per_origin: 10, price: 30}}, budget: {keys}}}}}]\n"
+        );
+        region(&text, Path::new(".")).pools["shop"].scaling.as_ref().unwrap().budget.clone().unwrap()
+    };
+    let hours = |origin_hours: f64, money: Option<Money>| {
+        Some(Monthly { origin_hours, money, zone: "UTC".into(), hard: false })
+    };
+    assert_eq!(budget("{slo: 99.9%}"), ScalingBudget { aim: Aim::Slo(99.9), monthly: None });
+    assert_eq!(budget("{price: 70}"), ScalingBudget { aim: Aim::Price(70.0), monthly: None });
+    let of_the_rule = ScalingBudget { aim: Aim::Price(30.0), monthly: hours(5000.0, None) };
+    assert_eq!(budget("{origin_hours: 5000}"), of_the_rule, "the price of predictive");
+    let money = Money { amount: 1200.0, currency: "USD".into(), origin_hour: 0.25 };
+    let paid = budget("{slo: 99%, money: 1200 USD, origin_hour: 0.25}");
+    assert_eq!(paid, ScalingBudget { aim: Aim::Slo(99.0), monthly: hours(4800.0, Some(money)) });
+    let hard = budget("{origin_hours: 5000, zone: Europe/Berlin, hard: true}").monthly.unwrap();
+    assert_eq!((hard.zone.as_str(), hard.hard), ("Europe/Berlin", true));
+}
+
+#[test]
+fn what_a_region_means_has_a_name() {
+    let digest = |text: &str| region(text, Path::new("/srv")).digest();
+    let plain =
+        "aggregator: {address: \"127.0.0.1:0\"}\npools: [{name: a, scaling: {ceiling: 9, actuator: dry_run}}]\n";
+    let first = digest(plain);
+    assert!(first.len() == 16 && first.bytes().all(|byte| byte.is_ascii_hexdigit()), "{first}");
+    assert_eq!(digest(plain), first);
+    let same = "# A comment.\npools: [{scaling: {floor: 1, actuator: dry_run, ceiling: 9}, name: a}]\n\
+                aggregator: {address: \"127.0.0.1:0\", journal: j}\n";
+    assert_eq!(digest(same), first, "order, comments, defaults and a journal decide nothing");
+    for other in [plain.replace("ceiling: 9", "ceiling: 8"), plain.replace("name: a", "name: b")] {
+        assert_ne!(digest(&other), first, "{other}");
+    }
 }
 
 #[test]

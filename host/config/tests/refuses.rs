@@ -237,6 +237,95 @@ fn a_missing_key_is_named_with_what_it_is() {
 }
 
 #[test]
+fn a_budget_that_contradicts_itself_is_refused() {
+    let budget = |keys: &str| {
+        scaling(&format!(
+            "      predictive: {{requests_per_origin: 10}}\n      actuator: dry_run\n      budget: {keys}\n"
+        ))
+    };
+    let at = |key: &str, rest: &str| format!("region.yaml:8: pools[0].scaling.budget{key}: {rest}");
+    for (keys, says) in [
+        (
+            "{hard: true}",
+            vec![
+                at("", "nothing that bounds or aims; needed: one of price, slo, origin_hours, money, or more"),
+                at(".hard", "\"hard\" without a ceiling; needed: \"origin_hours\" or \"money\" beside it"),
+            ],
+        ),
+        (
+            "{price: 4, slo: 99%}",
+            vec![at(".slo", "\"slo\" stands beside \"price\"; allowed: one of \"price\", \"slo\"")],
+        ),
+        (
+            "{origin_hours: 5000, money: 9000 USD, origin_hour: 1}",
+            vec![at(".money", "\"money\" stands beside \"origin_hours\"; allowed: one of \"origin_hours\", \"money\"")],
+        ),
+        (
+            "{money: 1200 USD}",
+            vec![at(".money", "\"money\" without what an origin costs; needed: \"origin_hour\" beside it")],
+        ),
+        (
+            "{slo: 99%, origin_hour: 0.1}",
+            vec![at(".origin_hour", "\"origin_hour\" without \"money\"; allowed: with \"money\"")],
+        ),
+        (
+            "{slo: 99.9}",
+            vec![at(
+                ".slo",
+                "found the number 99.9; allowed: a share from 50% to 99.999%, such as 99.9%; did you mean \"99.9%\"?",
+            )],
+        ),
+        (
+            "{slo: 0.999}",
+            vec![at(
+                ".slo",
+                "found the number 0.999; allowed: a share from 50% to 99.999%, such as 99.9%; did you mean \"99.9%\"?",
+            )],
+        ),
+        ("{slo: 100%}", vec![at(".slo", "found \"100%\"; allowed: a share from 50% to 99.999%, such as 99.9%")]),
+        ("{slo: NaN%}", vec![at(".slo", "found \"NaN%\"; allowed: a share from 50% to 99.999%, such as 99.9%")]),
+        (
+            "{money: 1200, origin_hour: 1}",
+            vec![at(
+                ".money",
+                "found the number 1200 (without a currency); allowed: a sum and its currency such as 1200 USD; \
+                did you mean \"1200 USD\"?",
+            )],
+        ),
+        (
+            "{money: $1200, origin_hour: 1}",
+            vec![at(
+                ".money",
+                "found \"$1200\"; allowed: a sum and its currency such as 1200 USD; did you mean \"1200 USD\"?",
+            )],
+        ),
+        (
+            "{origin_hours: 700}",
+            vec![at(
+                ".origin_hours",
+                "700 origin-hours, and the floor 1 alone takes 745; allowed: from 745 on, or a lower floor",
+            )],
+        ),
+        (
+            "{money: 70 USD, origin_hour: 0.1}",
+            vec![at(
+                ".money",
+                "700 origin-hours, and the floor 1 alone takes 745; allowed: from 74.50 USD on, or a lower floor",
+            )],
+        ),
+    ] {
+        refused(&budget(keys), &says.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    refused(
+        &scaling("      actuator: dry_run\n      budget: {slo: 99%}\n"),
+        &[
+            "region.yaml:7: pools[0].scaling.budget.slo: \"slo\" is what \"predictive\" goes by, and there is no such rule; \
+           needed: \"predictive\" in the same scaling",
+        ],
+    );
+}
+
+#[test]
 fn durations_and_sizes_say_how_they_are_written() {
     refused(
         &edge(

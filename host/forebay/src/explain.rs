@@ -51,11 +51,17 @@ pub struct Options {
 }
 
 /// One decision, as an aggregator and a journal both tell it.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Told {
     decision: Option<Decision>,
     #[serde(default)]
     origins: Vec<OriginView>,
+    /// `leader`, `standby`.
+    role: Option<String>,
+    token: Option<u64>,
+    /// Of what stands now, where an aggregator tells.
+    tuner: Option<scaler::tune::told::Told>,
+    scored: Option<scaler::trial::Scored>,
 }
 
 #[derive(Deserialize)]
@@ -165,9 +171,9 @@ fn from_aggregator(options: &Options, authority: &str) -> Result<String, Failed>
         let Listed { decisions } = serde_json::from_value(answer).map_err(unread)?;
         return options.lines(&decisions).map_err(Failed::Refused);
     }
-    let Told { decision, origins } = serde_json::from_value(answer).map_err(unread)?;
-    match decision {
-        Some(decision) => Ok(options.account(&decision, &origins)),
+    let told: Told = serde_json::from_value(answer).map_err(unread)?;
+    match &told.decision {
+        Some(decision) => Ok(options.account(decision, &told)),
         None => Err(Failed::Refused(format!("nothing was decided on pool {:?} yet", options.pool))),
     }
 }
@@ -188,7 +194,7 @@ fn from_journal(options: &Options, journal: &Path) -> anyhow::Result<String> {
     let found = files::decisions(journal, Some(&options.pool), from, to, limit).with_context(context)?;
     let Some(latest) = found.last() else { bail!(Unfit::one(nothing(options, journal)?)) };
     if options.json {
-        let record = |Recorded { decision, origins }: &Recorded| json!({ "decision": decision, "origins": origins });
+        let record = |Recorded { decision, origins, role, token }: &Recorded| json!({ "role": role, "token": token, "decision": decision, "origins": origins });
         let records: Vec<Value> = found.iter().map(record).collect();
         let value = if options.is_list() { json!({ "records": records }) } else { records[0].clone() };
         return Ok(format!("{value:#}\n"));
@@ -197,7 +203,9 @@ fn from_journal(options: &Options, journal: &Path) -> anyhow::Result<String> {
         let decisions: Vec<Decision> = found.into_iter().map(|recorded| recorded.decision).collect();
         return options.lines(&decisions).map_err(|none| Unfit::one(none).into());
     }
-    Ok(options.account(&latest.decision, &latest.origins))
+    let Recorded { decision, origins, role, token } = latest.clone();
+    let told = Told { origins, role: Some(role), token, ..Told::default() };
+    Ok(options.account(&decision, &told))
 }
 
 /// Why a journal has no answer.
@@ -228,7 +236,7 @@ impl Options {
         Ok(decisions.iter().map(|decision| format!("{:.0} {}\n", decision.at, decision.line)).collect())
     }
 
-    fn account(&self, decision: &Decision, origins: &[OriginView]) -> String {
-        account::of(decision, origins, self.at.unwrap_or_else(Timestamp::now))
+    fn account(&self, decision: &Decision, told: &Told) -> String {
+        account::of(decision, told, self.at.unwrap_or_else(Timestamp::now))
     }
 }

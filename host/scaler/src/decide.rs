@@ -1,7 +1,7 @@
 //! The decision: the largest proposal, then what may keep it from moving, then the bounds.
 //!
-//! The order is the meaning. Holds come before steps, so that a step never undoes a hold; the ceiling of a
-//! schedule is a bound too and comes after both; then the mode says whether any of it is done; floor and ceiling
+//! The order is the meaning. Holds come before steps, so that a step never undoes a hold; the ceilings of a
+//! schedule and of a hard budget are bounds too and come after both; then the mode says whether any of it is done; floor and ceiling
 //! come last, so that they always hold. Nothing before the steps can raise a number above both the want and the
 //! count that stands, which is why more demand never gives less. A mode that only thinks goes through all of it
 //! from the count that would stand.
@@ -73,6 +73,8 @@ pub struct Case<'a> {
     pub hinted: Option<Hinted>,
     /// The ceiling of a schedule whose window it is.
     pub scheduled: Option<&'a Holds<u32>>,
+    /// What a month's hard ceiling leaves, and why.
+    pub budget: Option<(u32, String)>,
     pub capacity: Capacity,
     pub inputs: Inputs,
 }
@@ -101,6 +103,9 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
     let Scaling { floor, ceiling, .. } = *case.scaling;
     if let Some(Holds { value, rule, because, .. }) = case.scheduled {
         ladder.clamp(Limit::Schedule, |at| at.min(*value), || format!("ceiling {value} of {rule} {because}"));
+    }
+    if let Some((most, because)) = &case.budget {
+        ladder.clamp(Limit::Budget, |at| at.min(*most), || because.clone());
     }
     let would = ladder.at.max(floor).min(ceiling);
     let would = mode(&mut ladder, &case).then_some(would);
@@ -134,6 +139,7 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
         change: None,
         late: None,
         trouble: None,
+        budget: None,
         version: Version::default(),
     };
     decision.line = decision.describe();

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::Stage;
 
+use crate::budget::Spending;
 use crate::carried::{Change, Late, Trouble};
 use crate::foresight::{Expected, Forecast, Predicted};
 use crate::hint::Hinted;
@@ -73,6 +74,9 @@ pub struct Decision {
     /// Why the actuator does not do as it is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
+    /// What is aimed at, what it costs, and what of the month is spent, where there is a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Spending>,
     #[serde(default)]
     pub version: Version,
 }
@@ -115,6 +119,8 @@ pub enum Limit {
     StepDown,
     /// The ceiling of a schedule.
     Schedule,
+    /// A month's hard ceiling: what is left is the floor's.
+    Budget,
     /// The mode of the pool lets it go no further.
     Mode,
     Floor,
@@ -133,6 +139,7 @@ impl Limit {
             Limit::StepUp => "step up",
             Limit::StepDown => "step down",
             Limit::Schedule => "schedule",
+            Limit::Budget => "budget",
             Limit::Mode => "mode",
             Limit::Floor => "floor",
             Limit::Ceiling => "ceiling",

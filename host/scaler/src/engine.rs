@@ -77,6 +77,14 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether what was learned under `other` holds here: a price only weighs it.
+    pub fn learn_alike(&self, other: &Settings) -> bool {
+        let tuning = Tuning { price: other.tuning.price, ..self.tuning };
+        Settings { tuning, ..self.clone() } == *other
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings::of(Lives::default())
@@ -193,6 +201,17 @@ impl Engine {
 
     pub fn tuner(&self) -> &Tuner {
         &self.tuner
+    }
+
+    /// Whether rules that look at the forecast may be chosen.
+    pub fn believes(&self) -> bool {
+        self.forecaster.gate().is_open() || !self.settings.gated
+    }
+
+    /// What a violating request costs from now on; what was learned stays.
+    pub fn reprice(&mut self, price: f64) {
+        self.settings.tuning.price = price;
+        self.tuner.reprice(price, self.believes());
     }
 
     pub fn settings(&self) -> &Settings {

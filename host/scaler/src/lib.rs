@@ -15,6 +15,7 @@
 //! - [`decide`]: the largest proposal, then holds, steps, floor and ceiling, as a [`Decision`];
 //! - [`foresight`]: what is to come of a count: violations, capacity;
 //! - [`carried`]: what became of the counts that were asked for;
+//! - [`budget`]: what a pool may cost in a month, and has cost;
 //! - [`trial`]: what a pool that only thinks would have had, beside what ran;
 //! - [`stage`]: booting, warming, serving, draining, stopped;
 //! - [`pool`]: the state that one pool keeps from tick to tick;
@@ -30,6 +31,7 @@
 //! - [`checkpoint`]: what it learned, as bytes for a disk;
 //! - [`peers`]: how other autoscalers would have decided.
 
+pub mod budget;
 pub mod carried;
 pub mod checkpoint;
 pub mod decide;

@@ -80,6 +80,8 @@ pub struct View<'a> {
     pub demand: &'a Demand,
     /// What the calendar has to say now.
     pub standing: &'a Standing,
+    /// Origins that the budget pays for until the end of the month, on average; `None`: as many as it takes.
+    pub affordable: Option<f64>,
 }
 
 #[derive(Debug)]

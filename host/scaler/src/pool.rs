@@ -14,6 +14,7 @@ use config::region::{Pool as PoolConfig, Scaling};
 use jiff::Timestamp;
 use wire::PoolReport;
 
+use crate::budget::{Budget, Month};
 use crate::carried::{Carried, Trouble};
 use crate::decide::{OperatorHold, Wants};
 use crate::decision::{Capacity, Decision};
@@ -68,6 +69,8 @@ pub struct Pool {
     /// Others, over the same demand.
     beside: Option<Beside>,
     carried: Carried,
+    /// What it may cost.
+    budget: Option<Budget>,
     /// Of the region file.
     digest: Arc<str>,
 }
@@ -102,6 +105,7 @@ impl Pool {
             trial: None,
             beside: None,
             carried: Carried::default(),
+            budget: scaling.budget.as_ref().map(|setting| Budget::new(setting, now, Wall::default())),
             digest: "".into(),
         })
     }
@@ -121,6 +125,11 @@ impl Pool {
             }
             let keeps = |trial: &Trial| scaling.mode.only_thinks() && trial.suits(scaling);
             self.trial = self.trial.take().filter(keeps);
+            let before = self.budget.take();
+            self.budget = scaling.budget.as_ref().map(|setting| match before {
+                Some(before) => before.anew(setting, now, self.wall),
+                None => Budget::new(setting, now, self.wall),
+            });
             self.beside = self.beside.take().filter(|beside| beside.suits(scaling));
             self.config = config.clone();
             self.lead.settle(config);
@@ -155,6 +164,9 @@ impl Pool {
         self.policies.iter_mut().for_each(|policy| policy.relive(figures));
         if let Some(trial) = &mut self.trial {
             trial.relive(figures);
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.relive(figures);
         }
     }
 
@@ -223,6 +235,13 @@ impl Pool {
     pub fn hold(&mut self, hold: Option<OperatorHold>, now: Timestamp) {
         self.operator = hold;
         self.due = now;
+    }
+
+    /// What an earlier run had spent in a month, until `at`.
+    pub fn recall_spent(&mut self, month: &Month, at: Timestamp) {
+        if let Some(budget) = &mut self.budget {
+            budget.recall(month, self.wall.instant(at));
+        }
     }
 
     /// What the actuator could not do, if it could not.

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::{Membership, Report, Stage};
 
+use crate::budget::{Month, Spending};
 use crate::carried::Trouble;
 use crate::checkpoint::Checkpoint;
 use crate::decide::OperatorHold;
@@ -39,6 +40,8 @@ pub enum Event {
     Observed { pool: String, origins: Vec<Observed> },
     /// An earlier run of the aggregator had decided on so many.
     Adopted { pool: String, origins: u32 },
+    /// What an earlier run had spent on a pool in a month, until `at`.
+    Spent { pool: String, at: Timestamp, month: Month },
     /// Why a pool's actuator does not do as it is told, or (`None`) that it does.
     Troubled { pool: String, trouble: Option<Trouble> },
     /// What an earlier run saw of a pool in the last hour, in steps of 15 s.
@@ -113,6 +116,8 @@ pub struct PoolView {
     pub lead: LeadView,
     /// What the predictive rule has learned to pay for; `None` without one.
     pub tuner: Option<Told>,
+    /// What is aimed at and what it costs; `None` without a budget.
+    pub budget: Option<Spending>,
     /// The latest that stands.
     pub decision: Option<Decision>,
 }
@@ -167,6 +172,7 @@ impl Region {
             Event::Recalled { pool, points } => return Ok(self.of(&pool, |pool| pool.recall(&points))),
             Event::Taught { pool, minutes } => return Ok(self.of(&pool, |pool| pool.teach(&minutes))),
             Event::Decided(decision) => return Ok(self.of(&decision.pool, |pool| pool.accept(&decision))),
+            Event::Spent { pool, at, month } => return Ok(self.of(&pool, |pool| pool.recall_spent(&month, at))),
             Event::Troubled { pool, trouble } => return Ok(self.of(&pool, |pool| pool.fail(trouble))),
             Event::Held { pool, hold } => return Ok(self.of(&pool, |pool| pool.hold(hold, now))),
         }

@@ -9,10 +9,12 @@
 //! - [`candidate`]: what may be chosen;
 //! - [`shadow`]: all candidates' pools;
 //! - [`ledger`]: what each one cost and lost, old days counting less;
+//! - [`price`]: what other prices would have bought, and which one holds;
 //! - [`told`]: what of it is shown.
 
 pub mod candidate;
 pub mod ledger;
+pub mod price;
 pub mod shadow;
 pub mod told;
 
@@ -22,6 +24,7 @@ use crate::forecast::Bounds;
 use crate::replay::Lives;
 use candidate::{Candidate, Grid};
 use ledger::Ledger;
+use price::Bought;
 use shadow::Shadows;
 
 /// How the choice is made. The same for every pool.
@@ -99,8 +102,7 @@ impl Tuner {
         }
         self.steps += 1;
         let hours = self.steps as f64 * self.lives.step / 3600.0;
-        let every = ((self.tuning.every_hours * 3600.0 / self.lives.step) as u64).max(1);
-        if self.steps.is_multiple_of(every) {
+        if self.steps.is_multiple_of(self.every()) {
             if hours >= self.tuning.first_days * 24.0 {
                 self.choose(believed);
             }
@@ -121,17 +123,53 @@ impl Tuner {
 
     /// Chooses anew by what the ledger says now.
     pub fn choose(&mut self, believed: bool) {
-        let costs = self.ledger.costs(self.tuning.price);
+        if let Some(blend) = self.blend_at(self.tuning.price, believed) {
+            self.blend = blend;
+        }
+    }
+
+    /// What a violating request costs from now on. A choice that was made is made anew.
+    pub fn reprice(&mut self, price: f64, believed: bool) {
+        if self.tuning.price != price {
+            self.tuning.price = price;
+            if !self.blend.is_empty() {
+                self.choose(believed);
+            }
+        }
+    }
+
+    /// Whether the next step chooses.
+    pub fn chooses_next(&self) -> bool {
+        (self.steps + 1).is_multiple_of(self.every())
+    }
+
+    fn every(&self) -> u64 {
+        ((self.tuning.every_hours * 3600.0 / self.lives.step) as u64).max(1)
+    }
+
+    /// What the choice at a price would have had lately; `None` before anything was paid.
+    pub fn bought(&self, price: f64, believed: bool) -> Option<Bought> {
+        let blend = self.blend_at(price, believed)?;
+        let mean = |of: fn(&ledger::Paid) -> f64| -> f64 {
+            blend.iter().map(|(at, part)| part * of(&self.ledger.mean(*at))).sum()
+        };
+        let (origins, lost) = (mean(|paid| paid.billed), mean(|paid| paid.lost));
+        Some(Bought { price, origins, violation: 100.0 * lost / self.ledger.demand().max(1e-9) })
+    }
+
+    /// `None` before anything was paid.
+    fn blend_at(&self, price: f64, believed: bool) -> Option<Blend> {
+        let costs = self.ledger.costs(price);
         let allowed = |at: &usize| believed || self.candidates[*at].quantile.is_none();
         let best = (0..costs.len()).filter(allowed).map(|at| costs[at]).fold(f64::INFINITY, f64::min);
         if !best.is_finite() || best <= 0.0 {
-            return;
+            return None;
         }
         let part = |at: usize| (-self.tuning.sharpness * (costs[at] / best - 1.0)).exp();
         let near: Blend =
             (0..costs.len()).filter(allowed).map(|at| (at, part(at))).filter(|(_, part)| *part > LEAST_PART).collect();
         let sum: f64 = near.iter().map(|(_, part)| part).sum();
-        self.blend = near.into_iter().map(|(at, part)| (at, part / sum)).collect();
+        Some(near.into_iter().map(|(at, part)| (at, part / sum)).collect())
     }
 
     /// The candidate that counts most.

@@ -165,13 +165,28 @@ fn an_engine_without_a_checkpoint_learns_from_the_minutes_and_moves_nothing_mean
 }
 
 #[test]
-fn a_changed_price_is_learned_again_from_what_was_seen() {
+fn a_changed_price_only_weighs_what_was_learned() {
     let (mut script, checkpoint) = learned();
-    script.apply(Event::Configured(slow(predictive(20.0))));
+    let blend = |script: &Script| proposal(script).because;
+    let before = blend(&script);
+    script.apply(Event::Configured(slow(predictive(400.0))));
+    pass(&mut script, load(3 * DAY));
+    assert!(blend(&script).contains("tuned rules") && blend(&script) != before, "{}", blend(&script));
+    let mut other = Script::with(slow(predictive(400.0)), START);
+    other.now = script.now;
+    assert!(other.region.restore("shop", &checkpoint).is_ok());
+}
+
+#[test]
+fn another_capacity_is_learned_again_from_what_was_seen() {
+    let (mut script, checkpoint) = learned();
+    let mut other = predictive(80.0);
+    other.predictive.as_mut().unwrap().requests_per_origin = Some(20.0);
+    script.apply(Event::Configured(slow(other)));
     let stood = proposal(&script).origins;
     assert_eq!(script.region.wants_minutes("shop", script.now), Some(Timestamp::UNIX_EPOCH));
     let refused = script.region.restore("shop", &checkpoint).unwrap_err();
-    assert!(refused.contains("another price"), "{refused}");
+    assert!(refused.contains("it counts 10"), "{refused}");
     taught(&mut script, 3 * DAY);
     pass(&mut script, load(3 * DAY));
     let found = proposal(&script);

@@ -31,6 +31,7 @@ pub fn scaling() -> Scaling {
         signals: Vec::new(),
         reactive: Some(Reactive { requests_per_origin: Some(10.0), window: secs(10), headroom: 1.0 }),
         predictive: None,
+        budget: None,
         schedules: Vec::new(),
         lead: secs(60),
         lead_bounds: None,

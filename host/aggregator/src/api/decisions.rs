@@ -103,6 +103,8 @@ fn now(name: &str, shared: &Shared) -> Answer {
         "pool": name,
         "at": format!("{shows:.3}"),
         "line": view.decision.as_ref().map(|decision| &decision.line),
+        "role": steer.role(),
+        "token": steer.token(),
         "decision_age_seconds": view.decision.as_ref().map(|decision| stamp::seconds(stamp::age(shows, decision.at))),
         "decision": view.decision,
         "schedules": view.schedules,
@@ -111,6 +113,7 @@ fn now(name: &str, shared: &Shared) -> Answer {
         "scored": view.scored,
         "tuner": view.tuner,
         "lead": view.lead,
+        "budget": view.budget,
         "capacity": view.capacity,
         "inputs": view.inputs,
         "origins": view.origins,
@@ -125,23 +128,23 @@ async fn then(name: &str, at: Timestamp, shared: &Shared) -> Answer {
     if at > Timestamp::now() {
         return refuse(&format!("at `{at}` lies ahead: nothing was decided yet"));
     }
-    let (journal, remembered) = {
+    let (journal, remembered, role) = {
         let steer = shared.steer();
         if !steer.pools().iter().any(|known| known == name) {
             return unknown_pool(name, &steer.pools());
         }
         let remembered: Vec<Decision> = steer.decisions(Some(name), usize::MAX).into_iter().cloned().collect();
-        (steer.journal(), remembered)
+        (steer.journal(), remembered, steer.role())
     };
     let pool = name.to_string();
-    let found = aside(move || Found::of(journal, remembered, &pool, at)).await;
+    let found = aside(move || Found::of(journal, (remembered, role), &pool, at)).await;
     match found {
         Ok(Found::Stood(recorded)) => {
-            let Recorded { decision, origins } = *recorded;
+            let Recorded { decision, origins, role, token } = *recorded;
             let age = stamp::seconds(stamp::age(at, decision.at));
             let body = value!({
-                "pool": name, "at": format!("{at:.3}"), "line": decision.line, "decision_age_seconds": age,
-                "decision": decision, "origins": origins,
+                "pool": name, "at": format!("{at:.3}"), "line": decision.line, "decision_age_seconds": age, "role": role,
+                "token": token, "decision": decision, "origins": origins,
             });
             json(StatusCode::OK, &body)
         }
@@ -157,7 +160,13 @@ enum Found {
 }
 
 impl Found {
-    fn of(journal: Option<PathBuf>, remembered: Vec<Decision>, pool: &str, at: Timestamp) -> std::io::Result<Found> {
+    /// `role`: of who remembers, which holds where no journal tells it of each.
+    fn of(
+        journal: Option<PathBuf>,
+        (remembered, role): (Vec<Decision>, &str),
+        pool: &str,
+        at: Timestamp,
+    ) -> std::io::Result<Found> {
         let kept = match journal {
             Some(path) => {
                 if let Some(recorded) = files::at(&path, pool, at)? {
@@ -168,7 +177,8 @@ impl Found {
             None => {
                 let stood = remembered.iter().rev().find(|decision| decision.at <= at);
                 if let Some(decision) = stood.cloned() {
-                    return Ok(Found::Stood(Box::new(Recorded { decision, origins: Vec::new() })));
+                    let (origins, role) = (Vec::new(), role.to_string());
+                    return Ok(Found::Stood(Box::new(Recorded { decision, origins, role, token: None })));
                 }
                 remembered.first().zip(remembered.last()).map(|(first, last)| (first.at, last.at))
             }

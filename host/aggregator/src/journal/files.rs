@@ -20,6 +20,9 @@ pub struct Recorded {
     pub decision: Decision,
     /// What ran when it was made.
     pub origins: Vec<OriginView>,
+    /// `leader`, or `standby`: then nothing followed from it.
+    pub role: String,
+    pub token: Option<u64>,
 }
 
 /// What a journal holds.
@@ -127,7 +130,9 @@ fn begins(path: &Path) -> Option<Timestamp> {
 
 fn decision(line: &[u8]) -> Option<Recorded> {
     match serde_json::from_slice(line) {
-        Ok(Record::Decision { decision, origins, .. }) => Some(Recorded { decision: *decision, origins }),
+        Ok(Record::Decision { decision, origins, role, token, .. }) => {
+            Some(Recorded { decision: *decision, origins, role, token })
+        }
         _ => None,
     }
 }

@@ -102,6 +102,7 @@ fn scaling(
         price: predictive.price.0,
         shadow: predictive.shadow.value,
     });
+    let budget = raw.budget.as_ref().map(|budget| super::scaling_budget::budget(budget, raw, errors));
     let hints = raw.hints.as_ref().map(|hints| self::hints(hints, raw, errors));
     Some(Scaling {
         mode: raw.mode.value,
@@ -110,6 +111,7 @@ fn scaling(
         signals: signals?,
         reactive,
         predictive,
+        budget: super::transpose(budget)?,
         schedules: schedules?,
         lead: Lead::initial(raw.lead.as_ref()),
         lead_bounds: lead_bounds(raw.lead.as_ref(), errors),

@@ -2,7 +2,7 @@
 //! is allowed in the words of its errors.
 //!
 //! - here: texts, names and file paths, and what all forms of text have in common.
-//! - [`measure`]: durations and sizes. [`number`]: numbers and booleans. [`word`]: closed sets.
+//! - [`measure`]: durations and sizes. [`number`]: numbers and booleans. [`money`]: shares and sums. [`word`]: closed sets.
 //! - [`address`]: where something listens. [`store`]: where a key-value store is. [`http`]: parts of requests. [`pattern`]: patterns for
 //!   them. [`time`]: schedules.
 //! - [`module`]: where a plugin's code is fetched from.
@@ -13,6 +13,7 @@ mod capability;
 mod http;
 mod measure;
 mod module;
+mod money;
 mod number;
 mod pairs;
 mod pattern;
@@ -29,6 +30,7 @@ pub use http::{HeaderName, HeaderValue, Host, Method, UrlPath};
 pub(crate) use measure::written_duration;
 pub use measure::{Period, Size, Span};
 pub use module::{Authority, HttpsUrl, ModuleAt, ModulePlace, Sha256};
+pub use money::{Money, Share};
 pub use number::{Count, Faults, Lanes, Positive, Ratio, Status, Workers};
 pub use pairs::Pairs;
 pub use pattern::Pattern;

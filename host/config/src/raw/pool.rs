@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::form::{Address, Count, FilePath, Ip, Name, Period, Positive, Ratio, Span, Status, Text, UrlPath};
 use super::lead::Lead;
+use super::scaling_budget::ScalingBudget;
 use super::schedule::Schedule;
 use super::signal::{Signal, Source};
 use super::value::{At, List, Value, keys};
@@ -100,6 +101,8 @@ keys! {
         optional reactive: Reactive,
         /// As many as the demand of the coming lead will need, by what its past was like. Default: no such rule.
         optional predictive: Predictive,
+        /// What a violating request is worth, and what a month may cost. Default: the price of `predictive`, and no bound.
+        optional budget: ScalingBudget,
         /// Windows in which other numbers hold; of rules that contradict each other the more specific wins.
         list schedules: Schedule,
         /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules without a lead of

@@ -1,57 +1,174 @@
-//! A decision as text: its line, then what was seen, proposed and limited, in that order.
+//! A decision as text, for whoever is woken at night: what there is in one line, what is wrong, why it is so,
+//! what was considered and what limited it, what comes next, and what others would have had.
 
-use std::fmt::Write as _;
+mod page;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
+use scaler::carried::Change;
 use scaler::{Clamp, Decision, EdgeAge, Inputs, OriginView, stamp};
+
+use super::Told;
+use page::Page;
 
 /// A minute without news is written once; past it nothing may have been decided at all.
 const LONG: Duration = Duration::from_secs(90);
+/// Origins that are listed; those that serve come last.
+const LISTED: usize = 8;
 
-pub fn of(decision: &Decision, origins: &[OriginView], at: Timestamp) -> String {
-    let mut text = format!("{}\n", decision.line);
-    let mut row = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<10} {value}");
-    };
-    let age = stamp::age(at, decision.at);
-    let old = if age > LONG { ": nothing was recorded since" } else { "" };
-    row("decided", &format!("{:.3}, {:.1} s before{old}", decision.at, age.as_secs_f64()));
-    inputs(&decision.inputs, &mut row);
-    for (i, proposal) in decision.proposals.iter().enumerate() {
-        let origins = proposal.origins.map_or("-".to_string(), |origins| origins.to_string());
-        let won = if proposal.label() == decision.winner { ", which wins" } else { "" };
-        let name = if i == 0 { "proposed" } else { "" };
-        row(name, &format!("{origins} by {}{won} ({})", proposal.label(), proposal.because));
-    }
-    row("wanted", &format!("{} by {}", decision.want, decision.winner));
-    for (i, Clamp { limit, before, after, because }) in decision.clamps.iter().enumerate() {
-        let name = if i == 0 { "limited" } else { "" };
-        row(name, &format!("{before} -> {after} by {} ({because})", limit.name()));
-    }
-    for (i, hold) in decision.holds.iter().enumerate() {
-        row(if i == 0 { "held" } else { "" }, hold);
-    }
-    row(
-        "decision",
-        &format!("{} -> {} (floor {}, ceiling {})", decision.from, decision.to, decision.floor, decision.ceiling),
-    );
-    if let Some(would) = decision.would {
-        row("would", &format!("{would} in the mode `on`"));
-    }
-    let scaler::Capacity { booting, warming, serving, draining } = decision.capacity;
-    row("capacity", &format!("{booting} booting, {warming} warming, {serving} serving, {draining} draining"));
-    for origin in origins {
-        let OriginView { address, stage, stage_age_seconds, .. } = origin;
-        row("", &format!("{address} {} for {stage_age_seconds:.0} s", stage.name()));
-    }
-    text
+/// `told`: with the decision. `at`: when it is read.
+pub fn of(decision: &Decision, told: &Told, at: Timestamp) -> String {
+    let mut page = Page::default();
+    head(decision, told, at, &mut page);
+    alarms(decision, at, &mut page);
+    why(decision, &mut page);
+    ahead(decision, &mut page);
+    inputs(&decision.inputs, &mut page);
+    origins(decision, &told.origins, &mut page);
+    tuner(told, &mut page);
+    page.finish()
 }
 
-fn inputs(inputs: &Inputs, row: &mut impl FnMut(&str, &str)) {
+fn head(decision: &Decision, told: &Told, at: Timestamp, page: &mut Page) {
+    let Decision { pool, from, to, winner, floor, ceiling, .. } = decision;
+    let origins = if *to == 1 { "origin" } else { "origins" };
+    page.head(&format!("pool {pool}: {from} -> {to} {origins} by {winner} (floor {floor}, ceiling {ceiling})"));
+    let age = stamp::age(at, decision.at);
+    let old = if age > LONG { ": nothing was recorded since" } else { "" };
+    page.row("decided", &format!("{:.3}, {} before{old}", decision.at, span(age.as_secs_f64())));
+    let role = match (told.role.as_deref(), told.token) {
+        (Some("standby"), _) => "STANDBY: another aggregator acts, and this is only thought".to_string(),
+        (Some(role), Some(token)) => format!("{role}, by token {token} of the lease"),
+        (Some(role), None) => role.to_string(),
+        (None, _) => String::new(),
+    };
+    if !role.is_empty() {
+        page.row("role", &role);
+    }
+    if let Some(would) = decision.would {
+        page.row("mode", &format!("{}: on would have {would}", decision.mode.name()));
+    }
+    if let Some(scored) = &told.scored {
+        let sums = |name: &str, sums: &scaler::trial::Sums| {
+            format!("{name}: {:.1} origin-hours, {:.3} % violated", sums.origin_hours, sums.violation)
+        };
+        let (would, ran) = (sums("would have had", &scored.would), sums("ran", &scored.ran));
+        page.row("mode", &format!("over {:.1} h {would}; {ran}", scored.hours));
+    }
+}
+
+/// What somebody should do something about.
+fn alarms(decision: &Decision, at: Timestamp, page: &mut Page) {
+    if let Some(late) = &decision.late {
+        let (asked, serving, since) = (late.asked, late.serving, stamp::age(at, late.since).as_secs_f64());
+        let since = format!("since {:.0} ({})", late.since, span(since));
+        page.row(
+            "ALARM",
+            &format!("capacity does not come: {asked} asked for over a lead ago, {serving} serve, {since}"),
+        );
+    }
+    if let Some(trouble) = &decision.trouble {
+        let again = trouble.retry_at.map_or(String::new(), |at| format!("; tries again at {at:.0}"));
+        let (action, error, failures) = (&trouble.action, &trouble.error, trouble.failures);
+        page.row(
+            "ALARM",
+            &format!("the actuator cannot {action}: {error} ({failures} in a row, last {:.0}){again}", trouble.at),
+        );
+    }
+    let silent: Vec<&str> =
+        decision.inputs.edges.iter().filter(|edge| !edge.fresh).map(|edge| edge.edge.as_str()).collect();
+    if !silent.is_empty() {
+        page.row("ALARM", &format!("silent: {}", silent.join(", ")));
+    }
+    if let Some(ceiling) = decision.clamps.iter().find(|clamp| clamp.limit == scaler::Limit::Ceiling) {
+        page.row("ALARM", &format!("the ceiling {} binds: {} are wanted", ceiling.after, ceiling.before));
+    }
+    if let Some(budget) = decision.budget.as_ref().filter(|budget| !budget.reached) {
+        page.row("ALARM", &budget.verdict);
+    }
+}
+
+fn why(decision: &Decision, page: &mut Page) {
+    for proposal in &decision.proposals {
+        let origins = proposal.origins.map_or("-".to_string(), |origins| origins.to_string());
+        let won = if proposal.label() == decision.winner { ", which wins" } else { "" };
+        page.row("proposed", &format!("{origins} by {}{won}: {}", proposal.label(), proposal.because));
+    }
+    page.row("wanted", &format!("{} by {}", decision.want, decision.winner));
+    for Clamp { limit, before, after, because } in &decision.clamps {
+        page.row("limited", &format!("{before} -> {after} by {} ({because})", limit.name()));
+    }
+    for hold in &decision.holds {
+        page.row("held", hold);
+    }
+}
+
+/// What is to come of it, and what others would have.
+fn ahead(decision: &Decision, page: &mut Page) {
+    if let Some(forecast) = &decision.forecast {
+        let bounds = forecast.quantiles.iter().map(|upper| format!("{} % {:.1}", upper.quantile * 100.0, upper.demand));
+        let bounds = bounds.collect::<Vec<_>>().join(", ");
+        let gate = if forecast.gate_open { "believed" } else { "not believed yet" };
+        let (level, within) = (forecast.level, span(forecast.horizon_seconds));
+        page.row(
+            "forecast",
+            &format!("{level:.1} origins of demand now, within {within} at most with {bounds}; {gate}"),
+        );
+    }
+    if let Some(told) = &decision.predicted {
+        let to = decision.to;
+        let less = to.saturating_sub(1);
+        page.row(
+            "violation",
+            &format!(
+                "of the coming peak ({:.1} origins): {:.2} % with {to}, {:.2} % with {less}, {:.2} % with the {} that serve now",
+                told.peak, told.violation, told.one_less, told.serving, decision.capacity.serving
+            ),
+        );
+    }
+    page.row("capacity", &stages(&decision.capacity));
+    if let Some(expected) = &decision.expected {
+        page.row("capacity", &format!("in {}: {}", span(expected.seconds), stages(&expected.capacity)));
+    }
+    if let Some(change) = &decision.change {
+        page.row("last change", &carried(change));
+    }
+    if let Some(next) = &decision.next {
+        page.row("next", &format!("schedule {} {} at {:.0}", next.rule, next.what, next.at));
+    }
+    if !decision.peers.is_empty() {
+        let peers = decision.peers.iter().map(|peer| format!("{} would have {}", peer.rule, peer.origins));
+        page.row("others", &peers.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(budget) = decision.budget.as_ref().filter(|budget| budget.reached) {
+        page.row("budget", &budget.verdict);
+    }
+    if !decision.version.config.is_empty() {
+        page.row("rules", &format!("{} of the file, engine {}", decision.version.config, decision.version.engine));
+    }
+}
+
+fn stages(capacity: &scaler::Capacity) -> String {
+    let scaler::Capacity { booting, warming, serving, draining } = capacity;
+    format!("{booting} booting, {warming} warming, {serving} serving, {draining} draining")
+}
+
+fn carried(change: &Change) -> String {
+    let Change { at, from, to, runs, first_seconds, done_seconds } = change;
+    let first = if to > from { "the first served after" } else { "the first was gone after" };
+    let went = match (first_seconds, done_seconds) {
+        (_, Some(done)) => format!("done after {} ({first} {})", span(*done), span(first_seconds.unwrap_or(*done))),
+        (Some(seconds), None) => format!("{first} {}, and not all are", span(*seconds)),
+        (None, None) => "nothing has come of it yet".to_string(),
+    };
+    format!("{from} -> {to} decided {at:.0}: {went}; {runs} run")
+}
+
+fn inputs(inputs: &Inputs, page: &mut Page) {
     let rate = |rate: Option<f64>| rate.map_or("unknown".to_string(), |rate| format!("{rate}/s"));
     let in_flight = inputs.in_flight.map_or("unknown".to_string(), |count| count.to_string());
-    row(
+    page.row(
         "seen",
         &format!(
             "requests {}, rejects {}, errors {} over {} s; in flight {in_flight}",
@@ -63,9 +180,57 @@ fn inputs(inputs: &Inputs, row: &mut impl FnMut(&str, &str)) {
     );
     for EdgeAge { edge, age_seconds, fresh } in &inputs.edges {
         let silent = if *fresh { "" } else { ": silent" };
-        row("", &format!("edge {edge}, {age_seconds:.1} s ago{silent}"));
+        page.row("seen", &format!("edge {edge}, {age_seconds:.1} s ago{silent}"));
     }
     if inputs.edges.is_empty() {
-        row("", "no edge reports");
+        page.row("seen", "no edge reports");
+    }
+}
+
+fn origins(decision: &Decision, origins: &[OriginView], page: &mut Page) {
+    let mut shown: Vec<&OriginView> = origins.iter().collect();
+    shown.sort_by_key(|origin| origin.stage.name() == "serving");
+    for origin in shown.iter().take(LISTED) {
+        let late = origin.stage.name() == "booting"
+            && decision.expected.is_some_and(|expected| origin.stage_age_seconds > expected.seconds);
+        let late = if late { ", longer than its lead" } else { "" };
+        let OriginView { address, stage, stage_age_seconds, .. } = origin;
+        page.row("origins", &format!("{address} {} for {}{late}", stage.name(), span(*stage_age_seconds)));
+    }
+    if let more @ 1.. = shown.len().saturating_sub(LISTED) {
+        page.row("origins", &format!("and {more} more"));
+    }
+}
+
+fn tuner(told: &Told, page: &mut Page) {
+    let Some(tuner) = &told.tuner else { return };
+    let gate = if tuner.gate_open { "open" } else { "shut" };
+    let loss = format!("the forecast's loss is {:.2} of that of one which knows the level alone", tuner.loss);
+    let rules = match tuner.blend {
+        0 => "no choice was made yet".to_string(),
+        blend => format!("{blend} rules share the decision"),
+    };
+    page.row("tuner", &format!("gate {gate}: {loss}; {rules}"));
+    if tuner.best.is_empty() {
+        return;
+    }
+    page.row("tuner", "what the cheapest would have cost lately, in origins on average:");
+    page.table(&format!("{:<38}{:>6}{:>9}{:>11}{:>9}", "rule", "part", "billed", "violated", "cost"));
+    for best in &tuner.best {
+        let bound = best.quantile.map_or("level".to_string(), |quantile| format!("{} %", quantile * 100.0));
+        let (hold, band) = (span(best.hold_seconds), best.band * 100.0);
+        let rule = format!("{bound} x {}, hold {hold}, band {band:.0} %", best.headroom);
+        let (part, billed, violation, cost) = (best.part * 100.0, best.billed, best.violation, best.cost);
+        page.table(&format!("{rule:<38}{part:>4.0} %{billed:>9.2}{violation:>9.3} %{cost:>9.2}"));
+    }
+}
+
+/// `0.4 s`, `75 s`, `12 min`, `3.5 h`.
+fn span(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 10.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 600.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 7200.0 => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{:.1} h", seconds / 3600.0),
     }
 }

@@ -9,6 +9,7 @@ use config::region::Scaling;
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Now, Passed, Past, Peer, Spec};
+use crate::lead::Figures;
 use crate::policy::View;
 use crate::policy::predictive::{STEP_SECONDS, demand, step_of};
 use crate::replay::Lives;
@@ -89,7 +90,13 @@ impl Beside {
 
     /// Whether they decided as they would under `scaling`.
     pub fn suits(&self, scaling: &Scaling) -> bool {
-        (Some(&self.unit), self.lives, self.ceiling) == (trial::unit(scaling).as_ref(), lives(scaling), scaling.ceiling)
+        let floor = lives(scaling).floor;
+        (Some(&self.unit), self.lives.floor, self.ceiling) == (trial::unit(scaling).as_ref(), floor, scaling.ceiling)
+    }
+
+    /// How long origins take now.
+    pub fn relive(&mut self, figures: &Figures) {
+        self.lives = figures.lives(self.lives.floor);
     }
 
     /// Tells them of every step that is over, once.

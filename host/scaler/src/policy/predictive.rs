@@ -14,12 +14,14 @@ use config::region::{Predictive as Rule, Scaling, SignalSource};
 use jiff::Timestamp;
 
 use super::{Proposal, Source, View};
+use crate::budget::Budget;
 use crate::checkpoint::{Checkpoint, Learned};
 use crate::engine::{Engine, Settings, Want, Way};
 use crate::history::{Point, Step};
 use crate::lead::Figures;
 use crate::replay::Lives;
 use crate::signal::Unit;
+use crate::tune::price::{Aim, Picked, Pricing};
 use crate::tune::told::Told;
 use crate::wall::Wall;
 use recalled::Recalled;
@@ -41,6 +43,8 @@ pub struct Predictive {
     unit: Unit,
     lives: Lives,
     engine: Engine,
+    /// What a violating request costs.
+    pricing: Pricing,
     /// The first step that the engine was not told of; `None` before the first look.
     next: Option<i64>,
     /// What was wanted last, by an engine that has been started over since: the count of one that knows
@@ -59,8 +63,10 @@ impl Predictive {
         let boot = scaling.lead.as_secs_f64();
         let lives = Lives { boot, warm: 0.0, floor: scaling.floor, ..Lives::default() };
         let unit = Unit::of(rule.requests_per_origin, scaling);
+        let aim = aim(scaling, &rule);
         Some(Predictive {
-            engine: engine(&rule, lives),
+            engine: engine(lives, aim),
+            pricing: Pricing::new(aim),
             rule,
             unit,
             lives,
@@ -71,11 +77,11 @@ impl Predictive {
         })
     }
 
-    /// Takes over what `other` learned, if it learned it for the same origins at the same price. Another lead or
-    /// floor is taken up without forgetting.
+    /// Takes over what `other` learned, if it learned it for the same origins. Another lead, floor or price is taken
+    /// up without forgetting.
     pub fn learned(&mut self, other: Predictive) {
         self.stands = other.engine.want().map(|want| want.origins).or(other.stands);
-        let same = self.rule.price == other.rule.price && self.unit == other.unit;
+        let same = self.unit == other.unit;
         if same {
             self.engine = other.engine;
             self.engine.relive(self.lives);
@@ -85,7 +91,7 @@ impl Predictive {
         }
     }
 
-    /// Takes what an earlier run learned, if it learned it for the same origins at the same price. Otherwise why not.
+    /// Takes what an earlier run learned, if it learned it for the same origins. Otherwise why not.
     /// What it knew of the lead is the pool's.
     pub fn restore(&mut self, checkpoint: &Checkpoint, wall: Wall) -> Result<crate::lead::Learned, String> {
         let learned = Learned::read(checkpoint)?;
@@ -93,8 +99,9 @@ impl Predictive {
             return Err(format!("it counts {} for an origin", learned.unit));
         }
         let settings = learned.engine.settings();
-        if settings.lives.step != self.lives.step || settings.relived(self.lives) != *self.engine.settings() {
-            return Err("it is of another price, step or setting of the engine".to_string());
+        let alike = settings.relived(self.lives).learn_alike(self.engine.settings());
+        if settings.lives.step != self.lives.step || !alike {
+            return Err("it is of another step or setting of the engine".to_string());
         }
         let next = learned.next - wall.steps(STEP_SECONDS);
         (self.engine, self.next, self.written) = (learned.engine, Some(next), Some(next));
@@ -174,6 +181,15 @@ impl Predictive {
         &self.engine
     }
 
+    /// Another month, or another budget: the price is picked at the next step.
+    pub fn pick_again(&mut self) {
+        self.pricing.again();
+    }
+
+    pub fn picked(&self) -> Option<&Picked> {
+        self.pricing.picked()
+    }
+
     pub fn told(&self) -> Told {
         Told::of(&self.engine)
     }
@@ -190,7 +206,8 @@ impl Predictive {
         self.recalled.forget(next);
         if current - self.recalled.end().map_or(next, |end| end.max(next)) > LONGEST_GAP {
             self.stands = self.engine.want().map(|want| want.origins).or(self.stands);
-            self.engine = engine(&self.rule, self.lives);
+            self.engine = engine(self.lives, self.pricing.aim());
+            self.pricing.again();
             self.next = Some(current);
             self.recalled = Recalled::default();
             return;
@@ -201,6 +218,7 @@ impl Predictive {
                 Some(requests) => self.unit.of_requests(requests),
                 None => demand(step, view, &self.unit),
             };
+            self.pricing.settle(&mut self.engine, view.affordable);
             self.engine.observe(demand);
             self.next = Some(step + 1);
         }
@@ -239,9 +257,9 @@ impl Predictive {
     }
 }
 
-fn engine(rule: &Rule, lives: Lives) -> Engine {
+fn engine(lives: Lives, aim: Aim) -> Engine {
     let mut settings = Settings::of(lives);
-    settings.tuning.price = rule.price;
+    settings.tuning.price = Pricing::first(aim);
     Engine::new(settings)
 }
 
@@ -265,6 +283,11 @@ pub(crate) fn demand(step: i64, view: &View, unit: &Unit) -> Option<f64> {
         most = Some(origins.max(most.unwrap_or(0.0)));
     }
     most
+}
+
+/// The budget's word, or the rule's own.
+fn aim(scaling: &Scaling, rule: &Rule) -> Aim {
+    scaling.budget.as_ref().map_or(Aim::Price(rule.price), Budget::aim)
 }
 
 /// Requests a second in a step that is over; `None` if not every edge that is known reported it.

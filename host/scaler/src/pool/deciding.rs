@@ -35,10 +35,17 @@ impl Pool {
             self.trial = Some(trial);
         }
         let capacity = self.capacity();
+        self.pay(now);
+        if self.beside.is_none() {
+            self.beside = Beside::of(self.scaling(), from);
+            self.beside.iter_mut().for_each(|beside| beside.relive(self.lead.figures()));
+        }
         let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
-        let standing = asked.iter_mut().find_map(|policy| policy.standing(self.wall.shows(now))).unwrap_or_default();
+        let clock = self.wall.shows(now);
+        let standing = asked.iter_mut().find_map(|policy| policy.standing(clock)).unwrap_or_default();
         let look = Look { now, series: &self.series, edges, standing: &standing, serving: capacity.serving };
         let demand = self.signals.demand(&look);
+        let affordable = self.budget.as_ref().and_then(|budget| budget.affordable(clock));
         let view = View {
             now,
             wall: self.wall,
@@ -47,12 +54,10 @@ impl Pool {
             hints: &self.hints,
             demand: &demand,
             standing: &standing,
+            affordable,
         };
         if let Some(trial) = &mut self.trial {
             trial.settle(&view, capacity);
-        }
-        if self.beside.is_none() {
-            self.beside = Beside::of(self.config.scaling.as_ref().expect("a pool without scaling is not made"), from);
         }
         if let Some(beside) = &mut self.beside {
             beside.settle(&view);
@@ -95,6 +100,7 @@ impl Pool {
             hint,
             hinted,
             scheduled: standing.ceiling.as_ref(),
+            budget: self.budget.as_ref().and_then(|budget| budget.clamp(self.scaling().floor, clock)),
             capacity,
             inputs,
         };
@@ -124,7 +130,18 @@ impl Pool {
         decision.change = self.carried.change().map(|change| change.by(wall));
         decision.late = self.carried.late().map(|late| late.by(wall));
         decision.trouble = self.carried.trouble().map(|trouble| trouble.by(wall));
+        decision.budget = self.spending(now);
         decision.version = Version { config: self.digest.to_string(), engine: ENGINE.to_string() };
+    }
+
+    /// What runs is paid; in another month there is other money.
+    fn pay(&mut self, now: Timestamp) {
+        let (running, wall) = (self.running().all, self.wall);
+        if self.budget.as_mut().is_some_and(|budget| budget.count(running, now, wall))
+            && let Some(policy) = self.policies.iter_mut().find_map(Policy::predictive)
+        {
+            policy.pick_again();
+        }
     }
 
     /// Something is started and stopped as it was decided.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use wire::{Member, Stage};
 
 use super::Pool;
+use crate::budget::Spending;
 use crate::decision::Capacity;
 use crate::edges::Edges;
 use crate::policy::{Policy, ScheduleView};
@@ -62,8 +63,15 @@ impl Pool {
             schedules,
             lead: self.lead.view(&self.config),
             tuner: self.policies.iter_mut().find_map(Policy::predictive).map(|policy| policy.told()),
+            budget: self.spending(now),
             decision: self.last.clone(),
         }
+    }
+
+    pub(super) fn spending(&mut self, now: Timestamp) -> Option<Spending> {
+        let picked = self.policies.iter_mut().find_map(Policy::predictive).and_then(|policy| policy.picked());
+        let clock = self.wall.shows(now);
+        self.budget.as_ref().map(|budget| budget.told(picked, clock))
     }
 
     pub fn origins(&self, now: Timestamp) -> Vec<OriginView> {

@@ -61,7 +61,7 @@ impl Stack {
     pub fn step(&mut self, lives: &Lives, wanted: u32) -> Moved {
         let (boot, lead) = (lives.boot_steps() as u32, lives.lead_steps() as u32);
         while self.young.front().is_some_and(|batch| batch.age >= lead) {
-            self.full += self.young.pop_front().map_or(0, |batch| batch.count);
+            self.full = self.full.saturating_add(self.young.pop_front().map_or(0, |batch| batch.count));
         }
         let wanted = wanted.max(lives.floor);
         let mut moved = Moved::default();
@@ -80,15 +80,15 @@ impl Stack {
         let mut ready = self.full;
         for batch in &mut self.young {
             if batch.age >= boot {
-                ready += batch.count;
+                ready = ready.saturating_add(batch.count);
                 capacity += f64::from(batch.count) * lives.ramp((batch.age - boot) as usize);
             }
-            batch.age += 1;
+            batch.age = batch.age.saturating_add(1);
         }
         moved.capacity = capacity;
         moved.ready = ready;
         moved.total = self.total;
-        moved.billed = self.total + self.draining;
+        moved.billed = self.total.saturating_add(self.draining);
         moved
     }
 
@@ -107,8 +107,9 @@ impl Stack {
                 self.young.pop_back();
             }
         }
-        self.full -= count;
-        gone + count
+        // A stack that was read from a damaged disk may not add up: it shall not end the process.
+        self.full = self.full.saturating_sub(count);
+        gone.saturating_add(count)
     }
 
     fn drain(&mut self, gone: u32, steps: usize) {
@@ -116,9 +117,9 @@ impl Stack {
             return;
         }
         self.drains.push_back(gone);
-        self.draining += gone;
+        self.draining = self.draining.saturating_add(gone);
         while self.drains.len() > steps {
-            self.draining -= self.drains.pop_front().unwrap_or(0);
+            self.draining = self.draining.saturating_sub(self.drains.pop_front().unwrap_or(0));
         }
         if self.draining == 0 {
             self.drains.clear();

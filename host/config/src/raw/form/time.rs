@@ -4,7 +4,7 @@ use croner::errors::CronError;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-use super::{Wrong, form};
+use super::{Wrong, defaults, form};
 use crate::error::near_miss;
 
 form! {
@@ -52,6 +52,8 @@ form! {
         Err(Wrong::near(near_zones(text, &zones)))
     }
 }
+
+defaults!(Zone);
 
 /// Places of an abbreviation. Some are zones of old as well, which only a few mean: `EST` has no summer.
 fn abbreviation(text: &str) -> Option<&'static str> {

@@ -1,7 +1,7 @@
 //! How many origins a pool should have, and the calendars that its schedules name.
 
 use config::calendar::Calendar;
-use config::{Actuator, Scaling, Signal, SignalSource, When};
+use config::{Actuator, Aim, Scaling, ScalingBudget, Signal, SignalSource, When};
 use serde_json::{Value, json};
 
 use super::span;
@@ -40,6 +40,7 @@ pub fn scaling(scaling: &Scaling) -> Value {
         }}),
     };
     json!({
+        "mode": scaling.mode.name(),
         "floor": scaling.floor,
         "ceiling": scaling.ceiling,
         "signals": scaling.signals.iter().map(signal).collect::<Vec<_>>(),
@@ -48,6 +49,7 @@ pub fn scaling(scaling: &Scaling) -> Value {
             "window": span(reactive.window),
             "headroom": reactive.headroom,
         })),
+        "budget": scaling.budget.as_ref().map(budget),
         "schedules": schedules.collect::<Vec<Value>>(),
         "lead": match scaling.lead_bounds {
             None => span(scaling.lead).into(),
@@ -83,6 +85,24 @@ fn signal(signal: &Signal) -> Value {
         shown.extend(more);
     }
     shown
+}
+
+fn budget(budget: &ScalingBudget) -> Value {
+    let (price, slo) = match budget.aim {
+        Aim::Price(price) => (Some(price), None),
+        Aim::Slo(slo) => (None, Some(format!("{slo}%"))),
+    };
+    let monthly = budget.monthly.as_ref();
+    let money = monthly.and_then(|monthly| monthly.money.as_ref());
+    json!({
+        "price": price,
+        "slo": slo,
+        "origin_hours": monthly.map(|monthly| monthly.origin_hours),
+        "money": money.map(|money| format!("{} {}", money.amount, money.currency)),
+        "origin_hour": money.map(|money| money.origin_hour),
+        "zone": monthly.map(|monthly| &monthly.zone),
+        "hard": monthly.map(|monthly| monthly.hard),
+    })
 }
 
 /// How many days: which they are stands in the file, or in the one that it names.

@@ -54,6 +54,7 @@ fn scaling(schedules: Vec<Schedule>) -> Scaling {
         signals: Vec::new(),
         reactive: Some(Reactive { requests_per_origin: Some(50.0), window: minutes(1), headroom: 1.0 }),
         predictive: None,
+        budget: None,
         schedules,
         lead: Duration::ZERO,
         lead_bounds: None,

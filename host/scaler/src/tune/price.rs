@@ -1,0 +1,128 @@
+//! Which price a violating request gets. What each price would have bought is known from the sums of the replayed
+//! past: the blend that it chooses, with its mean bill and its violation. So an SLO picks a price (the cheapest whose
+//! blend violated no more), and what there is to spend caps it (the highest whose blend cost no more).
+//!
+//! A mean of counts costs and violates at most the mean of what they cost and violate, so what is told of a blend
+//! is rather too much than too little.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
+
+/// Prices that are looked at: ten to a decade. Cheaper than the first nothing is bought; past the last a blend is as
+/// good as the candidates are.
+const CHEAPEST: f64 = 10.0;
+const A_DECADE: f64 = 10.0;
+const PRICES: i32 = 31;
+/// Where no price reaches the SLO: the cheapest that violates no more than this over the least there is. The last
+/// tenth costs more than all before it.
+const NEAR: f64 = 1.1;
+
+/// What a pool aims at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Aim {
+    /// What a violating request costs, in what serving one costs.
+    Price(f64),
+    /// Percent of the requests that may come over capacity.
+    Violation(f64),
+}
+
+/// What a price would have bought lately.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bought {
+    pub price: f64,
+    /// Origins billed, on average.
+    pub origins: f64,
+    /// Percent of the requests over capacity.
+    pub violation: f64,
+}
+
+/// The price that holds, and of what it follows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Picked {
+    pub holds: Bought,
+    /// What is aimed at, whatever it costs.
+    pub aimed: Bought,
+    /// There is a price that reaches the SLO, if it is one.
+    pub reachable: bool,
+    /// There was less to spend than that takes.
+    pub capped: bool,
+}
+
+/// All prices that are looked at, the cheapest first.
+pub fn prices() -> impl Iterator<Item = f64> {
+    (0..PRICES).map(|at| CHEAPEST * 10f64.powf(f64::from(at) / A_DECADE))
+}
+
+/// `frontier`: what each of [`prices`] buys. `most`: origins that can be paid, on average. `None` while nothing was
+/// paid yet.
+pub fn pick(frontier: &[Bought], aim: Aim, at: impl Fn(f64) -> Option<Bought>, most: Option<f64>) -> Option<Picked> {
+    let least = frontier.iter().map(|bought| bought.violation).min_by(f64::total_cmp)?;
+    let (aimed, reachable) = match aim {
+        Aim::Price(price) => (at(price)?, true),
+        Aim::Violation(most) => {
+            let within = |most: f64| frontier.iter().find(|bought| bought.violation <= most).copied();
+            (within(most).or_else(|| within(NEAR * least))?, least <= most)
+        }
+    };
+    let Some(most) = most.filter(|most| aimed.origins > *most) else {
+        return Some(Picked { holds: aimed, aimed, reachable, capped: false });
+    };
+    let within = |bought: &&Bought| bought.price < aimed.price && bought.origins <= most;
+    // Cheaper than the cheapest is an outage: then the budget is passed, and says so.
+    let cheapest = frontier.first().filter(|cheapest| cheapest.price < aimed.price).unwrap_or(&aimed);
+    let holds = *frontier.iter().rfind(within).unwrap_or(cheapest);
+    Some(Picked { holds, aimed, reachable, capped: true })
+}
+
+/// The price of one engine.
+#[derive(Debug)]
+pub struct Pricing {
+    aim: Aim,
+    picked: Option<Picked>,
+    /// Something has changed that the engine was not told of.
+    due: bool,
+}
+
+impl Pricing {
+    pub fn new(aim: Aim) -> Pricing {
+        Pricing { aim, picked: None, due: true }
+    }
+
+    pub fn aim(&self) -> Aim {
+        self.aim
+    }
+
+    pub fn picked(&self) -> Option<&Picked> {
+        self.picked.as_ref()
+    }
+
+    /// The price that an engine begins with.
+    pub fn first(aim: Aim) -> f64 {
+        match aim {
+            Aim::Price(price) => price,
+            Aim::Violation(_) => config::region::Predictive::PRICE,
+        }
+    }
+
+    /// At the next step, and not only when the engine chooses anyway.
+    pub fn again(&mut self) {
+        self.due = true;
+    }
+
+    /// Before each step: where the engine is about to choose, or [`Pricing::again`] was said, it gets the price that
+    /// holds from now on. `most`: origins that can be paid from now on, on average.
+    pub fn settle(&mut self, engine: &mut Engine, most: Option<f64>) {
+        if !self.due && !engine.tuner().chooses_next() {
+            return;
+        }
+        let believed = engine.believes();
+        let tuner = engine.tuner();
+        let at = |price: f64| tuner.bought(price, believed);
+        let frontier: Vec<Bought> = prices().filter_map(at).collect();
+        self.picked = pick(&frontier, self.aim, at, most);
+        let price = self.picked.map_or(Pricing::first(self.aim), |picked| picked.holds.price);
+        engine.reprice(price);
+        self.due = false;
+    }
+}

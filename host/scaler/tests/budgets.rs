@@ -1,0 +1,330 @@
+//! What a pool aims at and may spend: an SLO picks the price, a month's ceiling caps it.
+
+mod script;
+mod traces;
+
+use config::region::{Aim as Asked, Money, Monthly, Predictive, Scaling, ScalingBudget};
+use forebay_scaler as scaler;
+use jiff::{SignedDuration, Timestamp};
+use scaler::budget::{Budget, Month};
+use scaler::engine::{Engine, Settings};
+use scaler::peers::contest::scored_from;
+use scaler::replay::score::{Score, Tally};
+use scaler::replay::stack::Stack;
+use scaler::tune::price::{Aim, Bought, Picked, Pricing, pick, prices};
+use scaler::wall::Wall;
+use scaler::{Event, Limit};
+use script::*;
+use traces::{demand, near};
+
+/// The engine over a demand whose price is picked as in a live pool; every pick, and the engine as it ends.
+fn run(demand: &[f64], aim: Aim, most: Option<f64>) -> (Score, Vec<Picked>, Engine) {
+    let settings = Settings::default();
+    let lives = settings.lives;
+    let (mut engine, mut pricing, mut picks) = (Engine::new(settings), Pricing::new(aim), Vec::new());
+    let (mut stack, mut tally) = (Stack::new(lives.first(demand)), Tally::new(lives, scored_from(&lives)));
+    for (step, wanted) in demand.iter().enumerate() {
+        if step > 0 {
+            pricing.settle(&mut engine, most);
+            engine.observe(Some(demand[step - 1]));
+            if let Some(picked) = pricing.picked().copied().filter(|picked| picks.last() != Some(picked)) {
+                picks.push(picked);
+            }
+        }
+        let origins = engine.want().map_or(stack.total(), |want| want.origins);
+        tally.add(*wanted, &stack.step(&lives, origins));
+    }
+    (tally.score(), picks, engine)
+}
+
+/// What every price of the grid would have bought, as the engine's sums say at the end.
+fn frontier(engine: &Engine) -> Vec<Bought> {
+    prices().map(|price| engine.tuner().bought(price, engine.believes()).expect("it has paid")).collect()
+}
+
+fn mean_price(picks: &[Picked]) -> f64 {
+    picks.iter().map(|picked| picked.holds.price).sum::<f64>() / picks.len() as f64
+}
+
+#[test]
+fn a_higher_slo_costs_more_and_violates_less_and_both_are_about_kept() {
+    let demand = demand("flights-feb");
+    let [(low, low_picks, _), (high, high_picks, engine)] =
+        [1.0, 0.1].map(|most| run(&demand, Aim::Violation(most), None));
+    assert!(high.cost > 1.03 * low.cost && high.violation < 0.5 * low.violation, "{low:?} {high:?}");
+    assert!((0.3..1.6).contains(&low.violation), "99 %: {low:?}");
+    assert!(high.violation < 0.25, "99.9 %: {high:?}");
+    assert!(mean_price(&high_picks) > 2.0 * mean_price(&low_picks));
+    assert!(high_picks.iter().all(|picked| !picked.capped && picked.holds == picked.aimed));
+    // It is the cheapest that keeps it.
+    let frontier = frontier(&engine);
+    let mut pricing = Pricing::new(Aim::Violation(0.1));
+    pricing.settle(&mut engine.clone(), None);
+    let holds = pricing.picked().expect("it has paid").holds;
+    assert!(holds.violation <= 0.1, "{holds:?}");
+    assert!(
+        frontier.iter().filter(|bought| bought.price < holds.price).all(|bought| bought.violation > 0.1),
+        "{holds:?}"
+    );
+    assert!(frontier.windows(2).all(|pair| pair[1].origins >= pair[0].origins * 0.999), "more is bought for more");
+}
+
+#[test]
+fn what_there_is_to_spend_caps_the_price_and_the_figures_are_those_of_the_frontier() {
+    let demand = demand("flights-feb");
+    let (free, _, engine) = run(&demand, Aim::Violation(0.05), None);
+    let frontier = frontier(&engine);
+    let (cheapest, dearest) = (frontier[0], frontier[frontier.len() - 1]);
+    let most = (cheapest.origins + dearest.origins) / 2.0;
+    let mut pricing = Pricing::new(Aim::Violation(0.05));
+    pricing.settle(&mut engine.clone(), Some(most));
+    let picked = *pricing.picked().expect("it has paid");
+    assert!(picked.capped && picked.aimed.origins > most && picked.holds.origins <= most, "{picked:?}");
+    // The highest price that can be paid, and what the frontier has there and at the aim.
+    let above = frontier.iter().find(|bought| bought.price > picked.holds.price).expect("a dearer one");
+    assert!(above.origins > most, "{above:?}");
+    for bought in [picked.holds, picked.aimed] {
+        assert!(frontier.contains(&bought), "{bought:?}");
+    }
+    // And over the whole trace the bill obeys.
+    let (bound, picks, _) = run(&demand, Aim::Violation(0.05), Some(most));
+    let days = (demand.len() - scored_from(&Settings::default().lives)) as f64 / 5760.0;
+    let mean = bound.cost / (24.0 * days);
+    assert!(
+        mean < 1.05 * most && bound.cost < 0.98 * free.cost && bound.violation > free.violation,
+        "{mean} of {most}"
+    );
+    assert!(picks.iter().filter(|picked| picked.capped).count() > picks.len() / 2);
+    // Less than the cheapest price takes is not had by outages.
+    let mut poor = Pricing::new(Aim::Violation(0.05));
+    poor.settle(&mut engine.clone(), Some(1.0));
+    assert_eq!(poor.picked().map(|picked| picked.holds), Some(cheapest));
+}
+
+#[test]
+fn an_slo_that_no_price_reaches_takes_the_cheapest_that_comes_near() {
+    let (_, picks, engine) = run(&demand("elb-requests"), Aim::Violation(0.001), None);
+    let frontier = frontier(&engine);
+    let least = frontier.iter().map(|bought| bought.violation).fold(f64::INFINITY, f64::min);
+    let last = picks.last().expect("it has paid");
+    assert!(!last.reachable && last.holds.violation < 1.5 * least && least > 0.001, "{last:?} {least}");
+    // Where more money buys nothing any more, it is not spent.
+    let flat = [(10.0, 5.0, 2.0), (20.0, 6.0, 0.54), (40.0, 9.0, 0.51), (80.0, 30.0, 0.5)];
+    let flat = flat.map(|(price, origins, violation)| Bought { price, origins, violation });
+    let near = pick(&flat, Aim::Violation(0.1), |_| None, None).expect("it has paid");
+    assert_eq!((near.holds, near.reachable, near.capped), (flat[1], false, false));
+    // A price is a price: it asks for nothing that could not be had.
+    let mut given = Pricing::new(Aim::Price(80.0));
+    given.settle(&mut engine.clone(), None);
+    let given = given.picked().expect("it has paid");
+    assert!(given.reachable && !given.capped && given.holds.price == 80.0);
+}
+
+fn monthly(origin_hours: f64, zone: &str, hard: bool) -> ScalingBudget {
+    let monthly = Monthly { origin_hours, money: None, zone: zone.into(), hard };
+    ScalingBudget { aim: Asked::Price(80.0), monthly: Some(monthly) }
+}
+
+/// Ten run, and are counted each quarter of an hour.
+fn pass(budget: &mut Budget, from: &str, to: &str) -> u32 {
+    let (mut now, to, mut months) = (at(from), at(to), 0);
+    while now <= to {
+        months += u32::from(budget.count(10, now, Wall::default()));
+        now += secs(900);
+    }
+    months
+}
+
+fn month(budget: &Budget, now: &str) -> Month {
+    budget.told(None, at(now)).month.expect("it has a ceiling")
+}
+
+#[test]
+fn a_month_is_the_zones_and_has_the_hours_that_its_clocks_make_of_it() {
+    // Midnight in Berlin is 23:00 in UTC, and from the 29th of March 22:00.
+    for (zone, from, to, hours) in [
+        ("Europe/Berlin", "2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z", 743.0),
+        ("Europe/Berlin", "2026-09-30T22:00:00Z", "2026-10-31T23:00:00Z", 745.0),
+        ("UTC", "2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z", 744.0),
+        ("America/New_York", "2026-11-01T04:00:00Z", "2026-12-01T05:00:00Z", 721.0),
+    ] {
+        let mut budget = Budget::new(&monthly(10_000.0, zone, false), at(from), Wall::default());
+        near(budget.affordable(at(from)).unwrap(), 10_000.0 / hours, zone);
+        let last = at(to) - secs(900);
+        assert_eq!(pass(&mut budget, from, &last.to_string()), 0, "{zone}");
+        let told = month(&budget, &last.to_string());
+        assert_eq!((told.from, told.to), (at(from), at(to)), "{zone}");
+        near(told.spent_hours, 10.0 * (hours - 0.25), zone);
+        near(told.projected_hours, 10.0 * hours, zone);
+        // The month ends, and what comes after it is another's.
+        assert!(budget.count(10, at(to) + secs(900), Wall::default()), "{zone}");
+        let told = month(&budget, &(at(to) + secs(900)).to_string());
+        assert_eq!((told.from, told.counted_from, told.ceiling_hours), (at(to), at(to), 10_000.0), "{zone}");
+        near(told.spent_hours, 2.5, zone);
+    }
+}
+
+#[test]
+fn what_is_left_is_for_the_rest_of_the_month() {
+    let mut budget = Budget::new(&monthly(7440.0, "UTC", false), at("2026-03-01T00:00:00Z"), Wall::default());
+    assert_eq!(budget.affordable(at("2026-03-01T00:00:00Z")), Some(10.0));
+    budget.count(20, at("2026-03-01T00:00:00Z"), Wall::default());
+    budget.count(20, at("2026-03-03T00:00:00Z"), Wall::default());
+    near(budget.affordable(at("2026-03-03T00:00:00Z")).unwrap(), (7440.0 - 960.0) / 696.0, "two days of twenty");
+    for day in 4..=31 {
+        budget.count(20, at(&format!("2026-03-{day:02}T00:00:00Z")), Wall::default());
+    }
+    assert_eq!(budget.affordable(at("2026-03-31T00:00:00Z")), Some(0.0), "nothing is left, and less is not");
+    assert!(budget.clamp(1, at("2026-03-31T00:00:00Z")).is_none(), "a soft ceiling takes nothing away");
+}
+
+#[test]
+fn a_budget_that_begins_within_a_month_counts_its_part_and_one_that_is_recalled_goes_on() {
+    let (start, half) = ("2026-03-01T00:00:00Z", "2026-03-16T12:00:00Z");
+    let mut budget = Budget::new(&monthly(7440.0, "UTC", false), at(half), Wall::default());
+    assert_eq!(budget.affordable(at(half)), Some(10.0), "half of it for half of the month");
+    assert_eq!(month(&budget, half).ceiling_hours, 3720.0);
+
+    let mut before = Budget::new(&monthly(7440.0, "UTC", false), at(start), Wall::default());
+    pass(&mut before, start, "2026-03-16T11:00:00Z");
+    let kept = month(&before, "2026-03-16T11:00:00Z");
+    near(kept.spent_hours, 3710.0, "371 hours of ten");
+    // An hour passed in which nobody counted and ten ran.
+    budget.recall(&kept, at("2026-03-16T11:00:00Z"));
+    budget.count(10, at(half), Wall::default());
+    let told = month(&budget, half);
+    near(told.spent_hours, 3720.0, "and the hour");
+    assert_eq!((told.counted_from, told.ceiling_hours), (at(start), 7440.0));
+    // Another month's record says nothing of this one; a changed ceiling leaves what was spent.
+    let mut next = Budget::new(&monthly(7440.0, "UTC", false), at("2026-04-02T00:00:00Z"), Wall::default());
+    next.recall(&kept, at("2026-03-16T11:00:00Z"));
+    next.count(10, at("2026-04-02T00:00:00Z"), Wall::default());
+    assert_eq!(month(&next, "2026-04-02T00:00:00Z").spent_hours, 0.0);
+    let changed = budget.anew(&monthly(9000.0, "UTC", false), at(half), Wall::default());
+    let told = month(&changed, half);
+    assert_eq!((told.spent_hours, told.ceiling_hours), (3720.0, 9000.0));
+}
+
+#[test]
+fn a_wall_clock_that_is_set_pays_nothing_and_a_long_silence_neither() {
+    let mut budget = Budget::new(&monthly(7440.0, "UTC", false), at("2026-03-05T00:00:00Z"), Wall::default());
+    let mut counted = |now: &str, ahead: i64| {
+        let wall = Wall::new(SignedDuration::from_hours(ahead));
+        let another = budget.count(10, at(now), wall);
+        let told = budget.told(None, wall.shows(at(now))).month.unwrap();
+        (told.spent_hours, another)
+    };
+    assert_eq!(counted("2026-03-05T00:00:00Z", 0), (0.0, false));
+    assert_eq!(counted("2026-03-05T02:00:00Z", 0), (20.0, false));
+    assert_eq!(counted("2026-03-05T03:00:00Z", -5), (30.0, false), "set back: an hour has passed");
+    assert_eq!(counted("2026-03-05T04:00:00Z", 100), (40.0, false), "and far ahead");
+    assert_eq!(counted("2026-03-25T04:00:00Z", 0), (40.0, false), "twenty days of which nobody knows");
+    assert_eq!(counted("2026-03-25T05:00:00Z", 0), (50.0, false));
+    // Set into another month, of which the beginning is not known.
+    assert_eq!(counted("2026-03-25T06:00:00Z", 24 * 20), (0.0, true));
+    assert_eq!(counted("2026-03-25T07:00:00Z", 24 * 20), (10.0, false));
+}
+
+#[test]
+fn a_hard_ceiling_leaves_the_floor_and_a_soft_one_takes_nothing() {
+    let listed: Vec<_> = (1..=8).map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port))).collect();
+    let run = |hard: bool| {
+        let setting = Scaling { budget: Some(monthly(800.0, "UTC", hard)), ..scaling() };
+        let mut script = Script::with(region(setting, &listed), "2026-03-01T00:00:00Z");
+        for _ in 0..10 {
+            script.run(12, &[("e1", 50)]);
+            script.now += secs(3588);
+        }
+        script.run(12, &[("e1", 50)]);
+        script
+    };
+    let hard = run(true);
+    let decision = hard.last();
+    assert!(decision.clamps.iter().any(|clamp| clamp.limit == Limit::Budget && clamp.after == 1), "{}", decision.line);
+    assert_eq!(decision.to, 1, "the floor, and not less: {}", decision.line);
+    assert!(
+        decision.line.contains("budget") && decision.line.contains("of 800 origin-hours are spent"),
+        "{}",
+        decision.line
+    );
+    assert!(hard.decisions[..60].iter().skip(11).all(|decision| decision.to == 5), "while there is money");
+    let soft = run(false);
+    assert_eq!((soft.count(), limits(soft.last())), (5, vec![]), "{}", soft.last().line);
+    let spending = soft.last().budget.as_ref().expect("it is told");
+    let told = spending.month.as_ref().expect("it has a ceiling");
+    assert!((told.spent_hours - 80.0).abs() < 0.05, "eight listed ones for ten hours: {told:?}");
+    assert!(told.projected_hours > told.ceiling_hours);
+    assert!(spending.verdict.contains("80 origin-hours of 800 origin-hours are spent"), "{}", spending.verdict);
+}
+
+/// Two loads by turns, and noise of its own: not every price can have the same.
+fn load(step: u64) -> f64 {
+    let hour = step as f64 / 240.0;
+    let swing = 60.0 + 40.0 * (hour * std::f64::consts::TAU / 24.0).sin();
+    swing * (1.0 + 0.35 * ((step * 7919 % 97) as f64 / 97.0 - 0.5))
+}
+
+#[test]
+fn a_live_pool_says_what_its_slo_costs_and_what_the_money_buys() {
+    let aimed = |money: f64| ScalingBudget {
+        aim: Asked::Slo(99.9),
+        monthly: Some(Monthly {
+            origin_hours: money / 0.5,
+            money: Some(Money { amount: money, currency: "USD".into(), origin_hour: 0.5 }),
+            zone: "UTC".into(),
+            hard: false,
+        }),
+    };
+    let predictive = Predictive { requests_per_origin: Some(10.0), price: 80.0, shadow: false };
+    let setting = Scaling { ceiling: 100, reactive: None, predictive: Some(predictive), ..scaling() };
+    let slow = |money: f64| {
+        let budget = Some(aimed(money));
+        let mut region = config::Region::clone(&region(Scaling { budget, ..setting.clone() }, &[]));
+        let aggregator = region.aggregator.as_mut().unwrap();
+        (aggregator.tick, aggregator.stale_after) = (secs(15), secs(40));
+        std::sync::Arc::new(region)
+    };
+    let mut script = Script::with(slow(1e6), "2026-03-01T00:00:00Z");
+    let mut step = 0;
+    let mut pass = |script: &mut Script, steps: u64| {
+        for _ in 0..steps {
+            script.now += secs(15);
+            let seen = wire::PoolReport { requests: (load(step) * 15.0).round() as u64, ..Default::default() };
+            let mut report = script.make_report("e1", seen);
+            report.period_ms = 15_000;
+            script.apply(Event::Report(report));
+            script.step();
+            step += 1;
+        }
+        script.last().budget.clone().expect("it is told")
+    };
+    let early = pass(&mut script, 240);
+    assert!(early.price == Some(80.0) || early.price.is_none(), "{early:?}");
+    let rich = pass(&mut script, 3 * 5760);
+    assert!(rich.reached && rich.needs.is_none() && rich.verdict.starts_with("the SLO 99.9 % keeps 99.9"), "{rich:?}");
+    let buys = rich.buys.unwrap();
+    let in_line = format!("price {:.0}, {:.1} origins on average", buys.price, buys.origins);
+    assert!(rich.verdict.contains(&in_line) && rich.verdict.contains("1000000.00 USD"), "{}", rich.verdict);
+    // Not even what the aim takes from now on; the file changes and nothing is learned anew.
+    let left = 24.0 * 31.0 - 73.0;
+    let most = 0.93 * buys.origins;
+    script.apply(Event::Configured(slow(most * left * 0.5 * 744.0 / 744.0)));
+    let poor = pass(&mut script, 4);
+    let (needs, has) = (poor.needs.expect("it costs more"), poor.buys.unwrap());
+    assert!(!poor.reached && needs.origins > has.origins && has.violation > needs.violation, "{poor:?}");
+    assert!(has.origins <= most * 1.001 && (needs.violation <= 0.1), "{poor:?}");
+    let told = poor.month.as_ref().unwrap();
+    let hours = Timestamp::duration_since(told.to, script.now).as_secs_f64() / 3600.0;
+    let cost = |origins: f64| (told.spent_hours + origins * hours) * 0.5;
+    let (_, costs) = poor.verdict.split_once("the SLO 99.9 % costs ").expect("it says so");
+    let costs: f64 = costs.split(' ').next().unwrap().parse().unwrap();
+    assert!((costs - cost(needs.origins)).abs() < 0.1, "{} is not {}", poor.verdict, cost(needs.origins));
+    let parts = [
+        format!("unreachable for {:.2} USD", told.ceiling_hours * 0.5),
+        format!("{:.3} % of the requests within capacity is what that buys", 100.0 - has.violation),
+    ];
+    assert!(parts.iter().all(|part| poor.verdict.contains(part)), "{}: {parts:?}", poor.verdict);
+    assert!((told.projected_hours * 0.5 - cost(has.origins)).abs() < 0.1, "{told:?}");
+    let json = serde_json::to_value(script.last()).unwrap();
+    assert_eq!(json["budget"]["slo"], 99.9);
+}
