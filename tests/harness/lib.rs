@@ -11,7 +11,7 @@
 //! - [`http1`]: messages on a socket, for both
 //! - [`module`]: Wasm plugins of a few lines; [`signer`]: keys, and what is signed by them
 //! - [`registry`]: an OCI registry over TLS
-//! - [`redis`]: a Redis server, a cluster of them
+//! - [`redis`]: a Redis server, a cluster of them; [`prometheus`]: a Prometheus server
 //! - [`certificate`]: a certificate for `localhost` and who trusts it; [`authority`]: those of clients
 //! - [`metrics`]: the numbers of `/metrics`
 //! - [`binary`]: where the binary and the built guests are
@@ -37,6 +37,7 @@ pub mod origin;
 pub mod origin_http2;
 pub mod port;
 pub mod process;
+pub mod prometheus;
 pub mod real_grpc;
 pub mod redis;
 pub mod registry;
@@ -56,6 +57,7 @@ pub use http1::{Head, Headers, Response};
 pub use origin::{Exchange, Origin};
 pub use port::Port;
 pub use process::Process;
+pub use prometheus::Prometheus;
 pub use real_grpc::RealGrpc;
 pub use redis::Redis;
 pub use registry::Registry;

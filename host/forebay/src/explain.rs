@@ -142,7 +142,7 @@ enum Failed {
 }
 
 fn from_aggregator(options: &Options, authority: &str) -> Result<String, Failed> {
-    let pool: String = options.pool.bytes().map(escape).collect();
+    let pool = ask::escape(&options.pool);
     let mut query = Vec::new();
     let path = if options.is_list() {
         query.push(format!("pool={pool}"));
@@ -175,14 +175,6 @@ fn from_aggregator(options: &Options, authority: &str) -> Result<String, Failed>
     match &told.decision {
         Some(decision) => Ok(options.account(decision, &told)),
         None => Err(Failed::Refused(format!("nothing was decided on pool {:?} yet", options.pool))),
-    }
-}
-
-/// What a path or a query may not hold as it is.
-fn escape(byte: u8) -> String {
-    match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
     }
 }
 

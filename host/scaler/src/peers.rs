@@ -110,7 +110,11 @@ impl FromStr for Spec {
         };
         let known = || KINDS.map(|(name, _)| name).join(", ");
         let kind = KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
-        let kind = kind.ok_or_else(|| format!("no autoscaler is called `{name}`: {}", known()))?;
+        let kind = kind.ok_or_else(|| {
+            let near = config::error::near_miss(name, KINDS.map(|(name, _)| name));
+            let near = near.map_or(String::new(), |near| format!(", perhaps `{near}`"));
+            format!("no autoscaler is called `{name}`{near}; there are {}", known())
+        })?;
         let percent = match (target, kind) {
             (Some(target), _) => target.parse().ok().filter(|percent: &f64| (1.0..=100.0).contains(percent)),
             (None, Kind::Static) => Some(100.0),

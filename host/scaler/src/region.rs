@@ -306,6 +306,12 @@ impl Region {
         self.pools.iter_mut().filter_map(of).collect()
     }
 
+    /// The lowest and the highest bound of the requests a second in the coming lead, as the predictive rule
+    /// foresees them now.
+    pub fn foreseen(&mut self, pool: &str) -> Option<(f64, f64)> {
+        self.pools.get_mut(pool)?.foreseen()
+    }
+
     /// The names of the pools that are scaled here.
     pub fn pools(&self) -> Vec<String> {
         self.pools.keys().cloned().collect()

@@ -9,11 +9,15 @@
 //! - [`series`]: the same pool for a whole series of counts at once;
 //! - [`excess`]: what of a step's demand comes over a capacity;
 //! - [`score`]: bill, violations, actions; [`score::price`]: both as one number;
+//! - [`course`]: what is replayed, and what a policy's pool was in each step of it;
+//! - [`rehearsal`]: a pool of a region file, all of its scaling, over such a course;
 //! - [`clairvoyant`]: the least that any policy could have paid;
-//! - [`trace`]: counts a minute as demand a step.
+//! - [`trace`]: what was recorded, by the minute or otherwise, as demand a step.
 
 pub mod clairvoyant;
+pub mod course;
 pub mod excess;
+pub mod rehearsal;
 pub mod score;
 pub mod series;
 pub mod stack;

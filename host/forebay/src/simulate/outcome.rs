@@ -1,5 +1,7 @@
-//! What the runs say, as data. It is what `--out json` prints: fields are added, never renamed.
+//! What the runs say, as data. It is what `--out json` prints: fields are added, never renamed. The table of
+//! fields is in `host/scaler/README.md`.
 
+use jiff::Timestamp;
 use scaler::replay::clairvoyant::Bound;
 use scaler::replay::score::Score;
 use serde::Serialize;
@@ -11,6 +13,12 @@ pub struct Report {
     /// And for the figures `price_ratio`.
     pub judge: f64,
     pub lead_seconds: f64,
+    pub boot_seconds: f64,
+    pub warm_seconds: f64,
+    pub drain_seconds: f64,
+    /// Requests a second that one origin carries; without a policy the demand is scaled, and there is none.
+    pub requests_per_origin: Option<f64>,
+    pub pool: Option<String>,
     pub traces: Vec<Outcome>,
     /// Over all traces: geometric means of the ratios, means of the rest.
     pub all: Vec<Line>,
@@ -19,8 +27,17 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     pub trace: String,
-    /// Days that are scored: the first seven are for learning.
+    /// When the recording begins; `None` if it does not say.
+    #[serde(with = "scaler::stamp::option")]
+    pub start: Option<Timestamp>,
+    /// Days that are scored.
     pub days: f64,
+    /// Days before those, which are for learning.
+    pub learning_days: f64,
+    /// Hours that nobody recorded. They are scored for nobody.
+    pub gap_hours: f64,
+    /// What one should know before one believes the figures.
+    pub notes: Vec<String>,
     /// What the clairvoyant pays at 0.1 % violation.
     pub clairvoyant_hours: f64,
     pub frontier: Vec<Bound>,
@@ -53,6 +70,7 @@ pub fn all(traces: &[Outcome]) -> Vec<Line> {
             violation: over(at, &|line| line.score.violation),
             lost: over(at, &|line| line.score.lost),
             bad_minutes: over(at, &|line| line.score.bad_minutes),
+            violating_minutes: over(at, &|line| line.score.violating_minutes),
             launches_a_day: over(at, &|line| line.score.launches_a_day),
             actions_a_day: over(at, &|line| line.score.actions_a_day),
         },

@@ -194,6 +194,12 @@ impl Predictive {
         Told::of(&self.engine)
     }
 
+    /// The lowest and the highest bound of the requests a second in the coming lead.
+    pub fn foreseen(&self) -> Option<(f64, f64)> {
+        let upper = &self.engine.want()?.bounds.upper;
+        Some((upper.first()? * self.rule.requests_per_origin, upper.last()? * self.rule.requests_per_origin))
+    }
+
     /// When the step ends that runs now.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         Timestamp::from_second((step_of(now) + 1) * STEP_SECONDS).ok()

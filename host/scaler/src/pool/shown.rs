@@ -74,6 +74,10 @@ impl Pool {
         self.budget.as_ref().map(|budget| budget.told(picked, clock))
     }
 
+    pub fn foreseen(&mut self) -> Option<(f64, f64)> {
+        self.policies.iter_mut().find_map(Policy::predictive)?.foreseen()
+    }
+
     pub fn origins(&self, now: Timestamp) -> Vec<OriginView> {
         self.origins.views(now, self.wall)
     }

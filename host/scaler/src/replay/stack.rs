@@ -37,6 +37,8 @@ pub struct Moved {
     pub billed: u32,
     /// Past boot.
     pub ready: u32,
+    /// Past boot and warm-up.
+    pub full: u32,
     pub total: u32,
 }
 
@@ -87,6 +89,7 @@ impl Stack {
         }
         moved.capacity = capacity;
         moved.ready = ready;
+        moved.full = self.full;
         moved.total = self.total;
         moved.billed = self.total.saturating_add(self.draining);
         moved

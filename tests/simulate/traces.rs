@@ -1,84 +1,6 @@
-//! `forebay simulate`: the binary as another simulator's policy, and what it refuses.
+//! Recorded demand in files: scored, and refused.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Output, Stdio};
-
-use harness::binary::forebay;
-
-/// Feeds all of `lines` and waits for the end.
-fn stdio(lines: &str) -> Output {
-    let mut child = Command::new(forebay())
-        .args(["simulate", "--stdio"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("forebay starts");
-    // It may have refused a line and gone before all of them are written.
-    let _ = child.stdin.take().expect("it is piped").write_all(lines.as_bytes());
-    child.wait_with_output().expect("it ends")
-}
-
-#[test]
-fn each_observation_is_answered_before_the_next_is_asked_for() {
-    let mut child = Command::new(forebay())
-        .args(["simulate", "--stdio"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("forebay starts");
-    let mut input = child.stdin.take().expect("it is piped");
-    let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
-    writeln!(input, "hello 15 180 60 60 1").expect("it reads");
-    let mut answers = Vec::new();
-    for (step, demand) in [0.0, 10.0, 10.0, 20.0, 20.0].into_iter().enumerate() {
-        writeln!(input, "{step} {demand:.6} 7 7").expect("it reads");
-        let mut line = String::new();
-        output.read_line(&mut line).expect("it answers");
-        answers.push(line.trim().parse::<u32>().expect("one number"));
-    }
-    drop(input);
-    assert!(child.wait().expect("it ends").success());
-    // Nothing seen: as it stands. Then the level of 30 s with the headroom of a cold start.
-    assert_eq!(answers, [7, 13, 13, 20, 26]);
-}
-
-#[test]
-fn a_step_asked_twice_is_answered_the_same_and_one_left_out_is_a_gap() {
-    let said = stdio("hello 15 180 60 60 1\n0 0 5 5\n1 10 5 5\n1 10 5 5\n4 10 5 5\n");
-    assert!(said.status.success());
-    assert_eq!(String::from_utf8_lossy(&said.stdout), "5\n13\n13\n13\n");
-}
-
-#[test]
-fn what_is_no_observation_is_refused_by_its_line() {
-    let cases = [
-        ("1 2 3 4\n", "stdin:1: `hello STEP BOOT WARM DRAIN FLOOR` comes first"),
-        ("hello 15 180\n", "has 5 numbers, not 2"),
-        ("hello 15 180 60 60 x\n", "floor: whole and not under 0, not `x`"),
-        ("hello 0 180 60 60 1\n", "step: seconds from 1"),
-        ("hello 15 180 60 60 1\n0 0 5\n", "stdin:2: `STEP_NUMBER DEMAND READY TOTAL` expected, not `0 0 5`"),
-        ("hello 15 180 60 60 1\n0 NaN 5 5\n", "demand is a number not under 0, not `NaN`"),
-        ("hello 15 180 60 60 1\n0 -1 5 5\n", "demand is a number not under 0, not `-1`"),
-        ("hello 15 180 60 60 1\n5 1 5 5\n4 1 5 5\n", "stdin:3: step 4 after step 5"),
-        ("hello 15 180 60 60 1\n1 1 5 5\n99999999 1 5 5\n", "leaves out 99999998 steps"),
-    ];
-    for (lines, problem) in cases {
-        let said = stdio(lines);
-        let errors = String::from_utf8_lossy(&said.stderr);
-        assert_eq!(said.status.code(), Some(64), "{lines:?}: {errors}");
-        assert!(errors.contains(problem), "{lines:?}: {errors}");
-    }
-}
-
-fn simulate(arguments: &[&str]) -> Output {
-    Command::new(forebay()).arg("simulate").args(arguments).output().expect("forebay starts")
-}
-
-/// The file of a trace that is in the repository.
-fn recorded(name: &str) -> String {
-    harness::binary::root().join("tests/traces").join(name).display().to_string()
-}
+use crate::{recorded, simulate};
 
 #[test]
 fn a_recorded_demand_is_scored_beside_other_autoscalers() {
@@ -118,7 +40,13 @@ fn plain_text_is_read_as_gzip_is_and_shown_as_a_table() {
     let table = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     assert!(table.starts_with("waves: 1.0 days scored"), "{table}");
-    assert!(table.contains("\n  forebay ") && table.contains("\n  kpa:70 ") && table.contains("J(100)"), "{table}");
+    assert!(
+        table.contains("\n  forebay ")
+            && table.contains("\n  kpa:70 ")
+            && table.contains("clairvoyant: origin-hours")
+            && table.contains("J(100)"),
+        "{table}"
+    );
     std::fs::remove_dir_all(&folder).expect("it is removed");
 }
 
@@ -126,13 +54,21 @@ fn plain_text_is_read_as_gzip_is_and_shown_as_a_table() {
 fn a_file_that_is_no_trace_is_refused_with_its_line() {
     let folder = std::env::temp_dir().join(format!("forebay-simulate-bad-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
-    let cases: [(&str, &[u8], &str); 8] = [
+    let cases: [(&str, &[u8], &str); 16] = [
         ("empty.csv", b"", "empty.csv: is empty"),
+        ("rows.csv", b"time,rate\n", "rows.csv: is empty: no row follows the header"),
         ("header.csv", b"time,load\n0,1\n", "header.csv:1: the first line is `t_seconds,value`, not `time,load`"),
         ("word.csv", b"t_seconds,value\n0,1\n60,many\n", "word.csv:3: two numbers"),
         ("negative.csv", b"t_seconds,value\n0,-1\n", "negative.csv:2: two numbers, seconds and a count not under 0"),
-        ("gap.csv", b"t_seconds,value\n0,1\n120,1\n", "gap.csv:3: a row each 60 s: 120 does not follow 0"),
-        ("short.csv", b"t_seconds,value\n0,1\n60,1\n", "short.csv: 0.0 days, of which the first 7 are for learning"),
+        ("grid.csv", b"t_seconds,value\n0,1\n60,1\n150,1\n", "grid.csv:4: a row each 60 s: 150 is none of those"),
+        ("back.csv", b"t_seconds,value\n60,1\n0,1\n", "back.csv:3: times go up: 0 does not follow 60"),
+        ("odd.csv", b"t_seconds,value\n0,1\n7,1\n", "odd.csv:3: a row each 7 s; allowed are 1, 3, 5 and 15 s"),
+        ("zero.csv", b"t_seconds,value\n0,0\n60,0\n", "zero.csv: no demand at all"),
+        ("long.csv", b"t_seconds,value\n0,1\n60,1\n99999999960,1\n", "long.csv: more than ten years"),
+        ("time.csv", b"time,rate\nnoon,1\n", "time.csv:2: two numbers"),
+        ("lines.jsonl", b"{\"time\": 0, \"rate\": 1}\n{\"time\": 60, \"rate\": -1}\n", "lines.jsonl:2: a number not"),
+        ("keys.jsonl", b"{\"at\": 0}\n", "keys.jsonl:1: an object with a time and a value"),
+        ("points.json", b"{\"points\": [{}]}", "points.json: is no history of a pool"),
         ("cut.csv.gz", &[0x1f, 0x8b, 8, 0, 0], "cut.csv.gz: looks like gzip, but"),
         ("bytes.csv", &[0xff, 0xfe, 0], "bytes.csv: neither text nor gzip"),
     ];
@@ -154,13 +90,20 @@ fn a_file_that_is_no_trace_is_refused_with_its_line() {
 #[test]
 fn options_that_cannot_be_meant_are_refused_with_what_can() {
     let file = recorded("llm-large-req.csv.gz");
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 13] = [
         (&[], "--trace"),
         (&["--stdio", "--trace", "a"], "cannot be used with"),
-        (&["--trace", &file, "--against", "hap:50"], "no autoscaler is called `hap`"),
+        (&["--trace", &file, "--against", "hap:50"], "no autoscaler is called `hap`, perhaps `hpa`"),
         (&["--trace", &file, "--price", "0"], "from 0.1 to 1000000, not `0`"),
         (&["--trace", &file, "--boot", "soon"], "not `soon`"),
-        (&["--trace", &file, "--out", "xml"], "possible values: table, json"),
+        (&["--trace", &file, "--out", "explain"], "--out explain tells a policy's decisions"),
+        (&["--trace", &file, "--from", "-7d"], "--from and --to are for"),
+        (&["--trace", &file, &file, "--html", "x.html"], "--html is about one recording"),
+        (&["--trace", &file, "--mode", "on"], "--policy <FILE>"),
+        (&["--prometheus", "http://127.0.0.1:1"], "--query <PROMQL>"),
+        (&["--prometheus", "http://127.0.0.1:1", "--query", "x", "--step", "7s"], "multiple of 15s up to 1h, not `7s`"),
+        (&["--trace", &file, "--learn", "30d"], "of which 30.0 are for learning"),
+        (&["--trace", &file, "--out", "xml"], "possible values: table, json, explain"),
     ];
     for (arguments, problem) in cases {
         let said = simulate(arguments);
