@@ -124,3 +124,21 @@ fn a_longer_tick_is_coarser_and_near() {
     let fine = figure(&json(&[&arguments[..], &["--tick", "5s"]].concat()), "pool", "cost");
     assert!(coarse != fine && (coarse / fine - 1.0).abs() < 0.01, "{coarse} and {fine}");
 }
+
+#[test]
+fn signals_that_no_recording_has_are_left_out_and_named() {
+    let folder = Folder::new();
+    let trace = folder.write("week.csv", two_days());
+    let own = "reactive: {requests_per_origin: 50, headroom: 1.0}";
+    let with = |signals: &str| region("").replace(own, &format!("reactive: {{headroom: 1.0}}, signals: [{signals}]"));
+    let flight = "{source: in_flight, name: busy, per_origin: 9}";
+    let both = folder.write("both.yaml", with(&format!("{{source: requests, per_origin: 50}}, {flight}")));
+    let report = json(&["--trace", named(&trace), "--policy", named(&both)]);
+    let notes = report["traces"][0]["notes"].to_string();
+    assert!(notes.contains("these signals are left out: busy (in_flight)"), "{notes}");
+    let cost = figure(&report, "both", "cost");
+    assert!((52.4..52.8).contains(&cost), "it goes by its requests: {cost}");
+    let only = folder.write("only.yaml", with(flight));
+    let error = refused(&["--trace", named(&trace), "--policy", named(&only), "--capacity", "50"]);
+    assert!(error.contains("only requests are recorded, and pool shop goes by busy (in_flight)"), "{error}");
+}

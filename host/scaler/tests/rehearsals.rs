@@ -88,7 +88,7 @@ fn its_pool_has_the_capacity_of_a_stack_of_the_same_counts() {
 fn a_predictive_pool_is_the_engine() {
     let lives = Lives { boot: 240.0, warm: 0.0, ..Lives::default() };
     let course = Course::new(&demand("llm-large-req")[..9 * DAY], lives, contest::scored_from(&lives));
-    let rule = Predictive { requests_per_origin: 1000.0, price: 80.0, shadow: false };
+    let rule = Predictive { requests_per_origin: Some(1000.0), price: 80.0, shadow: false };
     let scaling = Scaling { ceiling: 1000, reactive: None, predictive: Some(rule), lead: secs(240), ..scaling() };
     let told = rehearse(&Setting { unit: 1000.0, ..setting(scaling, 15) }, &course);
     let engine = contest::engine_on(Settings::of(lives), &course, |_, _, _| {});
@@ -157,7 +157,7 @@ fn in_a_gap_nothing_is_lowered_and_nobody_is_scored() {
 
 #[test]
 fn the_same_again_is_the_same() {
-    let reactive = Some(Reactive { requests_per_origin: 9.0, window: secs(30), headroom: 1.1 });
+    let reactive = Some(Reactive { requests_per_origin: Some(9.0), window: secs(30), headroom: 1.1 });
     let setting = setting(Scaling { reactive, stabilisation: Duration::from_secs(60), ..scaling() }, 1);
     let (one, two) = (rehearse(&setting, &waves(3)), rehearse(&setting, &waves(3)));
     assert_eq!((one.score, one.moments), (two.score, two.moments));

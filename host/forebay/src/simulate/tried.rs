@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::Region;
-use config::region::{Pool, Scaling, ScalingMode};
+use config::region::{Pool, Scaling, ScalingMode, Signal, SignalSource};
 
 use crate::region::{self, Unfit};
 
@@ -15,6 +15,8 @@ pub struct Tried {
     pub name: String,
     pub config: Arc<Region>,
     pub pool: String,
+    /// Signals that no recording has, and that are left out.
+    unrecorded: Vec<String>,
 }
 
 /// What the command line sets in place of the file.
@@ -30,18 +32,28 @@ impl Tried {
         let pool = choose(&loaded, pool).map_err(|problem| Unfit::one(format!("{}: {problem}", file.display())))?;
         let mut config = Region::clone(&loaded);
         config.pools.retain(|name, _| *name == pool);
-        for pool in config.pools.values_mut() {
-            let mut changed = Pool::clone(pool);
+        let mut unrecorded = Vec::new();
+        for shared in config.pools.values_mut() {
+            let mut changed = Pool::clone(shared);
             if let Some(scaling) = &mut changed.scaling {
+                let requests = |signal: &Signal| matches!(signal.source, SignalSource::Requests { .. });
+                let others = scaling.signals.extract_if(.., |signal| !requests(signal));
+                unrecorded.extend(others.map(|signal| format!("{} ({})", signal.name, signal.source.name())));
+                if scaling.signals.is_empty() && !unrecorded.is_empty() {
+                    let (file, all) = (file.display(), unrecorded.join(", "));
+                    return Err(Unfit::one(format!(
+                        "{file}: only requests are recorded, and pool {pool} goes by {all}"
+                    )));
+                }
                 scaling.mode = changes.mode.unwrap_or(scaling.mode);
                 if let (Some(rule), Some(price)) = (&mut scaling.predictive, changes.price) {
                     rule.price = price;
                 }
             }
-            *pool = Arc::new(changed);
+            *shared = Arc::new(changed);
         }
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Tried { name, config: Arc::new(config), pool })
+        Ok(Tried { name, config: Arc::new(config), pool, unrecorded })
     }
 
     pub fn pool(&self) -> &Pool {
@@ -54,9 +66,9 @@ impl Tried {
 
     /// Requests a second that one origin carries, as the scoring of shadows has it.
     pub fn capacity(&self) -> Option<f64> {
-        let Scaling { predictive, reactive, .. } = self.scaling();
-        let predictive = predictive.as_ref().map(|rule| rule.requests_per_origin);
-        predictive.or(reactive.as_ref().map(|rule| rule.requests_per_origin))
+        let Scaling { predictive, .. } = self.scaling();
+        let predictive = predictive.as_ref().and_then(|rule| rule.requests_per_origin);
+        predictive.or_else(|| self.scaling().requests_per_origin())
     }
 
     /// Why what is shown may not be what is meant.
@@ -70,6 +82,10 @@ impl Tried {
         }
         if predictive.as_ref().is_some_and(|rule| rule.shadow) {
             notes.push(format!("{}: the predictive rule is a shadow, and has no say", self.name));
+        }
+        if !self.unrecorded.is_empty() {
+            let all = self.unrecorded.join(", ");
+            notes.push(format!("{}: only requests are recorded, so these signals are left out: {all}", self.name));
         }
         if hints.is_some() {
             notes.push(format!("{}: plugins gave hints that are not recorded: none is replayed", self.name));

@@ -197,7 +197,14 @@ impl Predictive {
     /// The lowest and the highest bound of the requests a second in the coming lead.
     pub fn foreseen(&self) -> Option<(f64, f64)> {
         let upper = &self.engine.want()?.bounds.upper;
-        Some((upper.first()? * self.rule.requests_per_origin, upper.last()? * self.rule.requests_per_origin))
+        let unit = match &self.unit {
+            Unit::Requests(per_origin) => *per_origin,
+            Unit::Signals(signals) => {
+                let requests = signals.iter().find(|signal| matches!(signal.source, SignalSource::Requests { .. }));
+                requests?.per_origin()
+            }
+        };
+        Some((upper.first()? * unit, upper.last()? * unit))
     }
 
     /// When the step ends that runs now.

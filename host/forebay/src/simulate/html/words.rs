@@ -175,13 +175,11 @@ fn policy(tried: &Tried) -> String {
         tried.scaling();
     let mut rules = Vec::new();
     rules.extend(
-        reactive
-            .as_ref()
-            .map(|rule| format!("reactive {} requests/s per origin × {}", rule.requests_per_origin, rule.headroom)),
+        reactive.as_ref().map(|rule| format!("reactive {} × {}", carries(rule.requests_per_origin), rule.headroom)),
     );
     rules.extend(predictive.as_ref().map(|rule| {
         let shadow = if rule.shadow { " (shadow)" } else { "" };
-        format!("predictive {} requests/s per origin, price {}{shadow}", rule.requests_per_origin, rule.price)
+        format!("predictive {}, price {}{shadow}", carries(rule.requests_per_origin), rule.price)
     }));
     let schedule =
         |rule: &Schedule| format!("schedule {}: {} {} ({})", rule.name, rule.written(), rule.zone, rule.asks());
@@ -194,4 +192,8 @@ fn policy(tried: &Tried) -> String {
         rules.join("; "),
         stabilisation.as_secs_f64()
     ))
+}
+
+fn carries(requests: Option<f64>) -> String {
+    requests.map_or("by signals".to_string(), |requests| format!("{requests} requests/s per origin"))
 }
