@@ -73,8 +73,8 @@ enum Command {
     Origin(origin::Options),
     /// Say why a pool has as many origins as it has, now or then
     Explain(explain::Options),
-    /// What predictive scaling, and other autoscalers, would have cost for a recorded demand
-    Simulate(simulate::Options),
+    /// What a pool's rules, and other autoscalers, would have made of a recorded demand
+    Simulate(Box<simulate::Options>),
 }
 
 fn main() -> ExitCode {
