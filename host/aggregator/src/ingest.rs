@@ -40,7 +40,7 @@ pub fn too_large() -> Refused {
 pub fn status(refused: &Refused) -> StatusCode {
     match refused.reason {
         "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-        "impossible" => StatusCode::UNPROCESSABLE_ENTITY,
+        "impossible" | "absurd" => StatusCode::UNPROCESSABLE_ENTITY,
         "edges" => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::BAD_REQUEST,
     }

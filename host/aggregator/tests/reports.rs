@@ -82,6 +82,36 @@ fn a_repeated_report_is_answered_and_counts_once() {
 }
 
 #[test]
+fn a_report_of_twenty_times_the_most_is_refused_and_told_until_three_agree() {
+    let folder = Folder::new("absurd");
+    let mut setup = Setup::new(&folder.0);
+    setup.scaling.actuator = config::region::Actuator::DryRun;
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let at = aggregator.address();
+    assert_eq!(post(at, &report(|_| ())).0, 200);
+    let crowd = |seq: u64| {
+        report(|report| {
+            report["seq"] = seq.into();
+            report["pools"]["shop"]["requests"] = 90_000.into();
+        })
+    };
+    for (seq, status) in [(3, 422), (3, 422), (4, 422), (5, 200)] {
+        let (found, answer) = post(at, &crowd(seq));
+        assert_eq!(found, status, "{seq}: {answer}");
+        if status == 422 {
+            assert_eq!(answer["error"]["reason"], "absurd", "{answer}");
+            let (_, explained) = get(at, "/v1/pools/shop/explain");
+            assert_eq!(explained["inputs"]["requests_per_second"], 50.0, "{seq}");
+            let told = &explained["inputs"]["refused"][0];
+            assert_eq!((&told["edge"], &told["reports"]), (&Value::from("e1"), &Value::from(seq - 2)));
+        }
+    }
+    let (_, explained) = get(at, "/v1/pools/shop/explain");
+    assert_eq!(explained["inputs"].get("refused"), None, "it was no mistake: {}", explained["inputs"]);
+    aggregator.stop();
+}
+
+#[test]
 fn questions_that_cannot_be_answered_say_what_can() {
     let folder = Folder::new("questions");
     let mut setup = Setup::new(&folder.0);

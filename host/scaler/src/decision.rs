@@ -10,8 +10,10 @@ use wire::Stage;
 
 use crate::budget::Spending;
 use crate::carried::{Change, Late, Trouble};
+use crate::edges::doubt::Doubted;
 use crate::foresight::{Expected, Forecast, Predicted};
 use crate::hint::Hinted;
+use crate::missing::StandIn;
 use crate::peers::beside::PeerCount;
 use crate::policy::{Coming, Proposal};
 use crate::signal::Demand;
@@ -189,6 +191,18 @@ pub struct Inputs {
     pub rejects_per_second: Option<f64>,
     pub errors_per_second: Option<f64>,
     pub in_flight: Option<u64>,
+    /// What part of the expected demand is reported: each edge weighs what it brought lately. `null`: no edge is known.
+    #[serde(default)]
+    pub coverage: Option<f64>,
+    /// What stands in for silent edges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried_requests_per_second: Option<f64>,
+    /// What this time of day usually brings, where it is decided on, as nobody has reported for long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual_requests_per_second: Option<f64>,
+    /// Reports of the last minute that were not believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Doubted>,
     /// The edges that report this pool, silent ones included until they are forgotten.
     pub edges: Vec<EdgeAge>,
     /// What the signals say, and which of them asks for the most; missing where no rule follows the load.
@@ -201,6 +215,9 @@ pub struct EdgeAge {
     pub edge: String,
     pub age_seconds: f64,
     pub fresh: bool,
+    /// What stands in for it while it is silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<StandIn>,
 }
 
 impl Decision {

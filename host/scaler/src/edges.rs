@@ -1,6 +1,8 @@
 //! Who reported, when, and what is a repeat. An edge that fell silent is `missing` for a while:
 //! its share of the load is unknown, not zero.
 
+pub mod doubt;
+
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +12,13 @@ use wire::{OriginReport, PoolReport, Report};
 
 use crate::report::Refused;
 use crate::stamp;
+use doubt::{Doubt, Doubts};
 
-/// How long a silent edge keeps its pools from shrinking. Past it the edge is taken for gone.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(120);
+/// How long something stands in for a silent edge ([`crate::missing`]). Past it the edge is taken for gone.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
+/// Means of what an edge brings fade with these times, in seconds.
+const LAST: f64 = 5.0;
+const LATELY: f64 = 300.0;
 /// More edges than a region has; past it names are being made up.
 const MOST_EDGES: usize = 4096;
 
@@ -42,11 +48,26 @@ pub struct Edge {
 pub struct Latest {
     pub in_flight: u64,
     pub origins: BTreeMap<SocketAddr, OriginReport>,
+    /// Requests a second, over some seconds.
+    pub last: f64,
+    /// The same over some minutes.
+    pub lately: f64,
+}
+
+impl Latest {
+    /// Of one more report.
+    fn after(before: Option<&Latest>, pool: PoolReport, seconds: f64) -> Latest {
+        let rate = pool.requests as f64 / seconds;
+        let mean = |mean: f64, over: f64| mean + (rate - mean) * (1.0 - (-seconds / over).exp());
+        let (last, lately) = before.map_or((rate, rate), |old| (mean(old.last, LAST), mean(old.lately, LATELY)));
+        Latest { in_flight: pool.in_flight, origins: pool.origins, last, lately }
+    }
 }
 
 #[derive(Debug, Default)]
 pub struct Edges {
     by_name: BTreeMap<String, Edge>,
+    doubts: Doubts,
     ids: u32,
     forgot_at: Option<Timestamp>,
 }
@@ -56,13 +77,16 @@ impl Edges {
     pub fn note(&mut self, report: &Report, now: Timestamp, stale: Duration) -> Result<Option<EdgeId>, Refused> {
         self.forget(now, stale);
         let mark = Mark { boot: report.boot, seq: report.seq };
-        if let Some(edge) = self.by_name.get_mut(&report.edge) {
+        if let Some(edge) = self.by_name.get(&report.edge) {
             // A run that began earlier is an old one, unless the newer fell silent: then the
             // machine's clock was set back between the two.
             let old_run = mark.boot < edge.mark.boot && stamp::age(now, edge.at) <= stale;
             if old_run || (mark.boot == edge.mark.boot && mark.seq <= edge.mark.seq) {
                 return Ok(None);
             }
+        }
+        self.doubts.judge(report, mark, stale, now)?;
+        if let Some(edge) = self.by_name.get_mut(&report.edge) {
             (edge.mark, edge.at) = (mark, now);
             return Ok(Some(edge.id));
         }
@@ -77,10 +101,14 @@ impl Edges {
     }
 
     /// Keeps what a report says that was taken note of.
-    pub fn keep(&mut self, report: Report) {
-        let latest = |pool: PoolReport| Latest { in_flight: pool.in_flight, origins: pool.origins };
-        if let Some(edge) = self.by_name.get_mut(&report.edge) {
-            edge.pools = report.pools.into_iter().map(|(name, pool)| (name, latest(pool))).collect();
+    pub fn keep(&mut self, report: Report, now: Timestamp) {
+        let Some(edge) = self.by_name.get_mut(&report.edge) else { return };
+        let seconds = report.period_ms as f64 / 1000.0;
+        let before = std::mem::take(&mut edge.pools);
+        for (name, pool) in report.pools {
+            self.doubts.believe(&name, pool.requests as f64 / seconds, now);
+            let latest = Latest::after(before.get(&name), pool, seconds);
+            edge.pools.insert(name, latest);
         }
     }
 
@@ -99,7 +127,7 @@ impl Edges {
 
     /// What the pool's edges say now.
     pub fn of_pool<'a>(&'a self, pool: &'a str, now: Timestamp, stale: Duration) -> PoolEdges<'a> {
-        let mut edges = PoolEdges::default();
+        let mut edges = PoolEdges { stale, ..PoolEdges::default() };
         for edge in self.by_name.values() {
             let Some(latest) = edge.pools.get(pool) else { continue };
             match stamp::age(now, edge.at) {
@@ -107,10 +135,11 @@ impl Edges {
                     edges.ids.insert(edge.id);
                     edges.fresh.push((edge, latest));
                 }
-                age if age <= stale + FORGOTTEN_AFTER => edges.missing.push(edge),
+                age if age <= stale + FORGOTTEN_AFTER => edges.missing.push((edge, latest)),
                 _ => {}
             }
         }
+        edges.doubted = self.doubts.of_pool(pool, now).collect();
         edges
     }
 
@@ -128,9 +157,13 @@ impl Edges {
 /// The edges whose last report named a pool.
 #[derive(Debug, Default)]
 pub struct PoolEdges<'a> {
+    /// A report older than this is no fresh one.
+    pub stale: Duration,
     pub fresh: Vec<(&'a Edge, &'a Latest)>,
     /// Stale, and not yet taken for gone.
-    pub missing: Vec<&'a Edge>,
+    pub missing: Vec<(&'a Edge, &'a Latest)>,
+    /// Whose reports were not believed lately.
+    pub doubted: Vec<(&'a str, &'a Doubt)>,
     /// Of the fresh ones.
     ids: Ids,
 }

@@ -5,7 +5,8 @@
 //!
 //! - [`region`]: events in, actions out: [`Region::apply`], [`Region::next`];
 //! - [`report`]: what makes an edge's report impossible;
-//! - [`edges`]: who reported, when, and what is a repeat;
+//! - [`edges`]: who reported, when, what is a repeat, and what is not believed;
+//! - [`missing`]: what stands in for edges that fell silent; [`usual`]: what an hour brings as a rule;
 //! - [`series`]: the edges' reports as one series per pool, in which a gap is a gap;
 //! - [`history`]: what is kept of a pool's series, in steps of 15 s and of a minute;
 //! - [`lead`]: how long origins take from their launch to full capacity, learned;
@@ -43,6 +44,7 @@ pub mod foresight;
 pub mod hint;
 pub mod history;
 pub mod lead;
+pub mod missing;
 pub mod peers;
 pub mod policy;
 pub mod pool;
@@ -55,6 +57,7 @@ pub mod stage;
 pub mod stamp;
 pub mod trial;
 pub mod tune;
+pub mod usual;
 pub mod wall;
 
 pub use carried::Trouble;

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::edges::PoolEdges;
 use crate::hint::Hints;
 use crate::lead::Figures;
+use crate::missing::Missing;
 use crate::series::Series;
 use crate::signal::Demand;
+use crate::stamp;
 use crate::wall::Wall;
 pub use scheduled::{Coming, Holds, ScheduleView, Standing};
 
@@ -75,6 +77,8 @@ pub struct View<'a> {
     pub wall: Wall,
     pub series: &'a Series,
     pub edges: &'a PoolEdges<'a>,
+    /// What stands in for edges that fell silent.
+    pub missing: &'a Missing,
     pub hints: &'a Hints,
     /// What the signals say.
     pub demand: &'a Demand,
@@ -82,6 +86,25 @@ pub struct View<'a> {
     pub standing: &'a Standing,
     /// Origins that the budget pays for until the end of the month, on average; `None`: as many as it takes.
     pub affordable: Option<f64>,
+}
+
+impl View<'_> {
+    /// Requests a second to decide on, and how they came about: what fresh edges see and what stands in for the
+    /// others; or what the hour usually brings, where nobody has reported for long. Nothing is learned from it.
+    pub fn requests(&self, window: Duration) -> Option<(f64, String)> {
+        let level = self.series.level(window, self.now, |edge| self.edges.is_fresh(edge));
+        match (level, self.missing.usual) {
+            (Some(level), _) => {
+                let told =
+                    format!("{:.1} requests/s over {}{}", level.requests, stamp::text(window), self.missing.told());
+                Some((level.requests + self.missing.requests(), told))
+            }
+            (None, Some(usual)) => {
+                Some((usual, format!("{usual:.1} requests/s, as usual at this time: nobody reports")))
+            }
+            (None, None) => None,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -28,6 +28,7 @@ use crate::signal::Signals;
 use crate::stage::{Gone, News, Observed, Origins, StageChange, StageRules};
 use crate::stamp;
 use crate::trial::Trial;
+use crate::usual::Usual;
 use crate::wall::Wall;
 
 /// For the load that is shown of a pool whose policies look at no window.
@@ -66,6 +67,10 @@ pub struct Pool {
     capacities: VecDeque<(i64, Capacity)>,
     /// In a mode that decides and does not act.
     trial: Option<Trial>,
+    /// What a time of day brings; `None` where an engine knows it.
+    usual: Option<Usual>,
+    /// Since when no edge reports.
+    silent_since: Option<Timestamp>,
     /// Others, over the same demand.
     beside: Option<Beside>,
     carried: Carried,
@@ -103,6 +108,8 @@ impl Pool {
             last: None,
             capacities: VecDeque::new(),
             trial: None,
+            usual: Usual::of(scaling),
+            silent_since: None,
             beside: None,
             carried: Carried::default(),
             budget: scaling.budget.as_ref().map(|setting| Budget::new(setting, now, Wall::default())),
@@ -131,6 +138,8 @@ impl Pool {
                 None => Budget::new(setting, now, self.wall),
             });
             self.beside = self.beside.take().filter(|beside| beside.suits(scaling));
+            let usual = Usual::of(scaling);
+            self.usual = usual.map(|anew| self.usual.take().unwrap_or(anew));
             self.config = config.clone();
             self.lead.settle(config);
             self.relive();

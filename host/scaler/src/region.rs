@@ -198,7 +198,7 @@ impl Region {
                 pool.report(&report.edge, edge, seen, period, now);
             }
         }
-        self.edges.keep(report);
+        self.edges.keep(report, now);
         Ok(Applied::Taken)
     }
 

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use wire::PoolReport;
 
 use crate::edges::{EdgeId, PoolEdges};
+use crate::missing::Missing;
 use crate::policy::Standing;
 use crate::series::Series;
 use crate::stamp;
@@ -27,8 +28,8 @@ use moving::Moving;
 
 /// The window of rules that have none.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Edges that say nothing for so long are gone.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(180);
+/// What an edge said is forgotten after so long: later than the edge itself.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(1200);
 /// A latency this near to its target asks for as many origins as there are: HPA's tolerance.
 const TOLERANCE: f64 = 0.1;
 /// Near its end a latency grows without a measure: no more than so many times the origins at once.
@@ -101,6 +102,8 @@ pub struct Look<'a> {
     pub now: Timestamp,
     pub series: &'a Series,
     pub edges: &'a PoolEdges<'a>,
+    /// What stands in for edges that fell silent.
+    pub missing: &'a Missing,
     pub standing: &'a Standing,
     /// Origins that serve, listed ones included.
     pub serving: u32,
@@ -192,18 +195,23 @@ impl Signals {
         let age = look.edges.fresh.iter().map(|(edge, _)| stamp::age(look.now, edge.at)).max();
         let because = match level {
             None => Some(format!("no fresh report in the last {}", stamp::text(self.window))),
-            Some(_) => (!by.is_empty()).then(|| by.trim().to_owned()),
+            Some(_) => {
+                Some(format!("{}{by}", look.missing.told())).map(|by| by.trim().to_owned()).filter(|by| !by.is_empty())
+            }
         };
         let age_seconds = age.map(stamp::seconds);
-        Reading { per_origin, age_seconds, because, ..reading }.with(level.map(|level| level.requests))
+        Reading { per_origin, age_seconds, because, ..reading }
+            .with(level.map(|level| level.requests + look.missing.requests()))
     }
 
-    /// The sum over the edges that are fresh. One that says nothing has seen nothing of it, if others have.
+    /// The sum over edges: what those that fell silent said last goes on. One that says nothing has seen nothing of
+    /// it, if others have.
     fn of_edges(&self, look: &Look, reading: Reading) -> Reading {
         let told = self.told.get(&reading.name);
-        let fresh = look.edges.fresh.iter().filter_map(|(edge, _)| told?.get(&edge.id));
+        let edges = look.edges.fresh.iter().chain(&look.edges.missing);
+        let known = edges.filter_map(|(edge, _)| told?.get(&edge.id));
         let (mut value, mut age) = (None, Duration::ZERO);
-        for moving in fresh {
+        for moving in known {
             value = Some(value.unwrap_or(0.0) + moving.value);
             age = age.max(moving.age(look.now));
         }

@@ -54,7 +54,7 @@ fn tick(script: &mut Script) -> Seen {
     }
 }
 
-/// Nine minutes in which every kind of age runs, and a step in second `step` of them: an origin boots, one warms
+/// Twenty-three minutes in which every kind of age runs, and a step in second `step` of them: an origin boots, one warms
 /// and nobody warms it, an edge falls silent, is stale and then taken for gone, hints stand and end, a decrease
 /// waits, who drains is waited for, steps of 15 s are told to the engine.
 fn story(step: Option<(u64, SignedDuration)>) -> Vec<Seen> {
@@ -72,7 +72,7 @@ fn story(step: Option<(u64, SignedDuration)>) -> Vec<Seen> {
     let mut script = Script::new(setting, NOON);
     let mut seen = Vec::new();
     let mut origins = Vec::new();
-    for second in 0..540 {
+    for second in 0..1400 {
         script.pass();
         if let Some((_, by)) = step.filter(|(at, _)| *at == second) {
             set(&mut script, by);

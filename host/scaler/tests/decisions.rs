@@ -78,11 +78,13 @@ fn a_silent_edge_keeps_the_pool_from_shrinking_until_it_is_forgotten() {
     assert_eq!(script.count(), 6);
     script.run(60, &[("e1", 30)]);
     assert_eq!(script.count(), 6, "where the other half went is not known");
-    assert_eq!(script.last().holds, ["no data: no fresh report from e2"]);
-    script.run(10, &[("e1", 70)]);
+    assert_eq!(script.last().holds, ["no data: no fresh report from e2: 50 % of the demand, under 70 %"]);
+    script.run(10, &[("e1", 40)]);
     assert_eq!(script.count(), 7, "what is seen may still raise it");
-    script.run(80, &[("e1", 30)]);
-    assert_eq!(script.count(), 3, "an edge that is silent for two minutes is gone");
+    script.run(820, &[("e1", 30)]);
+    assert_eq!(script.count(), 7, "nor after minutes");
+    script.run(20, &[("e1", 30)]);
+    assert_eq!(script.count(), 3, "an edge that is silent for a quarter of an hour is gone");
 }
 
 #[test]

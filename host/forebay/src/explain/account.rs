@@ -178,9 +178,18 @@ fn inputs(inputs: &Inputs, page: &mut Page) {
             inputs.window_seconds
         ),
     );
-    for EdgeAge { edge, age_seconds, fresh } in &inputs.edges {
+    for EdgeAge { edge, age_seconds, fresh, carried } in &inputs.edges {
         let silent = if *fresh { "" } else { ": silent" };
-        page.row("seen", &format!("edge {edge}, {age_seconds:.1} s ago{silent}"));
+        let carried = carried.map_or(String::new(), |carried| {
+            format!("; {}/s stand in for it ({})", carried.requests_per_second, carried.by.name())
+        });
+        page.row("seen", &format!("edge {edge}, {age_seconds:.1} s ago{silent}{carried}"));
+    }
+    if let Some(coverage) = inputs.coverage.filter(|coverage| *coverage < 1.0) {
+        page.row("seen", &format!("{:.0} % of the expected demand is reported", 100.0 * coverage));
+    }
+    if let Some(usual) = inputs.usual_requests_per_second {
+        page.row("seen", &format!("nobody has reported for long; {usual}/s are usual at this time"));
     }
     if inputs.edges.is_empty() {
         page.row("seen", "no edge reports");

@@ -94,7 +94,7 @@ impl Weighing {
             because.push(format!("demand {} by {} at {edge}", hint.value, hint.plugin));
         }
         let level = view.series.level(reactive.window, view.now, |edge| view.edges.is_fresh(edge));
-        let seen = level.map_or(0.0, |level| level.requests);
+        let seen = view.requests(reactive.window).map_or(0.0, |(requests, _)| requests);
         let cost = level.filter(|_| self.rule.kinds.contains(&HintKind::Cost)).map_or(0.0, |level| level.cost);
         if cost.abs() > 1e-9 {
             because.push(format!("requests that count for {cost:+.1}/s"));

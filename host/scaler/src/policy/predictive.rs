@@ -22,7 +22,9 @@ use crate::lead::Figures;
 use crate::replay::Lives;
 use crate::signal::Unit;
 use crate::tune::price::{Aim, Picked, Pricing};
+use crate::tune::shadow::{REACTIVE, count};
 use crate::tune::told::Told;
+use crate::usual::usual;
 use crate::wall::Wall;
 use recalled::Recalled;
 
@@ -36,6 +38,9 @@ const TOLD_AT_ONCE: i64 = 500;
 const CHECKPOINT_STEPS: i64 = 600 / STEP_SECONDS;
 /// What is told by the step in any case: there is an hour of those.
 const SERIES_STEPS: i64 = 1800 / STEP_SECONDS;
+
+/// Of the level that the engine takes.
+const LEVEL_WINDOW: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub struct Predictive {
@@ -170,10 +175,13 @@ impl Predictive {
                 let stands = self.stands.filter(|_| !self.rule.shadow);
                 proposal(stands, "no whole step was reported yet".to_string())
             }
-            Some(want) if self.rule.shadow => {
-                proposal(None, format!("shadow: would have {}: {}", want.origins, self.because(want)))
+            Some(want) => {
+                let (origins, because) = self.carried(want, view);
+                match self.rule.shadow {
+                    true => proposal(None, format!("shadow: would have {origins}: {because}")),
+                    false => proposal(Some(origins), because),
+                }
             }
-            Some(want) => proposal(Some(want.origins), self.because(want)),
         }
     }
 
@@ -188,6 +196,44 @@ impl Predictive {
 
     pub fn picked(&self) -> Option<&Picked> {
         self.pricing.picked()
+    }
+
+    /// While an edge is silent the engine sees gaps: it holds its count, and learns nothing. What fresh edges see
+    /// with what stands in for the others still raises it.
+    fn carried(&self, want: &Want, view: &View) -> (u32, String) {
+        let because = self.because(want);
+        if view.missing.carried.is_empty() && view.missing.usual.is_none() {
+            return (want.origins, because);
+        }
+        match self.load(view) {
+            Some((load, told)) if count(load * REACTIVE) > want.origins => {
+                (count(load * REACTIVE), format!("{told} x {REACTIVE}; {because}"))
+            }
+            _ => (want.origins, because),
+        }
+    }
+
+    /// In origins, with what stands in for silent edges.
+    fn load(&self, view: &View) -> Option<(f64, String)> {
+        match &self.unit {
+            Unit::Requests(per_origin) => {
+                let (requests, told) = view.requests(LEVEL_WINDOW)?;
+                Some((requests / per_origin, told))
+            }
+            Unit::Signals(_) => {
+                let largest = view.demand.largest(false)?;
+                let value = largest.value.unwrap_or_default();
+                Some((largest.origins?, format!("{} {value:.1} with what is carried", largest.name)))
+            }
+        }
+    }
+
+    /// Requests a second that this time of day usually brings; `None` where it counts in something else.
+    pub fn usual(&self) -> Option<f64> {
+        match self.unit {
+            Unit::Requests(per_origin) => Some(usual(self.engine.forecaster().history())? * per_origin),
+            Unit::Signals(_) => None,
+        }
     }
 
     pub fn told(&self) -> Told {

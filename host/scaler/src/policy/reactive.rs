@@ -14,13 +14,12 @@ pub fn propose(rule: &Reactive, view: &View) -> Proposal {
 }
 
 fn by_requests(rule: &Reactive, per_origin: f64, view: &View) -> (Option<u32>, String) {
-    let window = stamp::text(rule.window);
-    let level = view.series.level(rule.window, view.now, |edge| view.edges.is_fresh(edge));
-    let Some(level) = level else { return (None, format!("no fresh report in the last {window}")) };
+    let Some((requests, told)) = view.requests(rule.window) else {
+        return (None, format!("no fresh report in the last {}", stamp::text(rule.window)));
+    };
     let (target, by) = view.standing.target(per_origin);
-    let because =
-        format!("{:.1} requests/s over {window} x {} / {target} per origin{by}", level.requests, rule.headroom);
-    (Some(count(level.requests * rule.headroom / target)), because)
+    let because = format!("{told} x {} / {target} per origin{by}", rule.headroom);
+    (Some(count(requests * rule.headroom / target)), because)
 }
 
 /// The largest signal with headroom, or a guard that asks for more.

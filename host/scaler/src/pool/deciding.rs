@@ -1,6 +1,7 @@
 //! One decision of a pool: every policy is asked, and what limits them is gathered.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -11,11 +12,13 @@ use crate::decision::{Capacity, Decision, EdgeAge, Inputs, Version};
 use crate::edges::PoolEdges;
 use crate::engine;
 use crate::foresight::{Expected, Forecast};
+use crate::missing::{Missing, StandIn};
 use crate::peers::beside::Beside;
 use crate::policy::{Policy, View};
 use crate::signal::Look;
 use crate::stamp;
 use crate::trial::Trial;
+use crate::usual::Usual;
 use config::region::{Actuator, ScalingMode};
 
 /// Program and model, as records tell them.
@@ -40,10 +43,19 @@ impl Pool {
             self.beside = Beside::of(self.scaling(), from);
             self.beside.iter_mut().for_each(|beside| beside.relive(self.lead.figures()));
         }
+        self.silent_since = edges.fresh.is_empty().then(|| self.silent_since.unwrap_or(now));
+        let missing = self.missing(edges, now);
         let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
         let clock = self.wall.shows(now);
         let standing = asked.iter_mut().find_map(|policy| policy.standing(clock)).unwrap_or_default();
-        let look = Look { now, series: &self.series, edges, standing: &standing, serving: capacity.serving };
+        let look = Look {
+            now,
+            series: &self.series,
+            edges,
+            missing: &missing,
+            standing: &standing,
+            serving: capacity.serving,
+        };
         let demand = self.signals.demand(&look);
         let affordable = self.budget.as_ref().and_then(|budget| budget.affordable(clock));
         let view = View {
@@ -55,6 +67,7 @@ impl Pool {
             demand: &demand,
             standing: &standing,
             affordable,
+            missing: &missing,
         };
         if let Some(trial) = &mut self.trial {
             trial.settle(&view, capacity);
@@ -71,16 +84,12 @@ impl Pool {
             let proposed = policy.propose(&view, &proposals);
             proposals.extend(proposed);
         }
+        if let Some(usual) = &mut self.usual {
+            usual.settle(&view);
+        }
         let gap = demand.gap();
         let inputs = Inputs { demand: (!demand.signals.is_empty()).then_some(demand), ..self.inputs(edges, now) };
-        let blind = match (&edges.fresh[..], &edges.missing[..]) {
-            ([], _) => Some("no fresh report".to_string()),
-            (_, []) => gap,
-            (_, missing) => {
-                let names: Vec<_> = missing.iter().map(|edge| edge.name.as_str()).collect();
-                Some(format!("no fresh report from {}", names.join(", ")))
-            }
-        };
+        let blind = missing.blind(edges).or(gap);
         let want = proposals.iter().filter_map(|proposal| proposal.origins).max();
         if let Some(want) = want {
             let stabilisation = self.scaling().stabilisation;
@@ -163,11 +172,30 @@ impl Pool {
         Expected { seconds: stamp::seconds(lead), capacity: Capacity { booting, warming, serving, draining } }
     }
 
+    /// The window that the present load is told over.
+    fn window(&self) -> Duration {
+        self.policies.iter().find_map(Policy::window).unwrap_or(SHOWN_WINDOW)
+    }
+
+    /// What is not reported, and what is taken for it.
+    pub(super) fn missing(&self, edges: &PoolEdges, now: Timestamp) -> Missing {
+        let learned = || {
+            let found = self.policies.iter().find_map(|policy| match policy {
+                Policy::Predictive(policy) => Some(policy.usual()),
+                Policy::Reactive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => None,
+            });
+            found.unwrap_or_else(|| self.usual.as_ref().and_then(Usual::now))
+        };
+        let silence = self.silent_since.map(|since| stamp::age(now, since));
+        Missing::of(edges, learned, silence, now)
+    }
+
     pub(super) fn inputs(&self, edges: &PoolEdges, now: Timestamp) -> Inputs {
-        let window = self.policies.iter().find_map(Policy::window).unwrap_or(SHOWN_WINDOW);
+        let (window, missing) = (self.window(), self.missing(edges, now));
+        let carried = |id| missing.carried.get(&id).map(|(_, stand_in)| *stand_in);
         let level = self.series.level(window, now, |edge| edges.is_fresh(edge));
         let fresh = edges.fresh.iter().map(|(edge, _)| (*edge, true));
-        let known = fresh.chain(edges.missing.iter().map(|edge| (*edge, false)));
+        let known = fresh.chain(edges.missing.iter().map(|(edge, _)| (*edge, false)));
         let in_flight = edges.fresh.iter().map(|(_, latest)| latest.in_flight).sum();
         Inputs {
             window_seconds: stamp::seconds(window),
@@ -175,11 +203,19 @@ impl Pool {
             rejects_per_second: level.map(|level| thousandths(level.rejects)),
             errors_per_second: level.map(|level| thousandths(level.errors)),
             in_flight: (!edges.fresh.is_empty()).then_some(in_flight),
+            coverage: missing.coverage.map(thousandths),
+            carried_requests_per_second: (!missing.carried.is_empty()).then(|| thousandths(missing.requests())),
+            usual_requests_per_second: missing.usual.map(thousandths),
+            refused: edges.doubted.iter().map(|(edge, doubt)| doubt.told(edge)).collect(),
             edges: known
                 .map(|(edge, fresh)| EdgeAge {
                     edge: edge.name.clone(),
                     age_seconds: stamp::seconds(stamp::age(now, edge.at)),
                     fresh,
+                    carried: carried(edge.id).map(|stand_in| StandIn {
+                        requests_per_second: thousandths(stand_in.requests_per_second),
+                        ..stand_in
+                    }),
                 })
                 .collect(),
             demand: None,

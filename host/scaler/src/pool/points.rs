@@ -41,7 +41,8 @@ impl Pool {
 
     /// Since when minutes are of use; `None`: nothing here learns from them.
     pub fn wants_minutes(&mut self, now: Timestamp) -> Option<Timestamp> {
-        self.policies.iter_mut().find_map(Policy::predictive)?.wants_minutes(now)
+        let engine = self.policies.iter_mut().find_map(Policy::predictive).and_then(|policy| policy.wants_minutes(now));
+        engine.or_else(|| self.usual.as_ref()?.wants_minutes())
     }
 
     /// What was seen, by the minute.
@@ -49,6 +50,9 @@ impl Pool {
         let minutes = &self.heard(minutes, Step::Minute)[..];
         if let Some(policy) = self.policies.iter_mut().find_map(Policy::predictive) {
             policy.teach(minutes);
+        }
+        if let Some(usual) = &mut self.usual {
+            usual.teach(minutes);
         }
     }
 

@@ -46,7 +46,9 @@ impl Pool {
         let standing =
             self.policies.iter_mut().find_map(|policy| policy.standing(self.wall.shows(now))).unwrap_or_default();
         let (edges, serving) = (&pool_edges, self.capacity().serving);
-        let demand = self.signals.demand(&Look { now, series: &self.series, edges, standing: &standing, serving });
+        let missing = self.missing(edges, now);
+        let look = Look { now, series: &self.series, edges, missing: &missing, standing: &standing, serving };
+        let demand = self.signals.demand(&look);
         PoolView {
             mode: self.scaling().mode,
             desired: self.desired,
