@@ -363,6 +363,44 @@ function forebay.grpc.call(target, request) end
 ---@return ForebayError? why
 function forebay.scale.hint(pool, kind, value, ttl, options) end
 
+---What the pool's scaling sees: the table that `autoscale` gets.
+---@return ForebayMetrics? metrics
+---@return ForebayError? why
+function forebay.scale.view() end
+
+---Proposes so many origins; what is said again stands in place of what was said.
+---@param origins number a fraction counts as one more
+---@param because? string
+---@return true? ok
+---@return ForebayError? why
+function forebay.scale.propose(origins, because) end
+
+---What a policy looks at. What is unknown is nil.
+---@class ForebayMetrics
+---@field now number seconds since 1970
+---@field pool string
+---@field origins {desired: integer, floor: integer, ceiling: integer, booting: integer, warming: integer, serving: integer, draining: integer}
+---@field lead number seconds from a decision to capacity that serves
+---@field window number seconds that the rates are means of
+---@field requests_per_second? number
+---@field rejects_per_second? number
+---@field errors_per_second? number
+---@field in_flight? integer
+---@field edges {fresh: integer, missing: integer}
+---@field series ForebayStep[] the latest ten minutes in steps of 15 s, oldest first
+---@field signals? table<string, {source: string, value?: number, per_origin: number, origins?: number}>
+---@field schedule? {floor?: integer, ceiling?: integer, target?: number, multiply?: number}
+---@field forecast? {level: number, quantiles: {quantile: number, demand: number}[], horizon_seconds: number, gate_open: boolean, way: string, rules: integer}
+---@field proposals {source: string, rule?: string, origins?: integer, because: string}[]
+
+---@class ForebayStep
+---@field at integer when it began, seconds since 1970
+---@field requests_per_second number
+---@field rejects_per_second number
+---@field errors_per_second number
+---@field covered number what part of it was reported, 0 to 1
+---@field origins {booting: integer, warming: integer, serving: integer, draining: integer}
+
 ---A fact about the exchange, by proxy-wasm's attribute path: `request.path`.
 ---@param path string
 ---@return string|number|boolean|table<string, string>|nil value
@@ -702,5 +740,6 @@ function forebay.abi.has(name) end
 ---@field on_response_event? fun(event: ForebayEvent)
 ---@field on_done? fun()
 ---@field on_drain? fun(seconds: number)
+---@field autoscale? fun(metrics: ForebayMetrics): number|{origins: number, because?: string}|nil, string?
 ---@field on_log? fun()
 ---@field on_tick? fun()

@@ -30,6 +30,8 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("http.call_all", "callout.rs", "forebay.http.call_all("),
     ("grpc.call", "grpc.rs", "forebay.grpc.call("),
     ("scale.hint", "scale.rs", "forebay.scale.hint("),
+    ("scale.view", "policy.rs", "forebay.scale.view("),
+    ("scale.propose", "policy.rs", "forebay.scale.propose("),
     ("property.get", "context.rs", "forebay.property.get("),
     ("ctx.get", "context.rs", "forebay.ctx.get("),
     ("ctx.set", "context.rs", "forebay.ctx.set("),

@@ -9,6 +9,7 @@
 //! - [`grpc`]: gRPC, before a server of ours; [`grpc_real`]: before python's
 //! - [`tasks`]: async/await of the SDK for Rust
 //! - [`phases`]: every hostcall in every phase, allowed or refused as the table says
+//! - [`policy`]: what a plugin proposes where a pool's scaling asks it
 //! - [`contexts`]: every import in every callback of proxy-wasm
 //! - [`capabilities`]: what was not granted is refused
 //! - [`faults`]: what a plugin must not do costs one exchange; [`life`]: and what many faults cost it
@@ -43,6 +44,7 @@ mod metric;
 mod origin;
 mod pair;
 mod phases;
+mod policy;
 mod queue;
 mod reports;
 mod scale;

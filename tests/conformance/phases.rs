@@ -1,9 +1,9 @@
 //! Every hostcall in every phase: allowed or refused, as the table says, in both engines.
 
 use abi::hostcall::{Hostcall, Phase, TABLE};
-use harness::{Edge, Origin};
+use harness::{Edge, Origin, Setup, list};
 
-use crate::pair::{Engine, Plugin, on_both_engines, plugin, setup};
+use crate::pair::{Engine, Plugin, SECRET, SECRET_FILE, on_both_engines, plugin, setup};
 
 /// Tries every call in one phase and logs what came: `probe PHASE CALL CODE MESSAGE`.
 pub const PROBE: &str = r#"
@@ -38,6 +38,8 @@ local others = {
   ["origin.get"] = function() return forebay.origin.get() end,
   ["origin.stats"] = function() return forebay.origin.stats("shop") end,
   ["scale.hint"] = function() return forebay.scale.hint("shop", "hold", 1, 60) end,
+  ["scale.view"] = function() return forebay.scale.view() end,
+  ["scale.propose"] = function() return forebay.scale.propose(2, "probed") end,
   ["property.get"] = function() return forebay.property.get("plugin_name") end,
   ["ctx.get"] = function() return forebay.ctx.get("probed") end,
   ["ctx.set"] = function() return forebay.ctx.set("probed", "1") end,
@@ -128,6 +130,9 @@ local ticked
 function plugin.on_tick()
   if not ticked then ticked = true; run("background", true) end
 end
+function plugin.autoscale()
+  if not ticked then ticked = true; run("scale", true) end
+end
 return plugin
 "#;
 
@@ -200,8 +205,12 @@ pub fn wrong(engine: Engine, edge: &Edge, row: &Hostcall, phase: Phase, at: &str
 #[track_caller]
 fn matrix(engine: Engine, phase: Phase) {
     let (shop, side) = (Origin::saying("ok"), Origin::saying("side"));
-    let edge = setup(&[(engine, probe(phase.name()))], shop.address, Some(side.address)).also(KV).start();
-    if !matches!(phase, Phase::Start | Phase::Background) {
+    let setup = match phase {
+        Phase::Scale => scripted(engine, &probe("scale"), &[&shop, &side]),
+        _ => setup(&[(engine, probe(phase.name()))], shop.address, Some(side.address)),
+    };
+    let edge = setup.also(KV).start();
+    if !matches!(phase, Phase::Start | Phase::Background | Phase::Scale) {
         assert_eq!(edge.get("/a").status, 200, "refusals end no exchange");
     }
     let ends_here = matches!(phase, Phase::Request | Phase::Response);
@@ -212,6 +221,19 @@ fn matrix(engine: Engine, phase: Phase) {
     let wrong: Vec<_> = rows.filter_map(|row| wrong(engine, &edge, row, phase, phase.name())).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     assert_eq!(edge.metrics().sum("forebay_plugin_faults_total", &[]), 0.0, "a refusal is no fault");
+}
+
+/// An edge and an aggregator, whose pool `shop` has the plugin as a script of its scaling.
+fn scripted(engine: Engine, plugin: &Plugin, origins: &[&Origin; 2]) -> Setup {
+    let [shop, side] = origins.map(|origin| list(&[origin.address]));
+    let name = plugin.name;
+    let setup = Setup::new(format!(
+        "buckets: [{{name: probes, rate: 1000000}}]\nsecrets: [{{name: billing, file: {SECRET_FILE}}}]\nplugins:\n{}\
+         routes: [{{name: all, pool: shop}}]\npools:\n  - name: shop\n    origins: {shop}\n    scaling: {{ceiling: 4, \
+         scripts: [{name}], actuator: dry_run}}\n  - {{name: side, origins: {side}}}\n",
+        plugin.entry(engine)
+    ));
+    setup.file(SECRET_FILE, format!("{SECRET}\n")).file(&format!("{name}.lua"), &plugin.lua).with_aggregator()
 }
 
 /// `respond` and `close`, which end the exchange where they are allowed.
@@ -240,4 +262,5 @@ on_both_engines! {
     fn each_call_in_response_is_as_the_table_says(engine) { matrix(engine, Phase::Response); ends(engine, Phase::Response) }
     fn each_call_in_log_is_as_the_table_says(engine) { matrix(engine, Phase::Log) }
     fn each_call_in_background_is_as_the_table_says(engine) { matrix(engine, Phase::Background) }
+    fn each_call_in_scale_is_as_the_table_says(engine) { matrix(engine, Phase::Scale) }
 }

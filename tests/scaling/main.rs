@@ -6,6 +6,7 @@
 //! - [`clock`]: the wall clock is set under them
 //! - [`hints`]: a plugin's hint has origins started before their load comes
 //! - [`pair`]: two aggregators that share a lease; [`lease`]: which of them acts, whatever is lost
+//! - [`script`]: a policy plugin proposes
 //! - [`outage`]: the aggregator dies, the edge goes on; it comes back and adopts what runs
 
 mod calendar;
@@ -15,3 +16,4 @@ mod lease;
 mod outage;
 mod pair;
 mod region;
+mod script;

@@ -40,21 +40,37 @@ impl Region {
     /// The same, where a Lua plugin of this text sees every request.
     #[track_caller]
     pub fn start_with(scaling: &str, plugin: &str) -> Region {
-        Region::start_in(&[], "100ms", scaling, plugin)
+        let folder = Folder::new();
+        folder.write("plugin.lua", plugin);
+        Region::start_in(folder, &[], "100ms", scaling, (plugin, ""))
     }
 
     /// The same by another wall clock, with origins that boot for so long.
     #[track_caller]
     pub fn start_by(clock: &WallClock, boot: &str, scaling: &str) -> Region {
-        Region::start_in(&clock.environment(), boot, scaling, "")
+        Region::start_in(Folder::new(), &clock.environment(), boot, scaling, ("", ""))
+    }
+
+    /// The same, where the pool's scaling may name `plugins`, whose files these are.
+    #[track_caller]
+    pub fn start_scripted(scaling: &str, plugins: &str, files: &[(&str, &str)]) -> Region {
+        let folder = Folder::new();
+        for (name, text) in files {
+            folder.write(name, text);
+        }
+        Region::start_in(folder, &[], "100ms", scaling, ("", plugins))
     }
 
     #[track_caller]
-    fn start_in(environment: &[(&'static str, PathBuf)], boot: &str, scaling: &str, plugin: &str) -> Region {
-        let folder = Folder::new();
-        folder.write("plugin.lua", plugin);
+    fn start_in(
+        folder: Folder,
+        environment: &[(&'static str, PathBuf)],
+        boot: &str,
+        scaling: &str,
+        (plugin, scripts): (&str, &str),
+    ) -> Region {
         let (plugins, used) = match plugin {
-            "" => ("", ""),
+            "" => (scripts, ""),
             _ => (
                 "plugins: [{name: hinter, lua: plugin.lua, capabilities: [\"scale.hint:shop\"]}]\n",
                 "plugins: [hinter], ",
@@ -67,7 +83,7 @@ impl Region {
         folder.write(
             "aggregator.yaml",
             format!(
-                "{log}aggregator: {{address: \"{control}\", region: test, journal: {}, tick: 200ms}}\n{pools}",
+                "{log}aggregator: {{address: \"{control}\", region: test, journal: {}, tick: 200ms}}\n{scripts}{pools}",
                 folder.path().join("decisions.jsonl").display()
             ),
         );
@@ -85,6 +101,11 @@ impl Region {
         let region = Region { edge, aggregator, address, control, folder, environment, _ports: ports };
         wait_until("the edge to serve from an origin", PATIENCE, || (region.status()? == 200).then_some(()));
         region
+    }
+
+    /// Writes a file beside the region files.
+    pub fn write(&self, name: &str, text: &str) {
+        self.folder.write(name, text);
     }
 
     /// Of one request through the edge.

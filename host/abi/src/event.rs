@@ -141,6 +141,12 @@ pub enum Event<'a> {
     Drain {
         left: Duration,
     },
+    /// A pool's scaling asks its policy plugin how many origins there should be: what it looks at, as JSON.
+    /// It answers by [`crate::Host::scale_propose`], or has nothing to say. For the plugin context of an
+    /// instance that is asked nothing else; nothing can be waited for here.
+    Autoscale {
+        view: &'a Bytes,
+    },
 }
 
 impl Event<'_> {
@@ -168,6 +174,7 @@ impl Event<'_> {
             Event::Log => "on_log",
             Event::Drain { .. } => "on_drain",
             Event::ResponseEvent(_) => "on_response_event",
+            Event::Autoscale { .. } => "autoscale",
         }
     }
 }
@@ -210,6 +217,7 @@ bitflags::bitflags! {
         const DRAIN = 1 << 10;
         const QUEUE_READY = 1 << 11;
         const RESPONSE_EVENT = 1 << 12;
+        const AUTOSCALE = 1 << 13;
     }
 }
 

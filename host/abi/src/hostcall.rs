@@ -25,11 +25,13 @@ pub enum Phase {
     Response = 1 << 3,
     Log = 1 << 4,
     Background = 1 << 5,
+    /// A pool's scaling has asked its policy plugin.
+    Scale = 1 << 6,
 }
 
 impl Phase {
-    pub const ALL: [Phase; 6] =
-        [Phase::Start, Phase::Request, Phase::Origin, Phase::Response, Phase::Log, Phase::Background];
+    pub const ALL: [Phase; 7] =
+        [Phase::Start, Phase::Request, Phase::Origin, Phase::Response, Phase::Log, Phase::Background, Phase::Scale];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -39,6 +41,7 @@ impl Phase {
             Phase::Response => "response",
             Phase::Log => "log",
             Phase::Background => "background",
+            Phase::Scale => "scale",
         }
     }
 }
@@ -48,7 +51,7 @@ impl Phase {
 pub struct Phases(u8);
 
 impl Phases {
-    pub const ANY: Phases = Phases(0b11_1111);
+    pub const ANY: Phases = Phases(0b111_1111);
 
     pub const fn of(phases: &[Phase]) -> Phases {
         let mut bits = 0;
@@ -120,6 +123,7 @@ const SINCE_RESPONSE: Phases = Phases::of(&[Phase::Response, Phase::Log]);
 const BEFORE_ORIGIN: Phases = Phases::of(&[Phase::Request, Phase::Origin]);
 const SINCE_ORIGIN: Phases = Phases::of(&[Phase::Origin, Phase::Response, Phase::Log]);
 const RUNNING: Phases = Phases::of(&[Phase::Request, Phase::Origin, Phase::Response, Phase::Log, Phase::Background]);
+const SCALE: Phases = Phases::of(&[Phase::Scale]);
 const WAITING: Phases = Phases::of(&[Phase::Request, Phase::Response, Phase::Log, Phase::Background]);
 
 macro_rules! table {
@@ -185,6 +189,9 @@ table! {
     // With one message each way. Streams are Wasm's alone: see `MORE_IMPORTS`.
     GrpcCall "grpc.call" "proxy_grpc_call" WAITING, Need::Named(Named::Callout);
     ScaleHint "scale.hint" "forebay_scale_hint" RUNNING, Need::Named(Named::ScaleHint);
+    // Whose name stands in a pool's scaling was granted that.
+    ScaleView "scale.view" "forebay_scale_view" SCALE, Need::Nothing;
+    ScalePropose "scale.propose" "forebay_scale_propose" SCALE, Need::Nothing;
     PropertyGet "property.get" "proxy_get_property" Phases::ANY, Need::Plain(Plain::PropertyRead);
     CtxGet "ctx.get" "proxy_get_property" SINCE_REQUEST, Need::Nothing;
     CtxSet "ctx.set" "proxy_set_property" SINCE_REQUEST, Need::Nothing;

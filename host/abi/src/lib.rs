@@ -226,6 +226,12 @@ pub trait Host {
     /// Says what is coming to a pool, for its scaling to weigh.
     fn scale_hint(&self, pool: &str, hint: &ScaleHint<'_>) -> Answer<()>;
 
+    /// What the pool's scaling sees, as JSON: that of [`Event::Autoscale`].
+    fn scale_view(&self) -> Answer<Bytes>;
+    /// Proposes a count of origins, and why; what is said again stands in place of what was said.
+    /// [`Status::BadArgument`] for what is no count: a fraction counts as one more, from 0 to 10000.
+    fn scale_propose(&self, origins: f64, because: &str) -> Answer<()>;
+
     /// A fact about this exchange by proxy-wasm's attribute path (`["request", "path"]`).
     fn property(&self, path: &[&str]) -> Answer<Value>;
     /// A value shared along the chain: later plugins of this exchange read it with `property`.

@@ -8,6 +8,7 @@
 //! - [`journal`]: decisions on disk, before anything is done;
 //! - [`history`]: what pools saw, on disk, for whoever starts next;
 //! - [`actuator`]: starts and stops origins as it is told;
+//! - [`scripts`]: how policy plugins are asked, by whoever runs them;
 //! - [`publish`]: the membership, and what of it is measured;
 //! - [`api`]: HTTP, for edges and for people.
 
@@ -19,6 +20,7 @@ mod ingest;
 pub mod journal;
 mod lease;
 mod publish;
+pub mod scripts;
 mod steer;
 
 use std::net::SocketAddr;
@@ -30,6 +32,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 
 use clock::Clock;
+use scripts::{Asker, Scripts};
 use steer::Steer;
 
 /// How often processes are looked at between events.
@@ -42,6 +45,8 @@ pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
 pub struct Options {
     /// Served at `/metrics`; `None` where the process's edge serves them.
     pub metrics: Option<Render>,
+    /// Runs the policy plugins that pools name.
+    pub scripts: Option<Arc<dyn Scripts>>,
 }
 
 /// Why the aggregator could not start.
@@ -163,8 +168,10 @@ async fn run(
     publish::describe();
     let wake = Arc::new(Notify::new());
     let lease = region.aggregator.as_ref().and_then(|aggregator| aggregator.lease.clone());
+    let (answers, mut answered) = unbounded_channel();
+    let asker = Asker { scripts: options.scripts.clone(), answers };
     let clock = Clock::start();
-    let mut steer = Steer::new(region, wake.clone(), clock.clone());
+    let mut steer = Steer::new(region, wake.clone(), asker, clock.clone());
     let (stop, stopped) = watch::channel(false);
     let keeper = lease.map(|lease| {
         let holder = lease::server::holder(&listener);
@@ -187,6 +194,8 @@ async fn run(
                 Some(Command::Stop { release }) => break release,
                 None => break false,
             },
+            // The loop holds a sender itself: there is always a next one to wait for.
+            Some(answer) = answered.recv() => shared.steer().hear(answer),
             () = shared.wake.notified() => {}
             () = tokio::time::sleep(rest.min(POLL)) => {}
         }

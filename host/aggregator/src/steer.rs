@@ -27,6 +27,7 @@ use crate::history::History;
 use crate::journal::Journal;
 use crate::lease::{Lead, Right};
 use crate::publish;
+use crate::scripts::Asker;
 
 /// A step may make the next one necessary at once: what was started is to be seen. It settles in
 /// two or three; the bound is for what never should.
@@ -49,13 +50,14 @@ pub struct Steer {
     /// Of pools that left the file: watched until what they ran is gone.
     leaving: Vec<Actuator>,
     wake: Arc<Notify>,
+    asker: Asker,
     /// When the gauges were set.
     measured_at: Option<Timestamp>,
 }
 
 impl Steer {
     /// Adopts what the journal says was decided and what the actuators say runs.
-    pub fn new(config: Arc<config::Region>, wake: Arc<Notify>, clock: Clock) -> Steer {
+    pub fn new(config: Arc<config::Region>, wake: Arc<Notify>, asker: Asker, clock: Clock) -> Steer {
         let now = clock.now();
         let journal = open_journal(&config);
         let lease = config.aggregator.as_ref().and_then(|aggregator| aggregator.lease.as_ref());
@@ -83,6 +85,7 @@ impl Steer {
             actuators,
             leaving,
             wake,
+            asker,
             measured_at,
         };
         steer.make_actuators();
@@ -137,6 +140,13 @@ impl Steer {
         Ok(Membership { token: self.token, ..publish::answer(&mut self.region, &edge, now) })
     }
 
+    /// What a script has answered; the step that follows decides on it.
+    pub fn hear(&mut self, answer: Event) {
+        let now = self.now();
+        // Infallible: only reports are refused. A pool that left the file meanwhile needs no answer.
+        let _ = self.region.apply(answer, now);
+    }
+
     /// Observes, decides, writes down, acts. Returns when to step again at the latest.
     pub fn step(&mut self, now: Timestamp) -> Timestamp {
         self.take_role(now);
@@ -161,6 +171,7 @@ impl Steer {
     /// whether anything changed.
     fn decide(&mut self, now: Timestamp) -> (Actions, bool) {
         let mut actions = self.region.next(now);
+        actions.questions.drain(..).for_each(|question| self.asker.ask(question));
         let mut changed = self.note(&actions, now);
         if self.record(&actions.decisions, now) {
             changed |= actions.decisions.iter().any(|decision| decision.from != decision.to);

@@ -76,6 +76,7 @@ impl Setup {
                 predictive: None,
                 budget: None,
                 schedules: Vec::new(),
+                scripts: Vec::new(),
                 lead: Duration::ZERO,
                 lead_bounds: None,
                 step_up: 10,

@@ -117,7 +117,11 @@ fn questions_that_cannot_be_answered_say_what_can() {
     let mut setup = Setup::new(&folder.0);
     setup.scaling.actuator = config::region::Actuator::DryRun;
     let render: aggregator::Render = std::sync::Arc::new(|| "forebay_up 1\n".to_string());
-    let aggregator = aggregator::start_with(setup.region(), aggregator::Options { metrics: Some(render) }).unwrap();
+    let aggregator = aggregator::start_with(
+        setup.region(),
+        aggregator::Options { metrics: Some(render), ..aggregator::Options::default() },
+    )
+    .unwrap();
     let at = aggregator.address();
     for (path, status, detail) in [
         ("/v1/pools/shap/explain", 404, "run here are: shop"),

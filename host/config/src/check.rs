@@ -63,8 +63,6 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     let aggregator = raw.aggregator.as_ref().map(|aggregator| edge::aggregator(aggregator, stores, &folder, errors));
     edge::refuse_shared_addresses(raw, errors);
     let calendars = Calendars::read(&raw.calendars, &pool_names, &folder, errors);
-    let pools: Vec<_> =
-        raw.pools.iter().map(|pool| pool::pool(pool, &calendars, &plugin_names, &folder, errors)).collect();
     let bucket_names = Names::collect("bucket", &raw.buckets, |bucket| bucket.name.as_ref(), errors);
     let secrets: Vec<_> = raw
         .secrets
@@ -83,6 +81,8 @@ pub fn file(raw: &File, base_dir: &Path, errors: &mut Errors) -> Option<Region> 
     };
     let plugins: Vec<_> = raw.plugins.iter().map(|plugin| plugin::plugin(plugin, &reach, &folder, errors)).collect();
     let plugins: BTreeMap<_, _> = plugins.into_iter().flatten().map(|p| (p.name.clone(), Arc::new(p))).collect();
+    let reach = pool::Reach { calendars: &calendars, plugins: &plugin_names, made: &plugins };
+    let pools: Vec<_> = raw.pools.iter().map(|pool| pool::pool(pool, &reach, &folder, errors)).collect();
     let routes: Vec<_> =
         raw.routes.iter().map(|route| route::route(route, &plugin_names, &plugins, &pool_names, errors)).collect();
     let dicts = state::dicts(&raw.dicts, errors);

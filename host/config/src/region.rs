@@ -71,6 +71,14 @@ pub struct Region {
     pub calendars: Vec<Arc<Calendar>>,
 }
 
+impl Region {
+    /// The policy plugins of pools that the aggregator scales, by pool.
+    pub fn scripts(&self) -> impl Iterator<Item = (&Pool, &RoutePlugin)> {
+        let scripts = |pool| Pool::scripts(pool).iter().map(move |script| (pool, script));
+        self.pools.values().map(|pool| &**pool).flat_map(scripts)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     pub format: LogFormat,
@@ -489,6 +497,11 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// Its policy plugins.
+    pub fn scripts(&self) -> &[RoutePlugin] {
+        self.scaling.as_ref().map_or(&[], |scaling| &scaling.scripts)
+    }
+
     pub const HTTP2: bool = false;
     pub const IDLE_CONNECTIONS: u32 = 64;
     pub const SLOW_START: Duration = Duration::ZERO;
@@ -578,6 +591,9 @@ pub struct Scaling {
     /// What it aims at, and what a month may cost; `None`: the price of `predictive`.
     pub budget: Option<ScalingBudget>,
     pub schedules: Vec<Schedule>,
+    /// Policy plugins, each named once; of what a route may say of a plugin, configuration, limits and crash
+    /// budget count here.
+    pub scripts: Vec<RoutePlugin>,
     /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules
     /// without a lead of their own start this much early. Where it is learned: until it is known.
     pub lead: Duration,

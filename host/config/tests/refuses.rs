@@ -577,6 +577,43 @@ fn floors_stay_under_the_ceiling() {
 }
 
 #[test]
+fn a_script_of_scaling_is_a_plugin_that_there_is_once_and_on_disk() {
+    let with = |plugins: &str, scripts: &str| {
+        let text = scaling(&format!("      actuator: dry_run\n      scripts: [{scripts}]\n"));
+        format!("{text}plugins:\n{plugins}")
+    };
+    let folder = Folder::new("scripts");
+    folder.write("cpu.lua", "return {}\n");
+    let cpu = "  - {name: cpu, lua: cpu.lua}\n";
+    let errors = |text: String| errors_in(&text, folder.path());
+    assert_eq!(errors(with(cpu, "cpu")), [] as [&str; 0]);
+    assert_eq!(
+        errors(with(cpu, "{name: cpu, config: {high: 70}, limits: {cpu: 5ms}, crash_budget: {faults: 3}}")),
+        [] as [&str; 0]
+    );
+    assert_eq!(
+        errors(with(cpu, "cpv")),
+        ["region.yaml:7: pools[0].scaling.scripts[0]: no plugin \"cpv\"; plugins are: cpu; did you mean \"cpu\"?"]
+    );
+    assert_eq!(
+        errors(with(cpu, "cpu, {name: cpu, config: 1}")),
+        ["region.yaml:7: pools[0].scaling.scripts[1].name: \"cpu\" is given twice"]
+    );
+    let on_fault = errors(with(cpu, "{name: cpu, on_fault: open}"));
+    assert!(
+        on_fault[0].starts_with("region.yaml:7: pools[0].scaling.scripts[0].on_fault: unknown key"),
+        "{on_fault:?}"
+    );
+    let digest = "0".repeat(64);
+    let fetched = format!("  - {{name: cpu, wasm: 'https://a.test/cpu.wasm', fetch: {{sha256: '{digest}'}}}}\n");
+    assert_eq!(
+        errors(with(&fetched, "cpu")),
+        ["region.yaml:7: pools[0].scaling.scripts[0]: \"cpu\" is fetched from https://a.test/cpu.wasm; \
+          allowed: a plugin whose code is a file"]
+    );
+}
+
+#[test]
 fn schedules_name_times_and_zones_that_exist() {
     refused(
         &scaling(

@@ -32,7 +32,7 @@ pub mod metric;
 mod name;
 pub mod origin;
 pub mod property;
-mod scale;
+pub mod scale;
 pub mod seat;
 pub mod trace;
 pub mod window;

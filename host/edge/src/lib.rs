@@ -18,7 +18,7 @@
 //! (modules that are fetched), `reload`, [`body`],
 //! [`callout`], [`event_stream`], [`state`] (what plugins of all workers share: [`dict`],
 //! [`queue`], [`limit`]), [`share`], [`tokens`], [`secret`], [`kv`], [`membership`] and `report` (the
-//! aggregator), `admin`, `certificate`, [`stage`] (plugins tried in memory), [`self_test`] (before a plugin serves).
+//! aggregator), [`scripts`] (policy plugins, for the aggregator of the process), `admin`, `certificate`, [`stage`] (plugins tried in memory), [`self_test`] (before a plugin serves).
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -53,6 +53,7 @@ mod reload;
 pub mod report;
 pub mod route;
 pub mod scale;
+pub mod scripts;
 pub mod secret;
 pub mod self_test;
 pub mod serve;
@@ -144,7 +145,10 @@ impl Edge {
             None => Vec::new(),
         };
         match plugins::load(region, None) {
-            Ok(plugins) => errors.extend(self_test::errors(region, &plugins, None)),
+            Ok(plugins) => {
+                errors.extend(scripts::check(region, &plugins));
+                errors.extend(self_test::errors(region, &plugins, None));
+            }
             Err(more) => errors.extend(StartError::from(more).errors),
         }
         if errors.is_empty() { Ok(()) } else { Err(StartError { errors }) }

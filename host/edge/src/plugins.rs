@@ -108,7 +108,9 @@ pub fn load_found(
                 chain.push(serving.clone());
                 continue;
             }
-            match bind(region, route, plugin, loaded, &plugins, previous, &surroundings) {
+            let known = plugins.bound().chain(previous.into_iter().flat_map(Plugins::bound));
+            let place = format!("route {:?}", route.name);
+            match bind(region, &place, plugin, loaded, known, &surroundings) {
                 Ok(bound) => chain.push(Life::begin(bound, &route.name, &plugin.crash_budget, before)),
                 Err(error) => errors.push(error),
             }
@@ -159,6 +161,11 @@ impl Plugins {
         }
     }
 
+    /// Of the plugin of that name.
+    pub fn loaded(&self, name: &str) -> Option<&Loaded> {
+        self.loaded.get(name)
+    }
+
     /// The modules that have not come.
     pub fn absent(&self) -> impl Iterator<Item = &Arc<config::Remote>> {
         self.loaded.values().filter(|loaded| loaded.is_absent()).filter_map(Loaded::remote)
@@ -177,21 +184,21 @@ impl Plugins {
     }
 }
 
-fn bind(
+/// `place` is told where it cannot be done; of what is `known` the same is taken over.
+pub fn bind<'a>(
     region: &config::Region,
-    route: &config::Route,
+    place: &str,
     used: &config::RoutePlugin,
     loaded: &Loaded,
-    plugins: &Plugins,
-    previous: Option<&Plugins>,
+    mut known: impl Iterator<Item = &'a Arc<Bound>>,
     surroundings: &std::rc::Rc<Surroundings>,
 ) -> Result<Arc<Bound>, String> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let settings = settings(used, loaded.version.clone())
-        .map_err(|error| format!("route {:?}: plugin {:?}: {error}", route.name, used.plugin.name))?;
+        .map_err(|error| format!("{place}: plugin {:?}: {error}", used.plugin.name))?;
     let secrets = Secrets::of(region, &settings.capabilities);
     let same = |bound: &&Arc<Bound>| bound.is(&settings, used, &loaded.plugin) && bound.secrets.same(&secrets);
-    if let Some(bound) = plugins.bound().chain(previous.into_iter().flat_map(Plugins::bound)).find(same) {
+    if let Some(bound) = known.find(same) {
         return Ok(bound.clone());
     }
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -214,11 +221,11 @@ fn bind(
         // What loads it shows the error; this is for whoever looks at faults, such as a stage.
         tracing::debug!(
             target: "forebay::fault", plugin = &*bound.settings.plugin, version = &*bound.settings.version,
-            route = route.name, callback = "on_configure", verdict = fault.verdict.name(),
+            place, callback = "on_configure", verdict = fault.verdict.name(),
             trace = fault.trace.as_deref().unwrap_or_default(), "{}", fault.message
         );
         let trace = fault.trace.as_deref().map(|trace| format!("\n{trace}")).unwrap_or_default();
-        format!("route {:?}: plugin {:?} does not start: {fault}{trace}", route.name, used.plugin.name)
+        format!("{place}: plugin {:?} does not start: {fault}{trace}", used.plugin.name)
     })?;
     Ok(bound)
 }

@@ -28,6 +28,7 @@ mod quickstart;
 mod region;
 mod run;
 mod running;
+mod scripts;
 mod simulate;
 mod span;
 

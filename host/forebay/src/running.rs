@@ -7,10 +7,14 @@ use config::Region;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::region::Unfit;
+use crate::scripts::Scripts;
 
 pub struct Running {
     edge: Option<edge::Edge>,
     aggregator: Option<aggregator::Aggregator>,
+    /// Beside an aggregator.
+    scripts: Option<Arc<Scripts>>,
+    self_test: bool,
 }
 
 /// Each exchange takes two open files, and the usual soft limit of 1024 is soon reached: takes
@@ -31,6 +35,19 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     Ok(handle)
 }
 
+/// The aggregator, and who runs scripts for it.
+fn aggregate(
+    region: &Arc<Region>,
+    metrics: &PrometheusHandle,
+) -> Result<(aggregator::Aggregator, Arc<Scripts>), Unfit> {
+    let scripts = Arc::new(Scripts::start(region)?);
+    let (metrics, of_scripts) = (metrics.clone(), scripts.clone());
+    let render: aggregator::Render = Arc::new(move || metrics.render() + &of_scripts.render());
+    let asked: Arc<dyn aggregator::scripts::Scripts> = scripts.clone();
+    let options = aggregator::Options { metrics: Some(render), scripts: Some(asked) };
+    Ok((aggregator::start_with(region.clone(), options).map_err(Unfit::one)?, scripts))
+}
+
 impl Running {
     pub fn start(region: &Arc<Region>, metrics: &PrometheusHandle) -> Result<Running, Unfit> {
         Running::begin(region, metrics, true)
@@ -47,17 +64,16 @@ impl Running {
             return Err(Unfit::one("the file has neither `edge` nor `aggregator`: nothing to run"));
         }
         // Before the aggregator starts origins for it.
-        if region.edge.is_some() && self_test {
+        let has_plugins = region.edge.is_some() || region.scripts().next().is_some();
+        if has_plugins && self_test {
             edge::Edge::check(region).map_err(Unfit::from)?;
         }
-        let aggregator = match region.aggregator {
+        let (aggregator, scripts) = match region.aggregator {
             Some(_) => {
-                let metrics = metrics.clone();
-                let render: aggregator::Render = Arc::new(move || metrics.render());
-                let options = aggregator::Options { metrics: Some(render) };
-                Some(aggregator::start_with(region.clone(), options).map_err(Unfit::one)?)
+                let (aggregator, scripts) = aggregate(region, metrics)?;
+                (Some(aggregator), Some(scripts))
             }
-            None => None,
+            None => (None, None),
         };
         let options = edge::Options { metrics: metrics.clone(), self_test };
         let edge = match region.edge {
@@ -65,7 +81,7 @@ impl Running {
             None => Ok(None),
         };
         match edge {
-            Ok(edge) => Ok(Running { edge, aggregator }),
+            Ok(edge) => Ok(Running { edge, aggregator, scripts, self_test }),
             Err(error) => {
                 if let Some(aggregator) = aggregator {
                     aggregator.stop();
@@ -101,12 +117,19 @@ impl Running {
             let (from, to) = (running.address(), wanted.address);
             return Err(Unfit::one(format!("aggregator.address changed from {from} to {to}: that takes a restart")));
         }
+        // What scripts will be, before anything has changed; an edge tests what is new of its own.
+        let test = self.self_test && self.edge.is_none();
+        let prepared = self.scripts.as_ref().map(|scripts| Ok((scripts, scripts.prepare(region, test)?)));
+        let prepared = prepared.transpose().map_err(|error: edge::StartError| Unfit::from(error))?;
         // The edge first: it has more that can be refused (plugins), and then nothing has changed.
         if let Some(edge) = &self.edge {
             edge.reload(region.clone()).map_err(Unfit::from)?;
         }
         if let Some(aggregator) = &self.aggregator {
             aggregator.reload(region.clone()).map_err(Unfit::one)?;
+        }
+        if let Some((scripts, prepared)) = prepared {
+            scripts.take(prepared);
         }
         Ok(())
     }

@@ -33,6 +33,7 @@ use abi::{Refusal, Status, Verdict};
 pub use callout::push_result;
 pub use event::push_event;
 pub use grpc::push_grpc;
+pub use scale::propose;
 
 use crate::kit;
 use crate::state::Kind;

@@ -17,7 +17,7 @@ use crate::value;
 use crate::vm::{Asking, Coroutine, Stage, Stop, Vm, Wait};
 
 /// The callbacks that a plugin's table may have, by the stage that they run in.
-pub const CALLBACKS: [(&str, Stage); 15] = [
+pub const CALLBACKS: [(&str, Stage); 16] = [
     ("on_vm_start", Stage::Start),
     ("on_configure", Stage::Start),
     ("on_request_headers", Stage::RequestHeaders),
@@ -33,6 +33,7 @@ pub const CALLBACKS: [(&str, Stage); 15] = [
     ("on_drain", Stage::Drain),
     ("on_queue_ready", Stage::QueueReady),
     ("on_response_event", Stage::ResponseEvent),
+    ("autoscale", Stage::Scale),
 ];
 const ON_VM_START: usize = 0;
 const ON_CONFIGURE: usize = 1;
@@ -40,6 +41,7 @@ const ON_QUEUE_READY: usize = 13;
 const ON_DONE: usize = 11;
 const ON_DRAIN: usize = 12;
 const ON_RESPONSE_EVENT: usize = 14;
+const AUTOSCALE: usize = 15;
 
 pub mod parked;
 
@@ -266,6 +268,16 @@ impl LuaInstance {
     }
 
     fn read_callbacks(&mut self, state: State) -> Result<(), String> {
+        if state.top() < 1 {
+            // As scripts of scaling are written elsewhere: nothing but a function of that name.
+            state.push_kept(self.vm.globals.get());
+            state.raw_field(1, CALLBACKS[AUTOSCALE].0);
+            if state.kind(-1) == Kind::Function {
+                self.callbacks[AUTOSCALE] = state.keep();
+                return Ok(());
+            }
+            state.set_top(0);
+        }
         if state.top() < 1 || state.kind(1) != Kind::Table {
             let found = if state.top() < 1 { "nothing" } else { state.kind(1).name() };
             return Err(format!("the file returned {found}; a plugin returns a table of callbacks (return {{ … }})"));
@@ -385,8 +397,10 @@ impl LuaInstance {
         let by_exchange = counted && known.asking.exchange.get().left(most.exchange_cpu).is_zero();
         match (resumed, vm.stop.get()) {
             (Resumed::Done, _) => {
+                let proposed =
+                    if stage == Stage::Scale { api::propose(coroutine.state, &*known.asking.host) } else { Ok(()) };
                 vm.give_coroutine(coroutine);
-                Ok(Action::Continue)
+                proposed.map(|()| Action::Continue).map_err(|fault| fault.with_cpu(callback.known()))
             }
             (Resumed::Yielded, Some(Stop::Wait(wait))) => {
                 // Of a side that began anew, an answer in place of another: nobody comes for it any more.
@@ -565,6 +579,10 @@ impl Instance for LuaInstance {
             Event::QueueReady { name, .. } => self.queue_ready(name),
             Event::Done => self.begin(context, ON_DONE, true, |_| 0),
             Event::Log => self.begin(context, 8, true, |_| 0),
+            Event::Autoscale { view } => self.begin(context, AUTOSCALE, true, |state| {
+                value::push_config(state, view);
+                1
+            }),
             Event::Drain { left } => self.begin(context, ON_DRAIN, true, |state| {
                 state.push_number(left.as_secs_f64());
                 1

@@ -118,6 +118,12 @@ impl Host for Scratch {
     fn scale_hint(&self, _: &str, _: &ScaleHint<'_>) -> Answer<()> {
         self.refuse(Call::ScaleHint)
     }
+    fn scale_view(&self) -> Answer<Bytes> {
+        self.refuse(Call::ScaleView)
+    }
+    fn scale_propose(&self, _: f64, _: &str) -> Answer<()> {
+        self.refuse(Call::ScalePropose)
+    }
     fn property(&self, _: &[&str]) -> Answer<Value> {
         self.refuse(Call::PropertyGet)
     }

@@ -45,6 +45,7 @@ pub enum Stage {
     QueueReady,
     Origin,
     Drain,
+    Scale,
 }
 
 impl Stage {
@@ -58,6 +59,7 @@ impl Stage {
             Stage::Origin => Phase::Origin,
             Stage::Done | Stage::Log => Phase::Log,
             Stage::Tick | Stage::QueueReady | Stage::Drain => Phase::Background,
+            Stage::Scale => Phase::Scale,
         }
     }
 
@@ -151,6 +153,8 @@ pub struct Vm {
     pub array: Cell<Ref>,
     /// The function of the prelude that makes the libraries read-only.
     pub seal: Cell<Ref>,
+    /// What the script's globals are, until they are sealed.
+    pub globals: Cell<Ref>,
     pool: RefCell<Vec<Coroutine>>,
 }
 
@@ -171,6 +175,7 @@ impl Vm {
             refusal: Cell::new(Ref::NONE),
             array: Cell::new(Ref::NONE),
             seal: Cell::new(Ref::NONE),
+            globals: Cell::new(Ref::NONE),
             pool: RefCell::default(),
         });
         let data: *const Vm = &*vm;

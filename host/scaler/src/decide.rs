@@ -52,6 +52,14 @@ pub struct OperatorHold {
     pub because: String,
 }
 
+/// What is kept while scripts are silent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quiet {
+    /// This many; `None`: they are no more waited for, or had nothing to say.
+    pub keeps: Option<u32>,
+    pub because: String,
+}
+
 /// Everything that a decision depends on beside the proposals.
 pub struct Case<'a> {
     pub pool: &'a str,
@@ -70,6 +78,8 @@ pub struct Case<'a> {
     pub operator: Option<&'a OperatorHold>,
     /// A plugin's word that it may not shrink.
     pub hint: Option<String>,
+    /// Scripts that are silent.
+    pub quiet: Option<Quiet>,
     pub hinted: Option<Hinted>,
     /// The ceiling of a schedule whose window it is.
     pub scheduled: Option<&'a Holds<u32>>,
@@ -146,13 +156,14 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
     decision
 }
 
-/// No policy has a number: without reports the count stands, with them the floor does.
+/// No policy has a number: without reports, or where a script is silent, the count stands; else the floor does.
 fn nothing_proposed(case: &Case) -> Proposal {
     if case.scaling.mode == ScalingMode::Off {
         let because = "no rule is asked in the mode off".to_string();
         return Proposal { source: Source::Hold, rule: None, origins: Some(case.from), because };
     }
-    match &case.blind {
+    let quiet = case.quiet.as_ref().map(|quiet| &quiet.because);
+    match case.blind.as_ref().or(quiet) {
         Some(why) => Proposal { source: Source::Hold, rule: None, origins: Some(case.thought), because: why.clone() },
         None => Proposal {
             source: Source::Floor,
@@ -202,6 +213,9 @@ fn hold(ladder: &mut Ladder, case: &Case) {
     }
     if let Some(hint) = &case.hint {
         ladder.keep(Limit::Hint, case.thought, hint.clone());
+    }
+    if let Some(Quiet { keeps: Some(count), because }) = &case.quiet {
+        ladder.keep(Limit::Script, (*count).min(case.thought), because.clone());
     }
     if let Some(operator) = case.operator {
         ladder.keep(Limit::Operator, case.thought, operator.because.clone());

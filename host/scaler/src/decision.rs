@@ -15,7 +15,7 @@ use crate::foresight::{Expected, Forecast, Predicted};
 use crate::hint::Hinted;
 use crate::missing::StandIn;
 use crate::peers::beside::PeerCount;
-use crate::policy::{Coming, Proposal};
+use crate::policy::{Coming, Proposal, Source};
 use crate::signal::Demand;
 
 /// How many origins a pool shall have, decided at one instant.
@@ -115,6 +115,8 @@ pub enum Limit {
     TakeOver,
     /// A plugin's hint that nothing shall be taken away.
     Hint,
+    /// A script is silent, and its last count is kept for a while.
+    Script,
     /// An operator's hold.
     Operator,
     StepUp,
@@ -134,6 +136,7 @@ impl Limit {
         match self {
             Limit::Hints => "hints",
             Limit::Hint => "hint",
+            Limit::Script => "script",
             Limit::Stabilisation => "stabilisation",
             Limit::NoData => "no data",
             Limit::TakeOver => "take-over",
@@ -266,6 +269,11 @@ impl Decision {
             let asked = decision.hinted.iter().flat_map(|hinted| &hinted.asked);
             asked.map(|asked| format!("{:?}", asked.key())).collect::<Vec<_>>()
         };
+        // Scripts that say nothing, whose last count may be all that is seen of them.
+        let unheard = |decision: &Decision| {
+            let scripts = decision.proposals.iter().filter(|one| one.source == Source::Script && one.origins.is_none());
+            scripts.map(Proposal::label).collect::<Vec<_>>()
+        };
         self.from != self.to
             || self.to != last.to
             || (self.mode, self.would) != (last.mode, last.would)
@@ -274,5 +282,6 @@ impl Decision {
             || limits(self) != limits(last)
             || asked(self) != asked(last)
             || self.carried_out() != last.carried_out()
+            || unheard(self) != unheard(last)
     }
 }

@@ -5,6 +5,7 @@ pub mod hinted;
 pub mod predictive;
 pub mod reactive;
 pub mod scheduled;
+pub mod scripted;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub enum Source {
     Reactive,
     Predictive,
     Schedule,
+    Script,
     Hint,
     /// Nothing proposed: the floor of the pool stands.
     Floor,
@@ -41,6 +43,7 @@ impl Source {
             Source::Reactive => "reactive",
             Source::Predictive => "predictive",
             Source::Schedule => "schedule",
+            Source::Script => "script",
             Source::Hint => "hint",
             Source::Floor => "floor",
             Source::Hold => "hold",
@@ -82,6 +85,8 @@ pub struct View<'a> {
     pub hints: &'a Hints,
     /// What the signals say.
     pub demand: &'a Demand,
+    /// How long a script's answer does.
+    pub answers_stand: Duration,
     /// What the calendar has to say now.
     pub standing: &'a Standing,
     /// Origins that the budget pays for until the end of the month, on average; `None`: as many as it takes.
@@ -113,6 +118,7 @@ pub enum Policy {
     /// Boxed: it keeps two weeks.
     Predictive(Box<predictive::Predictive>),
     Scheduled(scheduled::Scheduled),
+    Scripted(scripted::Scripted),
     Hinted(hinted::Weighing),
 }
 
@@ -122,9 +128,10 @@ impl Policy {
         let reactive = scaling.reactive.clone().map(Policy::Reactive);
         let predictive = predictive::Predictive::of(scaling).map(|policy| Policy::Predictive(Box::new(policy)));
         let scheduled = (!scaling.schedules.is_empty()).then(|| Policy::Scheduled(scheduled::Scheduled::of(scaling)));
+        let scripted = scripted::Scripted::of(scaling).map(Policy::Scripted);
         // Last, as it adds to what the others propose.
         let hinted = hinted::Weighing::of(scaling).map(Policy::Hinted);
-        reactive.into_iter().chain(predictive).chain(scheduled).chain(hinted).collect()
+        reactive.into_iter().chain(predictive).chain(scheduled).chain(scripted).chain(hinted).collect()
     }
 
     /// `before`: what the policies before this one propose.
@@ -133,6 +140,8 @@ impl Policy {
             Policy::Reactive(rule) => vec![view.standing.multiplied(reactive::propose(rule, view))],
             Policy::Predictive(policy) => vec![view.standing.multiplied(policy.propose(view))],
             Policy::Scheduled(_) => view.standing.proposals.clone(),
+            // Neither a schedule's factor nor a limit: a script sees them, and says what it means.
+            Policy::Scripted(scripts) => scripts.propose(view.answers_stand, view.now),
             Policy::Hinted(weighing) => vec![weighing.propose(view, before)],
         }
     }
@@ -142,7 +151,7 @@ impl Policy {
     pub fn standing(&mut self, clock: Timestamp) -> Option<Standing> {
         match self {
             Policy::Scheduled(rules) => Some(rules.standing(clock)),
-            Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => None,
+            Policy::Reactive(_) | Policy::Predictive(_) | Policy::Scripted(_) | Policy::Hinted(_) => None,
         }
     }
 
@@ -153,13 +162,14 @@ impl Policy {
             Policy::Reactive(_) | Policy::Hinted(_) => None,
             Policy::Predictive(policy) => policy.next_change(now),
             Policy::Scheduled(rules) => rules.next_change(wall.shows(now)).map(|at| wall.instant(at)),
+            Policy::Scripted(scripts) => scripts.next_change(now),
         }
     }
 
     /// How long origins take now.
     pub fn relive(&mut self, figures: &Figures) {
         match self {
-            Policy::Reactive(_) => {}
+            Policy::Reactive(_) | Policy::Scripted(_) => {}
             Policy::Predictive(policy) => policy.relive(figures),
             Policy::Scheduled(rules) => rules.relive(figures.lead),
             Policy::Hinted(weighing) => weighing.relive(figures.lead),
@@ -170,21 +180,27 @@ impl Policy {
     pub fn window(&self) -> Option<Duration> {
         match self {
             Policy::Reactive(rule) => Some(rule.window),
-            Policy::Predictive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => None,
+            Policy::Predictive(_) | Policy::Scheduled(_) | Policy::Scripted(_) | Policy::Hinted(_) => None,
         }
     }
 
     /// Those that a changed file asks for, with what the `before` ones learned.
     pub fn anew(scaling: &config::region::Scaling, before: Vec<Policy>) -> Vec<Policy> {
         let mut policies = Policy::of(scaling);
-        let learned = before.into_iter().find_map(|policy| match policy {
-            Policy::Predictive(learned) => Some(*learned),
-            Policy::Reactive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => None,
-        });
-        if let Some(learned) = learned
-            && let Some(policy) = policies.iter_mut().find_map(Policy::predictive)
-        {
-            policy.learned(learned);
+        for known in before {
+            match known {
+                Policy::Predictive(learned) => {
+                    if let Some(policy) = policies.iter_mut().find_map(Policy::predictive) {
+                        policy.learned(*learned);
+                    }
+                }
+                Policy::Scripted(said) => {
+                    if let Some(scripts) = policies.iter_mut().find_map(Policy::scripted) {
+                        scripts.heard(said);
+                    }
+                }
+                Policy::Reactive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => {}
+            }
         }
         policies
     }
@@ -193,14 +209,21 @@ impl Policy {
     pub(crate) fn coming(&mut self, clock: Timestamp, winner: &str) -> Option<Coming> {
         match self {
             Policy::Scheduled(rules) => rules.coming(clock, winner),
-            Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => None,
+            Policy::Reactive(_) | Policy::Predictive(_) | Policy::Scripted(_) | Policy::Hinted(_) => None,
         }
     }
 
     pub(crate) fn predictive(&mut self) -> Option<&mut predictive::Predictive> {
         match self {
             Policy::Predictive(policy) => Some(policy),
-            Policy::Reactive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => None,
+            Policy::Reactive(_) | Policy::Scheduled(_) | Policy::Scripted(_) | Policy::Hinted(_) => None,
+        }
+    }
+
+    pub(crate) fn scripted(&mut self) -> Option<&mut scripted::Scripted> {
+        match self {
+            Policy::Scripted(scripts) => Some(scripts),
+            Policy::Reactive(_) | Policy::Predictive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => None,
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The state that one scaled pool keeps from tick to tick. [`deciding`] makes a decision of it, [`points`] a
-//! history, [`shown`] what people and edges see.
+//! The state that one scaled pool keeps from tick to tick. [`deciding`] makes a decision of it, [`asking`] what
+//! scripts are asked, [`points`] a history, [`shown`] what people and edges see.
 
+mod asking;
 mod deciding;
 mod points;
 mod shown;
@@ -20,9 +21,11 @@ use crate::decide::{OperatorHold, Wants};
 use crate::decision::{Capacity, Decision};
 use crate::edges::{EdgeId, Mark, PoolEdges};
 use crate::hint::Hints;
+use crate::history::Point;
 use crate::lead::Lead;
 use crate::peers::beside::Beside;
 use crate::policy::Policy;
+use crate::script::{Answer, Question};
 use crate::series::Series;
 use crate::signal::Signals;
 use crate::stage::{Gone, News, Observed, Origins, StageChange, StageRules};
@@ -65,6 +68,10 @@ pub struct Pool {
     last: Option<Decision>,
     /// Origins by stage, by the second that a step of 15 s began in.
     capacities: VecDeque<(i64, Capacity)>,
+    /// How long a script's answer does.
+    answers_stand: Duration,
+    /// The past that scripts are shown, by steps of 15 s.
+    recent: VecDeque<Point>,
     /// In a mode that decides and does not act.
     trial: Option<Trial>,
     /// What a time of day brings; `None` where an engine knows it.
@@ -78,6 +85,21 @@ pub struct Pool {
     budget: Option<Budget>,
     /// Of the region file.
     digest: Arc<str>,
+}
+
+/// How often a pool is decided on, and how long a report counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub tick: Duration,
+    pub stale: Duration,
+}
+
+/// What a look at a pool has led to.
+#[derive(Debug, Default)]
+pub struct Next {
+    pub decision: Option<Decision>,
+    pub changes: Vec<StageChange>,
+    pub questions: Vec<Question>,
 }
 
 impl Pool {
@@ -107,6 +129,8 @@ impl Pool {
             due: now,
             last: None,
             capacities: VecDeque::new(),
+            answers_stand: Duration::ZERO,
+            recent: VecDeque::new(),
             trial: None,
             usual: Usual::of(scaling),
             silent_since: None,
@@ -241,6 +265,14 @@ impl Pool {
         }
     }
 
+    /// A script has answered.
+    pub fn answer(&mut self, script: &str, answer: Answer, now: Timestamp) {
+        let scripts = self.policies.iter_mut().find_map(Policy::scripted);
+        if scripts.is_some_and(|scripts| scripts.answer(script, answer, now)) {
+            self.due = now;
+        }
+    }
+
     pub fn hold(&mut self, hold: Option<OperatorHold>, now: Timestamp) {
         self.operator = hold;
         self.due = now;
@@ -285,10 +317,12 @@ impl Pool {
     }
 
     /// Moves stages; decides if a decision is due.
-    pub fn next(&mut self, edges: &PoolEdges, tick: Duration, now: Timestamp) -> (Option<Decision>, Vec<StageChange>) {
+    pub fn next(&mut self, edges: &PoolEdges, pace: Pace, now: Timestamp) -> Next {
+        let Pace { tick, stale } = pace;
         if !self.observed {
-            return (None, Vec::new());
+            return Next::default();
         }
+        self.answers_stand = stale.max(tick * 2);
         let mut changes = self.origins.advance(&self.rules(), edges, now);
         self.learn();
         if let Some(desired) = self.desired.filter(|_| !self.standby) {
@@ -296,14 +330,15 @@ impl Pool {
         }
         // A due time further off than a tick would be of instants that went back.
         if now < self.due && stamp::age(self.due, now) <= tick {
-            return (None, changes);
+            return Next { changes, ..Next::default() };
         }
         let decision = self.decide(edges, now);
         let wall = self.wall;
         let change = self.policies.iter_mut().filter_map(|policy| policy.next_change(wall, now)).min();
         let hint = self.hints.next_change(self.lead.figures().lead, now);
         self.due = change.into_iter().chain(hint).min().unwrap_or(Timestamp::MAX).min(stamp::later(now, tick));
-        (Some(decision), changes)
+        let questions = self.questions(&decision, edges, tick, now);
+        Next { decision: Some(decision), changes, questions }
     }
 
     /// What the actuator shall bring about; `None` while nothing is decided.

@@ -23,8 +23,9 @@ use crate::edges::Edges;
 use crate::history::{Point, Points};
 use crate::lead::LeadView;
 use crate::policy::ScheduleView;
-use crate::pool::Pool;
+use crate::pool::{Pace, Pool};
 use crate::report::{self, Refused};
+use crate::script::{Answer, Question};
 use crate::signal::Demand;
 use crate::stage::{Gone, Observed, OriginView, StageChange};
 use crate::stamp;
@@ -54,6 +55,8 @@ pub enum Event {
     Held { pool: String, hold: Option<OperatorHold> },
     /// Whether this aggregator acts from now on, or stands by beside the one that does.
     Lead(bool),
+    /// A script of a pool has answered.
+    Scripted { pool: String, script: String, answer: Answer },
     /// The region file changed.
     Configured(Arc<config::Region>),
     /// From here on the wall clock is so far ahead of the instants that are told with events.
@@ -75,6 +78,9 @@ pub enum Applied {
 pub struct Actions {
     /// To be written down, then given back as [`Event::Decided`].
     pub decisions: Vec<Decision>,
+    /// To be asked; each answer comes back as [`Event::Scripted`], or none does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
     /// By pool name; a pool on which nothing was decided yet is missing.
     pub pools: BTreeMap<String, PoolActions>,
     /// When to ask again at the latest.
@@ -174,6 +180,9 @@ impl Region {
             Event::Decided(decision) => return Ok(self.of(&decision.pool, |pool| pool.accept(&decision))),
             Event::Spent { pool, at, month } => return Ok(self.of(&pool, |pool| pool.recall_spent(&month, at))),
             Event::Troubled { pool, trouble } => return Ok(self.of(&pool, |pool| pool.fail(trouble))),
+            Event::Scripted { pool, script, answer } => {
+                return Ok(self.of(&pool, |pool| pool.answer(&script, answer, now)));
+            }
             Event::Held { pool, hold } => return Ok(self.of(&pool, |pool| pool.hold(hold, now))),
         }
         Ok(Applied::Taken)
@@ -227,14 +236,17 @@ impl Region {
 
     /// Moves stages, decides where a decision is due, and says what to do.
     pub fn next(&mut self, now: Timestamp) -> Actions {
-        let mut actions = Actions { decisions: Vec::new(), pools: BTreeMap::new(), wake_at: Timestamp::MAX };
+        let mut actions =
+            Actions { decisions: Vec::new(), questions: Vec::new(), pools: BTreeMap::new(), wake_at: Timestamp::MAX };
+        let pace = Pace { tick: self.tick, stale: self.stale };
         for (name, pool) in &mut self.pools {
             let mut changes = Vec::new();
             if !pool.rests(self.tick, now) {
                 let edges = self.edges.of_pool(name, now, self.stale);
-                let (decision, changed) = pool.next(&edges, self.tick, now);
-                actions.decisions.extend(decision);
-                changes = changed;
+                let next = pool.next(&edges, pace, now);
+                actions.decisions.extend(next.decision);
+                actions.questions.extend(next.questions);
+                changes = next.changes;
             }
             let (run, stop) = pool.target().map_or((None, Vec::new()), |(run, stop)| (Some(run), stop));
             actions.pools.insert(name.clone(), PoolActions { run, stop, changes });

@@ -11,7 +11,7 @@ use config::region::*;
 use forebay_scaler as scaler;
 use jiff::Timestamp;
 use scaler::region::Applied;
-use scaler::{Actions, Decision, Event, Limit, Observed};
+use scaler::{Actions, Decision, Event, Limit, Observed, Question};
 use wire::{OriginReport, PoolReport, Report, Stage};
 
 pub fn secs(seconds: u64) -> Duration {
@@ -33,6 +33,7 @@ pub fn scaling() -> Scaling {
         predictive: None,
         budget: None,
         schedules: Vec::new(),
+        scripts: Vec::new(),
         lead: secs(60),
         lead_bounds: None,
         step_up: 100,
@@ -106,6 +107,8 @@ pub struct Script {
     pub now: Timestamp,
     pub region: scaler::Region,
     pub decisions: Vec<Decision>,
+    /// What policy plugins were to be asked, in all.
+    pub questions: Vec<Question>,
     /// What runs, as an actuator would see it.
     pub origins: Vec<Observed>,
     seq: u64,
@@ -120,7 +123,8 @@ impl Script {
     pub fn with(config: Arc<Region>, now: &str) -> Script {
         let now = at(now);
         let region = scaler::Region::new(&config, now);
-        let mut script = Script { now, region, decisions: Vec::new(), origins: Vec::new(), seq: 0, port: 9000 };
+        let (decisions, questions, origins) = Default::default();
+        let mut script = Script { now, region, decisions, questions, origins, seq: 0, port: 9000 };
         script.observe();
         script
     }
@@ -171,6 +175,7 @@ impl Script {
     /// Asks, and lets every decision stand.
     pub fn step(&mut self) -> Actions {
         let actions = self.region.next(self.now);
+        self.questions.extend(actions.questions.iter().cloned());
         for decision in &actions.decisions {
             self.apply(Event::Decided(Box::new(decision.clone())));
             self.decisions.push(decision.clone());

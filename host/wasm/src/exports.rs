@@ -49,6 +49,7 @@ pub const CALLBACKS: &[(&str, &[usize], usize)] = &[
     ("forebay_on_origin_select", &[3], 0),
     ("forebay_on_drain", &[2], 0),
     ("forebay_on_response_event", &[2], 1),
+    ("forebay_on_autoscale", &[2], 0),
 ];
 
 /// The callbacks of the exchange in [`abi`]'s words.
@@ -68,6 +69,9 @@ pub fn callbacks(module: &Module) -> Callbacks {
         ("proxy_on_done", Callbacks::DONE),
         ("forebay_on_drain", Callbacks::DRAIN),
         ("forebay_on_response_event", Callbacks::RESPONSE_EVENT),
+        ("forebay_on_autoscale", Callbacks::AUTOSCALE),
+        // What a module has that was built with an SDK which knows nothing of us.
+        ("proxy_on_tick", Callbacks::AUTOSCALE),
     ];
     all.into_iter().filter(|(name, _)| has(name)).map(|(_, callback)| callback).collect()
 }
@@ -202,6 +206,7 @@ callbacks! {
     origin_select: Call<(u32, u32, u32), ()> = "forebay_on_origin_select";
     drain: Call<(u32, u32), ()> = "forebay_on_drain";
     response_event: Call<(u32, u32)> = "forebay_on_response_event";
+    autoscale: Call<(u32, u32), ()> = "forebay_on_autoscale";
 }
 
 /// What a place of a module is in an instance of it.

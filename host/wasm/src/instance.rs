@@ -319,6 +319,14 @@ impl abi::Instance for Running {
                 Ok(Action::Continue)
             }),
             Event::ResponseEvent(event) => self.on_response_event(id, event),
+            Event::Autoscale { view } => self.enter(id, |exports, store| {
+                if let Some(autoscale) = &exports.autoscale {
+                    autoscale.call(store, (id, u32::try_from(view.len()).unwrap_or(u32::MAX)))?;
+                } else if let Some(tick) = &exports.tick {
+                    tick.call(store, id)?;
+                }
+                Ok(Action::Continue)
+            }),
             Event::Done => self.on_done(id),
             Event::Drain { left } => self.enter(id, |exports, store| {
                 if let Some(drain) = &exports.drain {

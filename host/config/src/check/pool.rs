@@ -1,6 +1,7 @@
 //! The section `pools`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::calendar::Calendars;
 use super::files::Folder;
@@ -9,19 +10,21 @@ use crate::error::{Errors, Problem};
 use crate::raw::form::written_duration;
 use crate::raw::lead::Lead;
 use crate::raw::pool as raw;
-use crate::raw::value::At;
+use crate::raw::value::{At, List};
 use crate::region::{
-    Actuator, HealthCheck, HintKind, Hints, LeadBounds, Pool, PoolTimeouts, Predictive, ProcessActuator, Reactive,
-    Scaling, Warmup,
+    Actuator, HealthCheck, HintKind, Hints, LeadBounds, Plugin, Pool, PoolTimeouts, Predictive, ProcessActuator,
+    Reactive, RoutePlugin, Scaling, Warmup,
 };
 
-pub fn pool(
-    raw: &At<raw::Pool>,
-    calendars: &Calendars,
-    plugins: &Names,
-    folder: &Folder,
-    errors: &mut Errors,
-) -> Option<Pool> {
+/// What the scaling of a pool can name.
+pub struct Reach<'a> {
+    pub calendars: &'a Calendars,
+    pub plugins: &'a Names,
+    /// Those that could be made.
+    pub made: &'a BTreeMap<String, Arc<Plugin>>,
+}
+
+pub fn pool(raw: &At<raw::Pool>, reach: &Reach<'_>, folder: &Folder, errors: &mut Errors) -> Option<Pool> {
     if raw.origins.is_empty() && raw.scaling.is_none() && !errors.has_under(&raw.place) {
         let problem = Problem::found("neither \"origins\" nor \"scaling\" is given");
         errors.add(&raw.place, problem.allowed("needed: one of them or both"));
@@ -36,8 +39,7 @@ pub fn pool(
         }
     }
     let name = raw.name.as_ref().map_or("", |name| &name.0);
-    let scaling =
-        raw.scaling.as_ref().map(|scaling| self::scaling((name, plugins), scaling, calendars, folder, errors));
+    let scaling = raw.scaling.as_ref().map(|scaling| self::scaling(name, scaling, reach, folder, errors));
     Some(Pool {
         name: raw.name.as_ref()?.0.clone(),
         origins: raw.origins.iter().map(|origin| origin.value.0).collect(),
@@ -77,9 +79,9 @@ fn health(raw: &At<raw::Health>, errors: &mut Errors) -> HealthCheck {
 }
 
 fn scaling(
-    (pool, plugins): (&str, &Names),
+    pool: &str,
     raw: &At<raw::Scaling>,
-    calendars: &Calendars,
+    reach: &Reach<'_>,
     folder: &Folder,
     errors: &mut Errors,
 ) -> Option<Scaling> {
@@ -89,9 +91,10 @@ fn scaling(
         let problem = Problem::found(format!("the floor {} is over the ceiling {ceiling}", raw.floor.0));
         errors.add(&raw.floor.place, problem.allowed(format!("allowed: 0 to {ceiling}")));
     }
-    let schedules = super::schedule::schedules(pool, raw, calendars, errors);
+    let schedules = super::schedule::schedules(pool, raw, reach.calendars, errors);
+    let scripts = scripts(&raw.scripts, reach, errors);
     let actuator = raw.actuator.as_ref().map(|actuator| self::actuator(&actuator.value, folder, errors));
-    let signals = super::signal::signals(raw, plugins, errors);
+    let signals = super::signal::signals(raw, reach.plugins, errors);
     let reactive = raw.reactive.as_ref().map(|reactive| Reactive {
         requests_per_origin: reactive.requests_per_origin.as_ref().map(|requests| requests.0),
         window: reactive.window.0,
@@ -113,6 +116,7 @@ fn scaling(
         predictive,
         budget: super::transpose(budget)?,
         schedules: schedules?,
+        scripts: scripts?,
         lead: Lead::initial(raw.lead.as_ref()),
         lead_bounds: lead_bounds(raw.lead.as_ref(), errors),
         step_up: raw.step_up.0,
@@ -121,6 +125,19 @@ fn scaling(
         hints: super::transpose(hints)?,
         actuator: actuator??,
     })
+}
+
+fn scripts(raw: &List<raw::Script>, reach: &Reach<'_>, errors: &mut Errors) -> Option<Vec<RoutePlugin>> {
+    let mut seen = BTreeSet::new();
+    for script in raw.iter() {
+        let Some(name) = &script.value.0.name else { continue };
+        if !seen.insert(&name.0) {
+            errors.add(&name.place, Problem::found(format!("\"{}\" is given twice", name.0)));
+        }
+    }
+    let made: Vec<_> =
+        raw.iter().map(|script| super::route::script(script, reach.plugins, reach.made, errors)).collect();
+    made.into_iter().collect()
 }
 
 /// `None` for a lead that is as it is written.

@@ -7,9 +7,12 @@ use super::budget::budget_over;
 use super::names::Names;
 use super::{one_of, place};
 use crate::error::{Errors, Problem};
+use crate::raw::pool;
 use crate::raw::route as raw;
 use crate::raw::value::At;
-use crate::region::{DirectResponse, HeaderMatch, PathMatch, Plugin, Route, RoutePlugin, RouteTo, ValueMatch};
+use crate::region::{
+    DirectResponse, HeaderMatch, PathMatch, Plugin, PluginCode, Route, RoutePlugin, RouteTo, ValueMatch,
+};
 
 pub fn route(
     raw: &At<raw::Route>,
@@ -98,6 +101,24 @@ fn route_plugin(
         crash_budget: budget_over(&raw.crash_budget, &plugin.crash_budget, errors),
         plugin: plugin.clone(),
     })
+}
+
+/// A policy plugin of a pool's scaling; what becomes of exchanges is not its affair.
+pub fn script(
+    raw: &At<pool::Script>,
+    names: &Names,
+    made: &BTreeMap<String, Arc<Plugin>>,
+    errors: &mut Errors,
+) -> Option<RoutePlugin> {
+    let pool::ScriptUse { place, name, config, limits, crash_budget } = raw.value.0.clone();
+    let used = raw::PluginUse { place, name, config, on_fault: None, isolation: None, limits, crash_budget };
+    let used = route_plugin(&used, names, made, errors)?;
+    if let PluginCode::Remote(remote) = &used.plugin.code {
+        let problem = Problem::found(format!("{:?} is fetched from {remote}", used.plugin.name));
+        errors.add(&raw.place, problem.allowed("allowed: a plugin whose code is a file"));
+        return None;
+    }
+    Some(used)
 }
 
 fn direct_response(raw: &At<raw::Respond>, errors: &mut Errors) -> Option<DirectResponse> {

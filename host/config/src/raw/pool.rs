@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::budget::RouteBudget;
 use super::form::{Address, Count, FilePath, Ip, Name, Period, Positive, Ratio, Span, Status, Text, UrlPath};
 use super::lead::Lead;
+use super::plugin::{Freeform, RouteLimits};
 use super::scaling_budget::ScalingBudget;
 use super::schedule::Schedule;
 use super::signal::{Signal, Source};
@@ -105,6 +107,9 @@ keys! {
         optional budget: ScalingBudget,
         /// Windows in which other numbers hold; of rules that contradict each other the more specific wins.
         list schedules: Schedule,
+        /// Plugins that look at the pool in each tick and propose a count, with a reason; bounds and holds still
+        /// apply. Default: none.
+        list scripts: Script,
         /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules without a lead of
         /// their own start this much early. Default: learned from the origins that are started.
         optional lead: Lead,
@@ -127,6 +132,51 @@ impl Scaling {
         let of_requests = |source: &Option<At<Source>>| source.as_ref().is_none_or(|at| at.value == Source::Requests);
         let signal = !self.signals.complete || self.signals.iter().any(|signal| of_requests(&signal.source));
         self.reactive.as_ref().is_some_and(|rule| rule.requests_per_origin.is_some() || signal)
+    }
+}
+
+/// A policy plugin of a pool: its name, or its name with what differs there.
+#[derive(Clone, Debug)]
+pub struct Script(pub ScriptUse);
+
+keys! {
+    /// A policy plugin of a pool, with what differs there.
+    pub struct ScriptUse {
+        /// The name of one of `plugins`, which has a callback `autoscale`.
+        required name: Text,
+        /// Told to `on_configure`. Default: the plugin's.
+        optional config: Freeform,
+        /// What it may use here. Default: the plugin's.
+        section limits: RouteLimits,
+        /// How many faults disable it here. Default: the plugin's.
+        section crash_budget: RouteBudget,
+    }
+}
+
+impl Value for Script {
+    fn read(node: &Node, errors: &mut Errors) -> Option<Script> {
+        let Kind::Text(name) = &node.kind else { return ScriptUse::read(node, errors).map(Script) };
+        let nothing = |key| Node { place: node.place.key(key), kind: Kind::Null };
+        Some(Script(ScriptUse {
+            place: node.place.clone(),
+            name: Some(At { value: Text(name.clone()), place: node.place.clone() }),
+            config: None,
+            limits: RouteLimits::read(&nothing("limits"), errors)?,
+            crash_budget: RouteBudget::read(&nothing("crash_budget"), errors)?,
+        }))
+    }
+}
+
+impl JsonSchema for Script {
+    fn schema_name() -> Cow<'static, str> {
+        "Script".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "a policy plugin's name, or its name with what differs in this pool",
+            "anyOf": [{ "type": "string" }, generator.subschema_for::<ScriptUse>()],
+        })
     }
 }
 

@@ -33,6 +33,7 @@ impl Folder {
     pub fn like_the_repository(name: &str) -> Folder {
         let folder = Folder::new(name);
         folder.write("plugins/lua/request-stamp/main.lua", "return {}\n");
+        folder.write("plugins/lua/thresholds/main.lua", "return {}\n");
         folder.write("plugins/wasm/shop-headers/Cargo.toml", "[package]\nname = \"shop-headers\"\n");
         folder.write("plugins/wasm/shop-headers/target/forebay/shop-headers.wasm", "\0asm");
         folder.write("edge-configs/secrets/billing-key", "a value that nothing shows\n");

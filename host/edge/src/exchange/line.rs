@@ -77,7 +77,7 @@ pub fn kept(name: &str, field: Field) -> (String, Field) {
 }
 
 /// The beginning of a text, at most `most` bytes of it, with a mark that there was more.
-fn cut(text: &str, most: usize) -> Cow<'_, str> {
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
     }

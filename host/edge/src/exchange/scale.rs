@@ -1,10 +1,14 @@
-//! `scale.hint`: what is of the right form, and whether the pool takes it.
+//! `scale.hint`: what is of the right form, and whether the pool takes it. And what a policy plugin is
+//! asked, and has answered.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use abi::{Answer, Refusal, ScaleHint, Status};
+use bytes::Bytes;
 use config::region::HintKind;
 
+use super::line;
 use super::seat::{Home, Seat};
 use crate::clock;
 use crate::membership::PoolMembers;
@@ -15,6 +19,39 @@ use crate::snapshot::Snapshot;
 const MOST_DEMAND: f64 = 1e6;
 const MOST_ORIGINS: f64 = 10_000.0;
 const MOST_COST: f64 = 1_000.0;
+
+/// Bytes of a reason that are kept.
+const MOST_REASON: usize = 300;
+
+/// What a pool's scaling asks a policy plugin, and what it has said since.
+#[derive(Default)]
+pub struct Asked {
+    pub view: RefCell<Bytes>,
+    /// The latest that it proposed, or why that was refused: a guest may not look.
+    pub said: RefCell<Option<Result<Proposed, String>>>,
+}
+
+/// A count of origins, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposed {
+    pub origins: u32,
+    pub because: String,
+}
+
+impl Asked {
+    pub(super) fn propose(&self, origins: f64, because: &str) -> Answer<()> {
+        // NaN is in no range.
+        let said = match (0.0..=MOST_ORIGINS).contains(&origins) {
+            true => {
+                Ok(Proposed { origins: origins.ceil() as u32, because: line::cut(because, MOST_REASON).into_owned() })
+            }
+            false => Err(format!("scale.propose: {origins} origins; allowed: a number from 0 to {MOST_ORIGINS}")),
+        };
+        let refused = said.as_ref().err().cloned();
+        *self.said.borrow_mut() = Some(said);
+        refused.map_or(Ok(()), |text| Err(bad(text)))
+    }
+}
 
 /// What one plugin says that a request counts for beyond one.
 pub struct Cost {

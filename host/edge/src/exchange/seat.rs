@@ -20,6 +20,7 @@ use abi::{
 use bytes::Bytes;
 
 use super::grpc::Grpcs;
+use super::scale::Asked;
 use super::trace::{Spans, Trace};
 use super::window::{LogBudget, Window};
 use super::{Exchange, Surroundings, line, property};
@@ -52,6 +53,8 @@ pub struct Seat {
     pub log: Arc<LogBudget>,
     /// The limits whose passing has been told, a bit each.
     pub told: Cell<u32>,
+    /// By a pool's scaling.
+    pub asked: Asked,
     pub(super) spans: Spans,
     /// Of the plugin context, where spans have no exchange.
     pub(super) trace: Trace,
@@ -90,6 +93,7 @@ impl Seat {
             kv_calls: Cell::new(0),
             log: log.clone(),
             told: Cell::new(0),
+            asked: Asked::default(),
             spans: Spans::default(),
             trace: Trace::default(),
         }
@@ -334,6 +338,16 @@ impl Host for Seat {
         self.check(Call::ScaleHint)?;
         Call::ScaleHint.check_named(&self.bound.settings.capabilities, pool)?;
         self.hint(pool, hint)
+    }
+
+    fn scale_view(&self) -> Answer<Bytes> {
+        self.check(Call::ScaleView)?;
+        Ok(self.asked.view.borrow().clone())
+    }
+
+    fn scale_propose(&self, origins: f64, because: &str) -> Answer<()> {
+        self.check(Call::ScalePropose)?;
+        self.asked.propose(origins, because)
     }
 
     fn property(&self, path: &[&str]) -> Answer<Value> {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{Action, Callbacks, ContextId, Event, Fault, Host, Instance, Phase, Verdict, Work};
+use bytes::Bytes;
 use slab::Slab;
 
 use super::background::Background;
 use super::room::Alive;
 use crate::clock;
+use crate::exchange::scale::Proposed;
 use crate::exchange::seat::{Home, Seat};
 use crate::exchange::window::LogBudget;
 use crate::exchange::{Exchange, Surroundings};
@@ -277,7 +279,7 @@ impl Running {
     }
 
     /// Whether more exchanges may come to it.
-    pub(super) fn is_fit(&self) -> bool {
+    pub fn is_fit(&self) -> bool {
         self.changes == self.bound.secrets.changes() && self.healthy()
     }
 
@@ -302,6 +304,25 @@ impl Running {
         if self.tell(&Event::QueueReady { id, name: &name }) == Some(Action::Pause) {
             self.told.borrow_mut().push(telling);
         }
+    }
+
+    /// Asks a policy plugin about a pool: what it has proposed, if anything. A fault is the caller's to tell.
+    pub fn autoscale(&self, view: Bytes) -> Result<Option<Proposed>, Fault> {
+        let Seat { phase, told, asked, overstepped, .. } = &*self.seat;
+        phase.set(Phase::Scale);
+        told.set(0);
+        asked.said.take();
+        asked.view.replace(view.clone());
+        let called = self.call(ContextId::PLUGIN, Event::Autoscale { view: &view });
+        self.seat.end_spans();
+        // What it was asked about is over.
+        phase.set(Phase::Background);
+        asked.view.take();
+        if let Some(fault) = overstepped.take() {
+            return Err(fault);
+        }
+        called?;
+        asked.said.take().transpose().map_err(|refused| Fault::new(Verdict::Trap, refused))
     }
 
     /// What the plugin context answers; `None` after a fault.

@@ -109,11 +109,12 @@ fn is_wasm(spec: &config::Plugin) -> bool {
     matches!(spec.code, PluginCode::Wasm(_) | PluginCode::Remote(_))
 }
 
-/// The plugin with the widest limits of its start that a route gives it: where none would refuse its file,
-/// loading does not.
+/// The plugin with the widest limits of its start that a route or a pool gives it: where none would refuse its
+/// file, loading does not.
 fn widest(region: &config::Region, spec: &config::Plugin) -> config::Plugin {
     let mut spec = spec.clone();
-    for used in region.routes.iter().flat_map(|route| &route.plugins).filter(|used| used.plugin.name == spec.name) {
+    let uses = region.routes.iter().flat_map(|route| &route.plugins).chain(region.scripts().map(|(_, used)| used));
+    for used in uses.filter(|used| used.plugin.name == spec.name) {
         spec.limits.start_cpu = spec.limits.start_cpu.max(used.limits.start_cpu);
         spec.limits.memory = spec.limits.memory.max(used.limits.memory);
     }

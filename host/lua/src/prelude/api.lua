@@ -136,6 +136,8 @@ forebay.scale = {
     end
     return hint(pool, kind, value, ttl, options and options.due)
   end,
+  view = host["scale.view"],
+  propose = host["scale.propose"],
 }
 
 forebay.property = { get = host["property.get"] }

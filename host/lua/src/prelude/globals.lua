@@ -134,7 +134,7 @@ local names = setmetatable({}, {
   __metatable = false,
 })
 globals._G = names
-host.globals = names
+host.globals, host.named = names, globals
 
 -- After the start libraries are read-only too. Each gives what it has to a table that nobody can
 -- reach, and reads through to it.

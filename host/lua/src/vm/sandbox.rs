@@ -70,6 +70,8 @@ pub fn furnish(vm: &Vm) -> Result<(), String> {
     }
     state.raw_field(-1, "seal");
     vm.seal.set(state.keep());
+    state.raw_field(-1, "named");
+    vm.globals.set(state.keep());
     // The last part left the script's globals there.
     state.raw_field(-1, "globals");
     state.replace(GLOBALS);

@@ -533,3 +533,57 @@ fn every_row_is_refused_outside_of_its_phases() {
         }
     });
 }
+
+/// What `autoscale` of a file proposes, or why that is its fault.
+fn autoscale(code: &str) -> Result<Vec<String>, Fault> {
+    let code = code.to_owned();
+    on_worker(move || {
+        let mut run = Run::new(&code);
+        let view =
+            bytes::Bytes::from_static(br#"{"pool":"shop","origins":{"desired":3},"series":[{"at":1},{"at":2}]}"#);
+        run.call_on(ContextId::PLUGIN, Event::Autoscale { view: &view })?;
+        Ok(run.host.chosen.borrow().clone())
+    })
+}
+
+#[test]
+fn a_policy_returns_a_count_and_why_or_a_table_of_both_or_nothing() {
+    let returned = |what: &str| autoscale(&format!("return {{ autoscale = function(m) return {what} end }}"));
+    assert_eq!(returned("m.origins.desired + 1, m.pool .. #m.series").unwrap(), ["4 origins: shop2"]);
+    assert_eq!(returned("{ origins = 2.5, because = 'half' }").unwrap(), ["2.5 origins: half"]);
+    assert_eq!(returned("7").unwrap(), ["7 origins: "]);
+    assert_eq!(returned("nil, 'because of that'").unwrap(), [] as [&str; 0]);
+    assert_eq!(returned("").unwrap(), [] as [&str; 0]);
+    let said = returned("forebay.scale.propose(5, 'said') and nil").unwrap();
+    assert_eq!(said, ["5 origins: said"]);
+    let view = "(function() local v = forebay.scale.view() return v.origins.desired, v.pool end)()";
+    assert_eq!(returned(view).unwrap(), ["3 origins: shop"], "it can be asked for anywhere");
+}
+
+#[test]
+fn what_a_policy_returns_that_is_no_count_is_its_fault_and_runs_no_code_of_it() {
+    let wrong = |what: &str| {
+        let code = format!("return {{ autoscale = function(m) return {what} end }}");
+        let fault = autoscale(&code).unwrap_err();
+        assert_eq!(fault.verdict, Verdict::Trap);
+        fault.message
+    };
+    let allowed = "allowed: a number of origins and a text, {origins, because}, or nil";
+    assert_eq!(wrong("'7'"), format!("autoscale: returned string for the origins; {allowed}"));
+    assert_eq!(wrong("true"), format!("autoscale: returned boolean for the origins; {allowed}"));
+    assert_eq!(wrong("{ origins = {} }"), format!("autoscale: returned table for the origins; {allowed}"));
+    assert_eq!(wrong("{}"), "autoscale: returned a table without origins; allowed: {origins, because}");
+    assert_eq!(wrong("1, {}"), "autoscale: returned table for the reason; allowed: a text");
+    assert_eq!(wrong("-1"), "autoscale: returned scale.propose: origins -1");
+    assert_eq!(wrong("0 / 0"), "autoscale: returned scale.propose: origins NaN");
+    let meta = "setmetatable({}, { __index = function() error('ran') end })";
+    assert_eq!(wrong(meta), "autoscale: returned a table without origins; allowed: {origins, because}");
+    let waits = wrong("assert(forebay.sleep(1))");
+    assert!(waits.contains("sleep: not in phase scale"), "{waits}");
+}
+
+#[test]
+fn a_file_that_returns_nothing_is_a_policy_by_its_one_global() {
+    assert_eq!(autoscale("function autoscale(m) return 2, m.pool end").unwrap(), ["2 origins: shop"]);
+    assert_eq!(load("function autoscale() end").callbacks(), Callbacks::AUTOSCALE);
+}

@@ -83,6 +83,7 @@ pub struct Fake {
     pub tick: Cell<Option<Duration>>,
     /// What was asked of origins.
     pub chosen: RefCell<Vec<String>>,
+    pub scale_view: RefCell<Bytes>,
     pub picked: RefCell<Option<Picked>>,
     pub origins: RefCell<Vec<OriginStats>>,
     pub properties: RefCell<BTreeMap<String, Value>>,
@@ -151,6 +152,7 @@ impl Fake {
             kv: RefCell::default(),
             tick: Cell::new(None),
             chosen: RefCell::default(),
+            scale_view: RefCell::default(),
             picked: RefCell::default(),
             origins: RefCell::default(),
             properties: RefCell::default(),
@@ -325,6 +327,18 @@ impl Host for Fake {
         self.check(Call::ScaleHint)?;
         Call::ScaleHint.check_named(&self.settings.capabilities, pool)?;
         self.chosen.borrow_mut().push(format!("{pool} {hint:?}"));
+        Ok(())
+    }
+    fn scale_view(&self) -> Answer<Bytes> {
+        self.check(Call::ScaleView)?;
+        Ok(self.scale_view.borrow().clone())
+    }
+    fn scale_propose(&self, origins: f64, because: &str) -> Answer<()> {
+        self.check(Call::ScalePropose)?;
+        if !(0.0..=10_000.0).contains(&origins) {
+            return Err(Refusal::new(Status::BadArgument, format!("scale.propose: origins {origins}")));
+        }
+        self.chosen.borrow_mut().push(format!("{origins} origins: {because}"));
         Ok(())
     }
     fn property(&self, path: &[&str]) -> Answer<Value> {
@@ -547,6 +561,10 @@ impl Run {
             Event::Done | Event::Log => self.host.phase.set(Phase::Log),
             Event::Tick | Event::Drain { .. } => self.host.phase.set(Phase::Background),
             Event::OriginSelect { .. } => self.host.phase.set(Phase::Origin),
+            Event::Autoscale { view } => {
+                self.host.phase.set(Phase::Scale);
+                *self.host.scale_view.borrow_mut() = view.clone();
+            }
             _ => {}
         }
         self.instance.call(context, event)

@@ -15,6 +15,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use config::region::Schedule;
@@ -52,6 +53,21 @@ pub struct Holds<T> {
     pub rule: String,
     pub because: String,
     index: usize,
+}
+
+impl Standing {
+    /// The numbers that hold, by name, for scripts.
+    pub fn shown(&self) -> BTreeMap<String, f64> {
+        let count = |holds: &Option<Holds<u32>>| holds.as_ref().map(|holds| f64::from(holds.value));
+        let number = |holds: &Option<Holds<f64>>| holds.as_ref().map(|holds| holds.value);
+        let all = [
+            ("floor", count(&self.floor)),
+            ("ceiling", count(&self.ceiling)),
+            ("target", number(&self.target)),
+            ("multiply", number(&self.multiply)),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
 }
 
 /// A rule and its firings, for `explain`.

@@ -65,6 +65,7 @@ impl Pool {
             edges,
             hints: &self.hints,
             demand: &demand,
+            answers_stand: self.answers_stand,
             standing: &standing,
             affordable,
             missing: &missing,
@@ -76,12 +77,15 @@ impl Pool {
             beside.settle(&view);
         }
         let mut proposals = Vec::new();
-        let (mut hint, mut hinted) = (None, None);
+        let (mut hint, mut hinted, mut quiet) = (None, None, None);
         for policy in asked {
             if let Policy::Hinted(weighing) = policy {
                 (hint, hinted) = (weighing.hold(&view), weighing.record(&view, &proposals));
             }
             let proposed = policy.propose(&view, &proposals);
+            if let Policy::Scripted(scripts) = policy {
+                quiet = scripts.quiet(self.wall, now);
+            }
             proposals.extend(proposed);
         }
         if let Some(usual) = &mut self.usual {
@@ -107,6 +111,7 @@ impl Pool {
             take_over: self.take_over,
             operator: self.operator.as_ref(),
             hint,
+            quiet,
             hinted,
             scheduled: standing.ceiling.as_ref(),
             budget: self.budget.as_ref().and_then(|budget| budget.clamp(self.scaling().floor, clock)),
@@ -182,7 +187,7 @@ impl Pool {
         let learned = || {
             let found = self.policies.iter().find_map(|policy| match policy {
                 Policy::Predictive(policy) => Some(policy.usual()),
-                Policy::Reactive(_) | Policy::Scheduled(_) | Policy::Hinted(_) => None,
+                Policy::Reactive(_) | Policy::Scheduled(_) | Policy::Scripted(_) | Policy::Hinted(_) => None,
             });
             found.unwrap_or_else(|| self.usual.as_ref().and_then(Usual::now))
         };

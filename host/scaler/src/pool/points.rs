@@ -80,7 +80,7 @@ impl Pool {
         Points { fine: of(Step::Fine), minutes: of(Step::Minute) }
     }
 
-    fn point(&self, start: i64, step: Step, expected: usize) -> Option<Point> {
+    pub(super) fn point(&self, start: i64, step: Step, expected: usize) -> Option<Point> {
         let end = start + step.seconds();
         let mean = self.series.mean(start, end, expected)?;
         let known = self.capacities.iter().rev().find(|(then, _)| (start..end).contains(then));

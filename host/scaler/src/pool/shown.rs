@@ -40,7 +40,7 @@ impl Pool {
             .iter_mut()
             .flat_map(|policy| match policy {
                 Policy::Scheduled(rules) => rules.views(self.wall.shows(now)),
-                Policy::Reactive(_) | Policy::Predictive(_) | Policy::Hinted(_) => Vec::new(),
+                Policy::Reactive(_) | Policy::Predictive(_) | Policy::Scripted(_) | Policy::Hinted(_) => Vec::new(),
             })
             .collect();
         let standing =

@@ -54,6 +54,8 @@ pub const CALLS: &[(&str, Call)] = &[
     ("forebay_lease_commit", limit::commit),
     ("forebay_lease_release", limit::release),
     ("forebay_scale_hint", scale::hint),
+    ("forebay_scale_view", scale::view),
+    ("forebay_scale_propose", scale::propose),
     ("forebay_kv_get", kv::get),
     ("forebay_kv_set", kv::set),
     ("forebay_kv_incr", kv::incr),

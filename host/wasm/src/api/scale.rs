@@ -1,4 +1,4 @@
-//! What a plugin says of what is coming: a packed call.
+//! What a plugin says of what is coming, and how a policy plugin is asked and answers: packed calls.
 
 use std::time::Duration;
 
@@ -14,4 +14,15 @@ pub fn hint(state: &State, arguments: &mut Reader<'_>) -> Answer<Writer> {
     let ttl = arguments.maybe(Reader::u64)?.map(Duration::from_nanos);
     let due = Duration::from_nanos(arguments.u64()?);
     state.host().scale_hint(pool, &ScaleHint { kind, value, ttl, due }).map(|()| Writer::default())
+}
+
+/// What the pool's scaling sees: JSON.
+pub fn view(state: &State, _: &mut Reader<'_>) -> Answer<Writer> {
+    state.host().scale_view().map(|view| Writer::default().bytes(&view).done())
+}
+
+/// A count of origins (f64), and why.
+pub fn propose(state: &State, arguments: &mut Reader<'_>) -> Answer<Writer> {
+    let (origins, because) = (arguments.f64()?, arguments.text()?);
+    state.host().scale_propose(origins, because).map(|()| Writer::default())
 }

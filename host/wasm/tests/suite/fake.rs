@@ -43,6 +43,7 @@ pub struct Fake {
     pub tick: Cell<Option<Duration>>,
     /// What was asked of origins.
     pub chosen: RefCell<Vec<String>>,
+    pub scale_view: RefCell<Bytes>,
     pub picked: RefCell<Option<Picked>>,
     pub origins: RefCell<Vec<OriginStats>>,
     pub properties: RefCell<BTreeMap<String, Value>>,
@@ -95,6 +96,7 @@ impl Fake {
             kv: RefCell::default(),
             tick: Cell::new(None),
             chosen: RefCell::default(),
+            scale_view: RefCell::default(),
             picked: RefCell::default(),
             origins: RefCell::default(),
             properties: RefCell::default(),
@@ -313,6 +315,20 @@ impl Host for Fake {
         self.check(Call::ScaleHint)?;
         Call::ScaleHint.check_named(&self.settings.capabilities, pool)?;
         self.chosen.borrow_mut().push(format!("{pool} {hint:?}"));
+        Ok(())
+    }
+
+    fn scale_view(&self) -> Answer<Bytes> {
+        self.check(Call::ScaleView)?;
+        Ok(self.scale_view.borrow().clone())
+    }
+
+    fn scale_propose(&self, origins: f64, because: &str) -> Answer<()> {
+        self.check(Call::ScalePropose)?;
+        if !(0.0..=10_000.0).contains(&origins) {
+            return Err(Refusal::new(Status::BadArgument, format!("scale.propose: origins {origins}")));
+        }
+        self.chosen.borrow_mut().push(format!("{origins} origins: {because}"));
         Ok(())
     }
 

@@ -132,6 +132,7 @@ fn fire(tried: &mut Tried, host: &Rc<Fake>, callback: &str, script: &Script) -> 
         Err(CalloutError::Unavailable("no origin".into()))
     };
     let event = ServerEvent::default();
+    let view = bytes::Bytes::from_static(b"{}");
     let reply = Ok(abi::Value::Int(7));
     let end_of_stream = true;
     if let Some(event) = grpc(callback) {
@@ -151,6 +152,7 @@ fn fire(tried: &mut Tried, host: &Rc<Fake>, callback: &str, script: &Script) -> 
         }
         "proxy_on_tick" => (Phase::Background, ContextId::PLUGIN, Event::Tick),
         "proxy_on_queue_ready" => (Phase::Background, ContextId::PLUGIN, Event::QueueReady { id: 3, name: "jobs" }),
+        "forebay_on_autoscale" => (Phase::Scale, ContextId::PLUGIN, Event::Autoscale { view: &view }),
         "forebay_on_drain" => (Phase::Background, ContextId::PLUGIN, Event::Drain { left: Duration::from_secs(1) }),
         "proxy_on_request_headers" => (Phase::Request, EXCHANGE, Event::RequestHeaders { end_of_stream }),
         "proxy_on_request_body" => (Phase::Request, EXCHANGE, Event::RequestBody { size: 4, end_of_stream }),

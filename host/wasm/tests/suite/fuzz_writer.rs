@@ -79,6 +79,8 @@ const PACKED: &[(&str, &str)] = &[
     ("forebay_dict_set", "'tried 'a .1 'x .0 .1 =1"),
     ("forebay_lease_commit", "=7 =1"),
     ("forebay_scale_hint", "'web 'rate #0 .1 #1000 #0"),
+    ("forebay_scale_view", ""),
+    ("forebay_scale_propose", "#0 'why"),
     ("forebay_secret_mark", "'key"),
     ("forebay_secret_hmac", "'key 'sha256 'data"),
 ];

@@ -98,6 +98,8 @@ extern "C" {
     pub fn forebay_origin_set_host(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
     pub fn forebay_origin_exclude(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
     pub fn forebay_origin_get(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
+    pub fn forebay_scale_view(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
+    pub fn forebay_scale_propose(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
     pub fn forebay_scale_hint(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
     pub fn forebay_origin_stats(at: *const u8, len: usize, data: *mut *mut u8, size: *mut usize) -> i32;
 }

@@ -143,6 +143,7 @@ impl RootContext for Root {
         let config = String::from_utf8(config).unwrap_or_default();
         self.words = config.split_whitespace().map(str::to_owned).collect();
         origin::configure(&self.words);
+        scale::configure(&self.words);
         match (self.word(0), self.word(1)) {
             ("probe", "start") => probe::run("start", probe::ENDS),
             ("probe", "background" | "root_call_response" | "root_grpc_metadata" | "root_grpc_message"
@@ -176,6 +177,7 @@ impl RootContext for Root {
                 _ => probe::run("background", probe::ENDS),
             },
             "timer_every" => cases::tick(),
+            "policy" => scale::tick(),
             "count" => isolation::tick(),
             "grpc" if self.ticks == 1 => grpc::tick(),
             _ => {}

@@ -42,6 +42,8 @@ const OTHERS: &[&str] = &[
     "http.call_all",
     "grpc.call",
     "scale.hint",
+    "scale.view",
+    "scale.propose",
     "property.get",
     "ctx.get",
     "ctx.set",

@@ -1,15 +1,77 @@
 //! What is coming: what the plugin of `tests/conformance/scale.rs` does.
 
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use forebay_sdk::scale::{self, Hint};
+use forebay_sdk::scale::{self, Hint, Metrics, Proposal};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel};
 
 use crate::imports::*;
+use crate::probe;
 
 pub struct Hinter;
+
+thread_local! {
+    /// The words of the configuration: the callback below is none of the SDK's contexts.
+    static WORDS: RefCell<Vec<String>> = RefCell::default();
+    static ASKED: Cell<u32> = const { Cell::new(0) };
+}
+
+pub fn configure(words: &[String]) {
+    WORDS.with_borrow_mut(|kept| *kept = words.to_vec());
+}
+
+forebay_sdk::on_autoscale!(autoscale);
+
+/// A policy: `probe scale`, or `policy HOW`.
+fn autoscale(metrics: Metrics) -> Option<Proposal> {
+    let words = WORDS.with_borrow(Clone::clone);
+    let times = ASKED.replace(ASKED.get() + 1) + 1;
+    match (words.first()?.as_str(), words.get(1)?.as_str()) {
+        ("probe", "scale") if times == 1 => {
+            probe::run("scale", probe::ENDS);
+            None
+        }
+        ("policy", how) => policy(how, times, &metrics),
+        _ => None,
+    }
+}
+
+/// What the plugins of `tests/conformance/policy.rs` and `tests/scaling/script.rs` do.
+fn policy(how: &str, times: u32, metrics: &Metrics) -> Option<Proposal> {
+    let proposal = |origins: f64, because: &str| Some(Proposal { origins, because: because.to_owned() });
+    match how {
+        "count" => proposal(2.5, &format!("{} at {}, asked {times} times", metrics.pool, metrics.origins.desired)),
+        "more" => proposal(f64::from(metrics.origins.floor) + 2.0, "two more than the floor"),
+        "nan" => proposal(f64::NAN, ""),
+        "negative" => proposal(-1.0, ""),
+        "absurd" => proposal(1e9, ""),
+        "loop" => loop {
+            std::hint::black_box(times);
+        },
+        "memory" => {
+            let mut all = Vec::new();
+            loop {
+                all.push(vec![1u8; 1 << 20]);
+                std::hint::black_box(&all);
+            }
+        }
+        "error" => panic!("the policy has a mistake"),
+        _ => None,
+    }
+}
+
+/// The same where the module has no `forebay_on_autoscale`, with nothing but proxy-wasm.
+pub fn tick() {
+    let Ok(Some(view)) = hostcalls::call_foreign_function("forebay_scale_view", None) else { return };
+    let json = String::from_utf8_lossy(&view[8..]).into_owned();
+    let because = if json.contains("\"pool\":\"shop\"") { "by a tick" } else { "it sees no pool" };
+    let length = (because.len() as u32).to_le_bytes();
+    let arguments = [&3f64.to_le_bytes()[..], &length, because.as_bytes()].concat();
+    let _ = hostcalls::call_foreign_function("forebay_scale_propose", Some(&arguments));
+}
 
 fn hint(pool: &str, kind: &str, value: f64, ttl: Option<f64>) -> i32 {
     let nanos = |seconds: f64| ((seconds * 1e9) as u64).to_le_bytes();
@@ -35,7 +97,12 @@ fn typed(kind: &str, value: f64, ttl: Option<f64>) -> Option<Hint> {
 
 /// The call for the probe, by its name in Lua.
 pub fn call(name: &str) -> Option<i32> {
-    (name == "scale.hint").then(|| hint("shop", "hold", 1.0, Some(60.0)))
+    Some(match name {
+        "scale.hint" => hint("shop", "hold", 1.0, Some(60.0)),
+        "scale.view" => packed(forebay_scale_view, &[]).0,
+        "scale.propose" => packed(forebay_scale_propose, &[2f64.to_le_bytes().to_vec(), text("probed")].concat()).0,
+        _ => return None,
+    })
 }
 
 impl Context for Hinter {}

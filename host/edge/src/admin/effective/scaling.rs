@@ -1,10 +1,10 @@
 //! How many origins a pool should have, and the calendars that its schedules name.
 
 use config::calendar::Calendar;
-use config::{Actuator, Aim, Scaling, ScalingBudget, Signal, SignalSource, When};
+use config::{Actuator, Aim, RoutePlugin, Scaling, ScalingBudget, Signal, SignalSource, When};
 use serde_json::{Value, json};
 
-use super::span;
+use super::{crash_budget, plugin_config, plugin_limits, span};
 
 pub fn scaling(scaling: &Scaling) -> Value {
     let schedules = scaling.schedules.iter().map(|schedule| {
@@ -51,6 +51,7 @@ pub fn scaling(scaling: &Scaling) -> Value {
         })),
         "budget": scaling.budget.as_ref().map(budget),
         "schedules": schedules.collect::<Vec<Value>>(),
+        "scripts": scaling.scripts.iter().map(script).collect::<Vec<Value>>(),
         "lead": match scaling.lead_bounds {
             None => span(scaling.lead).into(),
             Some(bounds) => json!({
@@ -102,6 +103,15 @@ fn budget(budget: &ScalingBudget) -> Value {
         "origin_hour": money.map(|money| money.origin_hour),
         "zone": monthly.map(|monthly| &monthly.zone),
         "hard": monthly.map(|monthly| monthly.hard),
+    })
+}
+
+fn script(used: &RoutePlugin) -> Value {
+    json!({
+        "plugin": used.plugin.name,
+        "config": plugin_config(&used.config),
+        "crash_budget": crash_budget(&used.crash_budget),
+        "limits": plugin_limits(&used.limits),
     })
 }
 

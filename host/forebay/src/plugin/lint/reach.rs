@@ -11,7 +11,7 @@ use super::Finding;
 use super::scope::{At, FunctionId, HostCall, Value, World};
 
 /// The callbacks, and the phase of each. Loading knows which of them the engine has.
-const CALLBACKS: [(&str, Phase); 15] = [
+const CALLBACKS: [(&str, Phase); 16] = [
     ("on_vm_start", Phase::Start),
     ("on_configure", Phase::Start),
     ("on_request_headers", Phase::Request),
@@ -27,6 +27,7 @@ const CALLBACKS: [(&str, Phase); 15] = [
     ("on_tick", Phase::Background),
     ("on_queue_ready", Phase::Background),
     ("on_drain", Phase::Background),
+    ("autoscale", Phase::Scale),
 ];
 
 /// The row of a path without `forebay.`; `log.info` is a form of `log`.
@@ -57,9 +58,15 @@ fn finding(at: &At, message: String) -> Finding {
     Finding { file: at.file.to_string(), line: at.line, column: at.column, message }
 }
 
-/// The callbacks of the table that the main file returns.
+/// The callbacks of the table that the main file returns; of one that returns nothing, the global that may
+/// stand for it.
 fn exported(world: &World) -> BTreeMap<&'static str, Vec<FunctionId>> {
-    let Some((_, Value::Table(table))) = world.modules.get("main.lua") else { return BTreeMap::new() };
+    let Some((_, Value::Table(table))) = world.modules.get("main.lua") else {
+        let values = world.globals.get("autoscale").into_iter().flatten();
+        let functions: Vec<_> = values.flat_map(|value| world.resolve(value)).collect();
+        let global = (!functions.is_empty()).then_some(("autoscale", functions));
+        return global.into_iter().collect();
+    };
     let fields = &world.tables[*table];
     let found = CALLBACKS.iter().filter_map(|(name, _)| Some((*name, world.resolve(fields.get(*name)?))));
     found.collect()

@@ -56,6 +56,7 @@ fn scaling(schedules: Vec<Schedule>) -> Scaling {
         predictive: None,
         budget: None,
         schedules,
+        scripts: Vec::new(),
         lead: Duration::ZERO,
         lead_bounds: None,
         step_up: 1,
