@@ -133,7 +133,7 @@ async fn report(request: Request<Incoming>, shared: &Shared) -> Answer {
                 steer.report(report, now)
             });
             match taken {
-                Ok(membership) => return json(StatusCode::OK, &membership),
+                Ok(membership) => return of_json(StatusCode::OK, membership),
                 Err(refused) => refused,
             }
         }
@@ -204,7 +204,11 @@ fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     // Maps with string keys and finite numbers: nothing here that JSON cannot hold.
     let mut bytes = serde_json::to_vec(body).expect("these bodies are JSON");
     bytes.push(b'\n');
-    let mut answer = Response::new(Full::new(Bytes::from(bytes)));
+    of_json(status, Bytes::from(bytes))
+}
+
+fn of_json(status: StatusCode, bytes: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(bytes));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     answer

@@ -1,9 +1,8 @@
 //! Who is in each pool now and in which stage, for the edges and for the metrics.
 
-use jiff::Timestamp;
 use scaler::budget::Spending;
-use scaler::{Decision, LeadView, PoolView, Region};
-use wire::{Membership, Stage};
+use scaler::{Decision, LeadView, PoolView};
+use wire::Stage;
 
 /// Says what each metric of the aggregator is, for whoever reads `/metrics`.
 pub fn describe() {
@@ -63,11 +62,6 @@ pub fn describe() {
     counter!("forebay_aggregator_actuator_failures_total", "Starts that came to nothing");
     counter!("forebay_aggregator_origins_crashed_total", "Origins that ended without being asked");
     histogram!("forebay_aggregator_actuator_seconds", "From start to ready, and from the first signal to the end");
-}
-
-/// The answer to an edge's report.
-pub fn answer(region: &mut Region, edge: &str, now: Timestamp) -> Membership {
-    region.answer(edge, now)
 }
 
 /// Sets a pool's gauges.

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use scaler::region::Applied;
 use scaler::{Actions, Decision, Event, Refused, Region, StageChange, stamp};
@@ -26,12 +27,13 @@ use crate::clock::Clock;
 use crate::history::History;
 use crate::journal::Journal;
 use crate::lease::{Lead, Right};
-use crate::publish;
 use crate::scripts::Asker;
 
 /// A step may make the next one necessary at once: what was started is to be seen. It settles in
 /// two or three; the bound is for what never should.
 const ROUNDS: usize = 4;
+/// Reports that come within so short a time are looked at together.
+const LOOK: Duration = Duration::from_millis(20);
 /// What NTP corrects in passing is no news.
 const TOLD_STEP: Duration = Duration::from_secs(1);
 
@@ -53,6 +55,10 @@ pub struct Steer {
     asker: Asker,
     /// When the gauges were set.
     measured_at: Option<Timestamp>,
+    /// When all pools were looked at.
+    looked_at: Option<Timestamp>,
+    /// The membership as edges get it, until anything may have changed.
+    published: Option<(Timestamp, Bytes)>,
 }
 
 impl Steer {
@@ -72,7 +78,7 @@ impl Steer {
             let _ = region.apply(Event::Adopted { pool, origins }, now);
         }
         let history = History::open(history_of(&config), &mut region, clock.clone());
-        let (actuators, leaving, measured_at) = (BTreeMap::new(), Vec::new(), None);
+        let (actuators, leaving) = (BTreeMap::new(), Vec::new());
         let mut steer = Steer {
             config,
             region,
@@ -86,7 +92,9 @@ impl Steer {
             leaving,
             wake,
             asker,
-            measured_at,
+            measured_at: None,
+            looked_at: None,
+            published: None,
         };
         steer.make_actuators();
         steer.hear_tokens();
@@ -122,8 +130,8 @@ impl Steer {
         now
     }
 
-    /// Takes a report in and answers with the membership.
-    pub fn report(&mut self, report: Report, now: Timestamp) -> Result<Membership, Refused> {
+    /// Takes a report in and answers with the membership, as JSON.
+    pub fn report(&mut self, report: Report, now: Timestamp) -> Result<Bytes, Refused> {
         self.take_role(now);
         let edge = report.edge.clone();
         match self.region.apply(Event::Report(report), now)? {
@@ -132,12 +140,30 @@ impl Steer {
                 metrics::counter!("forebay_aggregator_reports_total").increment(1);
             }
         }
-        // What the report brought about belongs into its answer. Acting on it is the loop's:
-        // looking at every process for every report of every edge would cost too much.
-        if self.decide(now).1 {
+        // What the report brought about belongs into its answer, where there are few: of 2,000 edges a second each one
+        // would have all pools looked at. Acting on it is the loop's, which is never further off than its poll.
+        if self.looked_at.is_none_or(|at| at > now || stamp::age(now, at) >= LOOK) && self.decide(now).1 {
             self.wake.notify_one();
         }
-        Ok(Membership { token: self.token, ..publish::answer(&mut self.region, &edge, now) })
+        self.region.tell(&edge);
+        Ok(self.membership(now))
+    }
+
+    /// Who is in each pool, for edges. Stages are never old news, their ages are by [`LOOK`] at most.
+    fn membership(&mut self, now: Timestamp) -> Bytes {
+        if let Some((at, bytes)) = &self.published
+            && *at <= now
+            && stamp::age(now, *at) < LOOK
+        {
+            return bytes.clone();
+        }
+        let membership = Membership { token: self.token, ..self.region.membership(now) };
+        // Maps with string keys and whole numbers: nothing here that JSON cannot hold.
+        let mut bytes = serde_json::to_vec(&membership).expect("a membership is JSON");
+        bytes.push(b'\n');
+        let bytes = Bytes::from(bytes);
+        self.published = Some((now, bytes.clone()));
+        bytes
     }
 
     /// What a script has answered; the step that follows decides on it.
@@ -170,6 +196,7 @@ impl Steer {
     /// Moves stages, and lets decisions stand that are written down. What follows from them, and
     /// whether anything changed.
     fn decide(&mut self, now: Timestamp) -> (Actions, bool) {
+        self.looked_at = Some(now);
         let mut actions = self.region.next(now);
         actions.questions.drain(..).for_each(|question| self.asker.ask(question));
         let mut changed = self.note(&actions, now);
@@ -178,10 +205,15 @@ impl Steer {
             actions = self.region.next(now);
             changed |= self.note(&actions, now);
         }
+        if changed {
+            self.published = None;
+        }
         (actions, changed)
     }
 
     fn observe(&mut self, now: Timestamp) {
+        // Origins come and go.
+        self.published = None;
         let (right, mut all) = (self.right, true);
         for (pool, actuator) in &mut self.actuators {
             let Some(origins) = actuator.observe(right, now) else {
@@ -302,6 +334,7 @@ impl Steer {
             self.leaving.push(actuator);
         }
         self.config = config.clone();
+        self.published = None;
         // Infallible: only reports are refused.
         let _ = self.region.apply(Event::Configured(config), now);
         self.history.configure(history_of(&self.config), &mut self.region);

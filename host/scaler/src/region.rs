@@ -274,12 +274,17 @@ impl Region {
 
     /// The answer to the latest report of an edge, which thereby knows who drains.
     pub fn answer(&mut self, edge: &str, now: Timestamp) -> Membership {
+        self.tell(edge);
+        self.membership(now)
+    }
+
+    /// The present membership is the answer to the latest report of an edge.
+    pub fn tell(&mut self, edge: &str) {
         if let Some(edge) = self.edges.get(edge) {
             for pool in self.pools.values_mut() {
                 pool.tell(edge.id, edge.mark);
             }
         }
-        self.membership(now)
     }
 
     pub fn pool(&mut self, name: &str, now: Timestamp) -> Option<PoolView> {

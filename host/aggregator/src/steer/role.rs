@@ -43,6 +43,7 @@ impl Steer {
 
     pub(super) fn begin(&mut self, right: Right, now: Timestamp) {
         self.right = right;
+        self.published = None;
         self.journal.sign(right);
         // Infallible: only reports are refused.
         let _ = self.region.apply(Event::Lead(right.acts()), now);
