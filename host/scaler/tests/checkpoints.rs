@@ -92,7 +92,8 @@ fn a_restart_goes_on_as_if_nothing_had_been() {
     assert_eq!(second.region.restore("shop", &checkpoint), Ok(()));
     assert_eq!(second.region.wants_minutes("shop", second.now), None);
     // What the checkpoint does not have yet, the last hour does.
-    let recalled = points(3 * DAY, 15).split_off(3 * DAY as usize - 240);
+    // And the step that runs now, which the edges' reports had covered before it was over.
+    let recalled = points(3 * DAY + 1, 15).split_off(3 * DAY as usize - 240);
     second.apply(Event::Recalled { pool: "shop".into(), points: recalled });
     second.now += std::time::Duration::from_millis(1);
     let mut report = second.make_report("e1", PoolReport::default());

@@ -57,6 +57,8 @@ pub struct Predictive {
     stands: Option<u32>,
     /// What an earlier run saw, until the engine was told.
     recalled: Recalled,
+    /// Steps that are over and recalled are still to be told.
+    behind: bool,
     /// The step of the last checkpoint.
     written: Option<i64>,
 }
@@ -78,6 +80,7 @@ impl Predictive {
             next: None,
             stands: None,
             recalled: Recalled::default(),
+            behind: false,
             written: None,
         })
     }
@@ -92,6 +95,7 @@ impl Predictive {
             self.engine.relive(self.lives);
             self.next = other.next;
             self.recalled = other.recalled;
+            self.behind = other.behind;
             self.written = other.written;
         }
     }
@@ -146,7 +150,7 @@ impl Predictive {
     pub fn checkpoint(&mut self, lead: &crate::lead::Learned, anyway: bool, wall: Wall) -> Option<Checkpoint> {
         let next = self.next.filter(|_| self.engine.want().is_some())?;
         let due = self.written.is_none_or(|then| next < then || next - then >= CHECKPOINT_STEPS);
-        let relearning = !self.recalled.is_empty();
+        let relearning = self.behind;
         if (!due && !anyway) || self.written == Some(next) || relearning {
             return None;
         }
@@ -165,7 +169,7 @@ impl Predictive {
     pub fn propose(&mut self, view: &View) -> Proposal {
         self.catch_up(view);
         let proposal = |origins, because| Proposal { source: Source::Predictive, rule: None, origins, because };
-        if !self.recalled.is_empty() {
+        if self.behind {
             let stands = self.stands.filter(|_| !self.rule.shadow);
             let left = step_of(view.now) - self.next.unwrap_or_default();
             return proposal(stands, format!("learning from the history: {left} steps of {STEP_SECONDS}s to go"));
@@ -269,6 +273,7 @@ impl Predictive {
             self.pricing.again();
             self.next = Some(current);
             self.recalled = Recalled::default();
+            self.behind = false;
             return;
         }
         // A clock that was set back: the steps come again, and are not told twice.
@@ -281,6 +286,8 @@ impl Predictive {
             self.engine.observe(demand);
             self.next = Some(step + 1);
         }
+        // What is known already of the step that runs now is told when it is over.
+        self.behind = self.recalled.first().is_some_and(|first| first < current);
     }
 
     fn because(&self, want: &Want) -> String {
