@@ -81,3 +81,45 @@ fn a_decision_is_explained_by_the_aggregator_and_once_it_is_gone_by_the_journal(
     let missing = region.explain(&["shop", "--journal", "none.jsonl"]);
     assert!(!missing.status.success() && String::from_utf8_lossy(&missing.stderr).contains("none.jsonl"));
 }
+
+/// The record that `host/aggregator/README.md` lists, as lines of a journal.
+const RECORD: &str = include_str!("../host/aggregator/tests/decision.json");
+
+fn told_of(role: &str, args: &[&str]) -> String {
+    let folder = Folder::new();
+    let decision: serde_json::Value = serde_json::from_str(RECORD).expect("it is JSON");
+    let origin = |n: u32| {
+        serde_json::json!({
+            "address": format!("10.0.0.{n}:80"), "stage": if n == 2 { "booting" } else { "serving" },
+            "stage_age_seconds": 400.0 * f64::from(n), "launched_at": "2026-01-31T17:00:00.000Z",
+            "ready_at": null, "serving_at": null, "stopping": false,
+        })
+    };
+    let line = serde_json::json!({
+        "kind": "decision", "region": "local", "role": role, "token": 12, "decision": decision,
+        "origins": (1..=10).map(origin).collect::<Vec<_>>(),
+    });
+    folder.write("d.jsonl", line.to_string() + "\n");
+    let read = ["explain", "shop", "--journal", "d.jsonl", "--at", "2026-01-31T18:00:10Z"];
+    let output = Command::new(forebay()).args(read).args(args).current_dir(folder.path()).output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+#[test]
+fn a_record_is_told_what_is_wrong_first_in_a_hundred_columns() {
+    let told = told_of("leader", &[]);
+    assert_eq!(told, include_str!("explain.txt"), "{told}");
+    assert!(told.lines().all(|line| line.chars().count() <= 100), "{told}");
+    let standby = told_of("standby", &[]);
+    assert!(standby.contains("STANDBY: another aggregator acts") && !standby.contains("leader"), "{standby}");
+}
+
+#[test]
+fn the_json_of_a_record_is_the_record() {
+    let told: serde_json::Value = serde_json::from_str(&told_of("leader", &["--json"])).expect("it is JSON");
+    let decision: serde_json::Value = serde_json::from_str(RECORD).expect("it is JSON");
+    assert_eq!(told["decision"], decision);
+    assert_eq!((told["role"].as_str(), told["token"].as_u64()), (Some("leader"), Some(12)));
+    assert_eq!(told["origins"].as_array().map(Vec::len), Some(10));
+}

@@ -107,14 +107,12 @@ fn why(decision: &Decision, page: &mut Page) {
 /// What is to come of it, and what others would have.
 fn ahead(decision: &Decision, page: &mut Page) {
     if let Some(forecast) = &decision.forecast {
-        let bounds = forecast.quantiles.iter().map(|upper| format!("{} % {:.1}", upper.quantile * 100.0, upper.demand));
+        let bounds =
+            forecast.quantiles.iter().map(|upper| format!("{:.1} ({} %)", upper.demand, upper.quantile * 100.0));
         let bounds = bounds.collect::<Vec<_>>().join(", ");
         let gate = if forecast.gate_open { "believed" } else { "not believed yet" };
         let (level, within) = (forecast.level, span(forecast.horizon_seconds));
-        page.row(
-            "forecast",
-            &format!("{level:.1} origins of demand now, within {within} at most with {bounds}; {gate}"),
-        );
+        page.row("forecast", &format!("{level:.1} origins of demand now, at most {bounds} within {within}; {gate}"));
     }
     if let Some(told) = &decision.predicted {
         let to = decision.to;
