@@ -5,6 +5,7 @@
 //! - [`calendar`]: a calendar's file changes
 //! - [`clock`]: the wall clock is set under them
 //! - [`hints`]: a plugin's hint has origins started before their load comes
+//! - [`signals`]: what is no request has origins started too
 //! - [`pair`]: two aggregators that share a lease; [`lease`]: which of them acts, whatever is lost
 //! - [`script`]: a policy plugin proposes
 //! - [`outage`]: the aggregator dies, the edge goes on; it comes back and adopts what runs
@@ -17,3 +18,4 @@ mod outage;
 mod pair;
 mod region;
 mod script;
+mod signals;

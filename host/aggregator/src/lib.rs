@@ -4,6 +4,7 @@
 //! - [`ingest`]: bytes to a report, or the reason why not;
 //! - [`steer`]: the loop around the scaler: observe, decide, write down, act;
 //! - [`clock`]: time that passes, and what the wall clock shows;
+//! - [`scrape`]: reads the metrics that origins show;
 //! - [`lease`]: which of several aggregators acts;
 //! - [`journal`]: decisions on disk, before anything is done;
 //! - [`history`]: what pools saw, on disk, for whoever starts next;
@@ -21,6 +22,7 @@ pub mod journal;
 mod lease;
 mod publish;
 pub mod scripts;
+mod scrape;
 mod steer;
 
 use std::net::SocketAddr;

@@ -55,6 +55,7 @@ pub fn describe() {
         "Files of what pools saw that were damaged, or could not be used"
     );
     counter!("forebay_aggregator_clock_steps_total", "Times that the wall clock was set by a second or more");
+    counter!("forebay_aggregator_scrapes_total", "Origins asked for their metrics, by result");
     counter!("forebay_aggregator_reports_total", "Reports taken");
     counter!("forebay_aggregator_reports_repeated_total", "Reports that were here before");
     counter!("forebay_aggregator_reports_refused_total", "Reports that changed nothing, by reason");

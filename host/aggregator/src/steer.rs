@@ -28,6 +28,7 @@ use crate::history::History;
 use crate::journal::Journal;
 use crate::lease::{Lead, Right};
 use crate::scripts::Asker;
+use crate::scrape::Scraper;
 
 /// A step may make the next one necessary at once: what was started is to be seen. It settles in
 /// two or three; the bound is for what never should.
@@ -43,6 +44,7 @@ pub struct Steer {
     clock: Clock,
     journal: Journal,
     history: History,
+    scraper: Scraper,
     lead: Lead,
     /// As it was at the start of this step.
     right: Right,
@@ -85,6 +87,7 @@ impl Steer {
             clock,
             journal,
             history,
+            scraper: Scraper::new(wake.clone()),
             lead,
             right,
             token,
@@ -177,6 +180,7 @@ impl Steer {
     pub fn step(&mut self, now: Timestamp) -> Timestamp {
         self.take_role(now);
         let right = self.right;
+        self.scraper.step(&self.config, &mut self.region, now);
         self.leaving.retain_mut(|actuator| right.acts() && runs(actuator, right, now) > 0);
         let mut wake_at = now;
         for _ in 0..ROUNDS {

@@ -37,7 +37,7 @@ pub use remote::{Login, PublicKey, Remote, RemoteAt};
 pub use scaling_budget::{Aim, Money, Monthly, ScalingBudget};
 pub use schedule::{DayName, Rank, Schedule, When};
 pub use secret::{Secret, SecretSource, SecretValue};
-pub use signal::{PluginMetric, Signal, SignalSource};
+pub use signal::{Over, Per, PluginMetric, Scrape, Signal, SignalSource};
 pub use state::{Bucket, Dict, Queue};
 pub use target::{Target, TargetTls, TargetTo};
 

@@ -1280,10 +1280,12 @@ fn a_signal_has_the_keys_of_its_source_and_a_rule_goes_by_it() {
             "source: queue, per_origin: 3",
             "source: metric, metric: '', per_origin: 0",
             "source: in_flight, per_origin: 7, plugin: x",
+            "source: origin, metric: cpu, per_origin: 1, per: second, port: 0",
+            "source: origin, metric: cpu, per_origin: 1, per: rate, interval: 5s, timeout: 6s, plugin: x",
         ]),
         &[
             "region.yaml:9: pools[0].scaling.signals[0].source: found \"request\"; allowed: requests, in_flight, latency, \
-             queue, metric; did you mean \"requests\"?",
+             queue, metric, origin; did you mean \"requests\"?",
             "region.yaml:10: pools[0].scaling.signals[1].per_origin: missing; needed: with \"source: in_flight\"",
             "region.yaml:11: pools[0].scaling.signals[2].per_origin: \"per_origin\" stands beside \"source: latency\", which \
              has no such key; allowed: name, target, quantile",
@@ -1295,6 +1297,12 @@ fn a_signal_has_the_keys_of_its_source_and_a_rule_goes_by_it() {
              50 or 1.2",
             "region.yaml:14: pools[0].scaling.signals[5].plugin: \"plugin\" stands beside \"source: in_flight\", which has no \
              such key; allowed: name, per_origin",
+            "region.yaml:15: pools[0].scaling.signals[6].per: found \"second\"; allowed: rate, gauge",
+            "region.yaml:15: pools[0].scaling.signals[6].port: found the number 0; allowed: a port from 1 to 65535",
+            "region.yaml:16: pools[0].scaling.signals[7].timeout: \"timeout\" is longer than \"interval\": an origin is asked \
+             again before; allowed: up to 5s",
+            "region.yaml:16: pools[0].scaling.signals[7].plugin: \"plugin\" stands beside \"source: origin\", which has no such \
+             key; allowed: name, metric, per, per_origin, labels, over, path, port, interval, timeout",
         ],
     );
     refused(

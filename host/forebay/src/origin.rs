@@ -3,9 +3,10 @@
 //! fixed service time for each request, and sheds what is past its capacity.
 //!
 //! - [`lanes`]: the capacity, as arithmetic
-//! - `/ready`: 200 once it listens; `/counts`: what it did, as JSON; any other path is work
+//! - `/ready`: 200 once it listens; `/counts`: what it did, as JSON; `/metrics`: the same as a Prometheus text;
+//!   any other path is work
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::parent_id;
@@ -88,6 +89,10 @@ struct Origin {
     address: SocketAddr,
     warmup_path: String,
     lanes: RefCell<Lanes>,
+    /// What the requests that were served took of its lanes.
+    busy: Cell<Duration>,
+    service: Duration,
+    cold_factor: f64,
     counts: RefCell<Counts>,
 }
 
@@ -124,6 +129,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         address,
         warmup_path: options.warmup_path.clone(),
         lanes: RefCell::new(Lanes::new(&options, Instant::now())),
+        busy: Cell::default(),
+        service: options.service,
+        cold_factor: options.cold_factor.max(1.0),
         counts: RefCell::new(Counts { port: address.port(), ..Counts::default() }),
     });
     let (stop, stopped) = watch::channel(false);
@@ -252,6 +260,7 @@ async fn answer(origin: Rc<Origin>, request: Request<Incoming>) -> Result<Respon
             response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
             return Ok(response);
         }
+        "/metrics" => return Ok(text(&origin, StatusCode::OK, origin.metrics())),
         _ => {}
     }
     let warmup = request.uri().path() == origin.warmup_path;
@@ -273,8 +282,26 @@ async fn answer(origin: Rc<Origin>, request: Request<Incoming>) -> Result<Respon
         let mut counts = origin.counts.borrow_mut();
         *if warmup { &mut counts.warmup } else { &mut counts.served } += 1;
         counts.cold += u64::from(cold);
+        let factor = if cold { origin.cold_factor } else { 1.0 };
+        origin.busy.set(origin.busy.get() + origin.service.mul_f64(factor));
     }
     Ok(text(&origin, StatusCode::OK, format!("origin {} answered {line}\n", origin.address)))
+}
+
+impl Origin {
+    fn metrics(&self) -> String {
+        let Counts { served, shed, in_flight, .. } = *self.counts.borrow();
+        let busy = self.busy.get().as_secs_f64();
+        format!(
+            "# HELP forebay_origin_busy_seconds_total Time that requests took, over all lanes\n\
+             # TYPE forebay_origin_busy_seconds_total counter\nforebay_origin_busy_seconds_total {busy}\n\
+             # HELP forebay_origin_requests_total Requests by what became of them, warm-up left out\n\
+             # TYPE forebay_origin_requests_total counter\nforebay_origin_requests_total{{result=\"served\"}} {served}\n\
+             forebay_origin_requests_total{{result=\"shed\"}} {shed}\n\
+             # HELP forebay_origin_in_flight Requests that are worked on\n\
+             # TYPE forebay_origin_in_flight gauge\nforebay_origin_in_flight {in_flight}\n"
+        )
+    }
 }
 
 /// Counts down also when the client leaves and the answer is dropped half way.

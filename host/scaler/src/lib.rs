@@ -72,5 +72,6 @@ pub use policy::{Proposal, ScheduleView, Source};
 pub use region::{Actions, Applied, Event, PoolActions, PoolView, Region};
 pub use report::Refused;
 pub use script::{Answer, Question};
+pub use signal::scraped::Scraped;
 pub use signal::{Demand, Reading};
 pub use stage::{Gone, Observed, OriginView, StageChange};

@@ -28,6 +28,7 @@ use crate::policy::Policy;
 use crate::script::{Answer, Question};
 use crate::series::Series;
 use crate::signal::Signals;
+use crate::signal::scraped::Scraped;
 use crate::stage::{Gone, News, Observed, Origins, StageChange, StageRules};
 use crate::stamp;
 use crate::trial::Trial;
@@ -226,6 +227,11 @@ impl Pool {
             // Waiting for the next tick would only lose the time that the hint is about.
             self.due = now;
         }
+    }
+
+    /// An origin was looked at.
+    pub fn scraped(&mut self, scraped: &Scraped, now: Timestamp) {
+        self.signals.scraped(scraped, now);
     }
 
     /// An earlier run had decided so much. It stands until reports say otherwise.

@@ -27,6 +27,7 @@ use crate::pool::{Pace, Pool};
 use crate::report::{self, Refused};
 use crate::script::{Answer, Question};
 use crate::signal::Demand;
+use crate::signal::scraped::Scraped;
 use crate::stage::{Gone, Observed, OriginView, StageChange};
 use crate::stamp;
 use crate::trial::Scored;
@@ -39,6 +40,8 @@ pub enum Event {
     Report(Report),
     /// All origins of a pool that an actuator runs, as it sees them.
     Observed { pool: String, origins: Vec<Observed> },
+    /// What one origin of a pool shows of itself.
+    Scraped { pool: String, scraped: Scraped },
     /// An earlier run of the aggregator had decided on so many.
     Adopted { pool: String, origins: u32 },
     /// What an earlier run had spent on a pool in a month, until `at`.
@@ -174,6 +177,7 @@ impl Region {
             Event::Observed { pool, origins } => {
                 return Ok(self.of(&pool, |pool| pool.observe(&origins, now)));
             }
+            Event::Scraped { pool, scraped } => return Ok(self.of(&pool, |pool| pool.scraped(&scraped, now))),
             Event::Adopted { pool, origins } => return Ok(self.of(&pool, |pool| pool.adopt(origins, now))),
             Event::Recalled { pool, points } => return Ok(self.of(&pool, |pool| pool.recall(&points))),
             Event::Taught { pool, minutes } => return Ok(self.of(&pool, |pool| pool.teach(&minutes))),
@@ -332,6 +336,11 @@ impl Region {
     /// The names of the pools that are scaled here.
     pub fn pools(&self) -> Vec<String> {
         self.pools.keys().cloned().collect()
+    }
+
+    /// The origins of a pool that take traffic, listed ones included.
+    pub fn serving(&self, pool: &str) -> Vec<SocketAddr> {
+        self.pools.get(pool).map(Pool::serving).unwrap_or_default()
     }
 
     pub fn origins(&self, pool: &str, now: Timestamp) -> Vec<OriginView> {

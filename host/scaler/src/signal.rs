@@ -8,9 +8,11 @@
 
 pub mod latency;
 pub mod moving;
+pub mod scraped;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::region::{Scaling, Signal, SignalSource};
@@ -25,6 +27,7 @@ use crate::series::Series;
 use crate::stamp;
 use latency::{Latencies, Quantile};
 use moving::Moving;
+use scraped::{OfOrigins, Scraped};
 
 /// The window of rules that have none.
 const WINDOW: Duration = Duration::from_secs(30);
@@ -106,7 +109,7 @@ pub struct Look<'a> {
     pub missing: &'a Missing,
     pub standing: &'a Standing,
     /// Origins that serve, listed ones included.
-    pub serving: u32,
+    pub serving: &'a [SocketAddr],
 }
 
 /// What the signals of one pool have been told.
@@ -117,6 +120,8 @@ pub struct Signals {
     /// By signal, what each edge says of it.
     told: BTreeMap<String, BTreeMap<EdgeId, Moving>>,
     latencies: Latencies,
+    /// By signal, what each origin shows of it.
+    shown: BTreeMap<String, OfOrigins>,
 }
 
 impl Signals {
@@ -132,11 +137,13 @@ impl Signals {
             [] => of_rule(scaling).into_iter().collect(),
             signals => signals.to_vec(),
         };
-        self.told.retain(|name, _| {
+        let same = |name: &String| {
             let source =
                 |rules: &[Signal]| rules.iter().find(|rule| rule.name == *name).map(|rule| rule.source.clone());
             source(&rules) == source(&self.rules)
-        });
+        };
+        self.told.retain(|name, _| same(name));
+        self.shown.retain(|name, _| same(name));
         self.rules = rules;
         self.window = scaling.reactive.as_ref().map_or(WINDOW, |rule| rule.window);
     }
@@ -147,7 +154,7 @@ impl Signals {
         for rule in &self.rules {
             let metric = report.metrics.get(&rule.name);
             let value = match &rule.source {
-                SignalSource::Requests { .. } | SignalSource::Latency { .. } => None,
+                SignalSource::Requests { .. } | SignalSource::Latency { .. } | SignalSource::Origin { .. } => None,
                 SignalSource::InFlight { .. } => Some(report.in_flight as f64),
                 SignalSource::Queue { .. } => metric.and_then(|metric| metric.now),
                 SignalSource::Metric { .. } => metric.and_then(|metric| {
@@ -161,6 +168,18 @@ impl Signals {
             told.retain(|_, moving| moving.age(now) <= FORGOTTEN_AFTER);
             let moving = told.entry(edge).or_insert(Moving::new(value, now));
             moving.take(value, period, self.window, now);
+        }
+    }
+
+    /// Takes what one origin shows.
+    pub fn scraped(&mut self, scraped: &Scraped, now: Timestamp) {
+        for rule in &self.rules {
+            if let SignalSource::Origin { scrape, per_origin } = &rule.source
+                && let Some(value) = scraped.values.get(&rule.name)
+            {
+                let shown = self.shown.entry(rule.name.clone()).or_default();
+                shown.take((scrape, *per_origin), self.window, scraped.address, value, now);
+            }
         }
     }
 
@@ -181,6 +200,10 @@ impl Signals {
             return Reading { because: Some("no fresh report".to_owned()), ..reading };
         }
         match &rule.source {
+            SignalSource::Origin { scrape, .. } => match self.shown.get(&rule.name) {
+                Some(shown) => shown.read(scrape, look.serving, look.now, reading),
+                None => OfOrigins::default().read(scrape, look.serving, look.now, reading),
+            },
             SignalSource::Requests { per_origin } => self.requests(*per_origin, look, reading),
             SignalSource::Latency { quantile, target } => self.latency(*quantile, *target, look, reading),
             SignalSource::InFlight { .. } | SignalSource::Queue { .. } | SignalSource::Metric { .. } => {
@@ -231,7 +254,7 @@ impl Signals {
             }
         };
         let ratio = value / target.as_secs_f64();
-        let serving = f64::from(look.serving.max(1));
+        let serving = look.serving.len().max(1) as f64;
         let (factor, because) = match ratio {
             // Arguing for fewer by a latency that more origins have brought about would swing for ever.
             _ if ratio < 1.0 - TOLERANCE => (None, "under its target"),
@@ -246,7 +269,9 @@ impl Signals {
 
 impl Reading {
     fn with(self, value: Option<f64>) -> Reading {
-        Reading { value: value.map(thousandths), origins: value.map(|value| value / self.per_origin), ..self }
+        // A mean that fades never gets to where it goes: a thousandth of an origin is no reason for one more.
+        let origins = value.map(|value| thousandths(value / self.per_origin));
+        Reading { value: value.map(thousandths), origins, ..self }
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use config::region::*;
 use forebay_scaler as scaler;
-use scaler::{Demand, Event, Reading};
+use scaler::{Demand, Event, Reading, Scraped};
 use script::*;
 use wire::{Metric, PoolReport};
 
@@ -299,4 +299,132 @@ fn region_without_warmup(scaling: Scaling) -> std::sync::Arc<Region> {
     pool.warmup = None;
     region.pools.insert("shop".into(), pool.into());
     region.into()
+}
+
+fn cpu(per: Per, over: Over) -> Signal {
+    let scrape = Scrape {
+        path: "/metrics".into(),
+        port: None,
+        metric: "cpu".into(),
+        labels: Vec::new(),
+        per,
+        over,
+        interval: secs(15),
+        timeout: secs(3),
+    };
+    Signal { name: "cpu".into(), source: SignalSource::Origin { scrape, per_origin: 0.5 } }
+}
+
+/// A pool of these listed origins, with an edge without any load.
+fn showing(signal: Signal, origins: usize) -> (Script, Vec<std::net::SocketAddr>) {
+    let listed: Vec<_> = (1..=origins).map(|port| ([127, 0, 0, 1], port as u16).into()).collect();
+    let setting = Scaling { signals: vec![signal, requests(1000.0)], ..by(&[]) };
+    (Script::with(region(setting, &listed), NOON), listed)
+}
+
+fn shows(script: &mut Script, address: std::net::SocketAddr, value: Result<f64, &str>) {
+    let values = [("cpu".to_owned(), value.map_err(str::to_owned))].into();
+    script.apply(Event::Scraped { pool: "shop".into(), scraped: Scraped { address, values } });
+}
+
+/// `looks` looks of 15 s, at each of which every origin shows what `value` says of it (its place, and the look).
+fn look(
+    script: &mut Script,
+    listed: &[std::net::SocketAddr],
+    looks: u32,
+    value: impl Fn(usize, u32) -> Result<f64, &'static str>,
+) {
+    for look in 0..looks {
+        run(script, 15, &[("e1", PoolReport { requests: 1, ..PoolReport::default() })]);
+        for (place, address) in listed.iter().enumerate() {
+            shows(script, *address, value(place, look));
+        }
+    }
+    script.pass();
+    script.report("e1", 1);
+    script.step();
+}
+
+#[test]
+fn cpu_that_origins_show_asks_for_origins_that_requests_do_not() {
+    let (mut script, listed) = showing(cpu(Per::Rate, Over::Sum), 2);
+    look(&mut script, &listed, 1, |_, _| Ok(1e6));
+    assert_eq!((script.count(), reading(&script, "cpu").value), (2, None), "one look at a counter says nothing");
+    assert!(
+        script.last().holds[0].starts_with("no data: signal cpu: 0 of 2 origins tell"),
+        "{:?}",
+        script.last().holds
+    );
+    // Seconds of CPU: 0.75 a second of each.
+    look(&mut script, &listed, 6, |_, look| Ok(1e6 + f64::from(look + 1) * 0.75 * 15.0));
+    assert_eq!(script.count(), 3, "1.5 cores in all at 0.5");
+    let cpu = reading(&script, "cpu");
+    assert!((cpu.value.unwrap() - 1.5).abs() < 1e-6 && !cpu.gap && cpu.because.is_none(), "{cpu:?}");
+    assert_eq!(demand(&script).winner.as_deref(), Some("cpu"));
+}
+
+#[test]
+fn a_counter_that_begins_anew_is_no_drop_and_no_leap() {
+    let (mut script, listed) = showing(cpu(Per::Rate, Over::Sum), 1);
+    let counted = [9000.0, 9015.0, 9030.0, 9045.0, 10.0, 25.0, 40.0];
+    let mut least = f64::INFINITY;
+    for (n, _) in counted.iter().enumerate() {
+        look(&mut script, &listed, 1, |_, _| Ok(counted[n]));
+        if n > 0 {
+            let value = reading(&script, "cpu").value.unwrap();
+            assert!(value < 1.01, "{value} after {n}");
+            least = least.min(value);
+        }
+    }
+    assert!(least > 0.6, "10 of its 15 seconds are known: {least}");
+    assert_eq!(script.count(), 2);
+}
+
+#[test]
+fn an_origin_that_does_not_answer_is_as_the_others_and_most_of_them_take_nothing_away() {
+    let (mut script, listed) = showing(cpu(Per::Gauge, Over::Sum), 4);
+    look(&mut script, &listed, 6, |_, _| Ok(1.0));
+    assert_eq!(script.count(), 8);
+    look(&mut script, &listed, 6, |place, _| if place == 0 { Err("refused") } else { Ok(1.0) });
+    assert_eq!(script.count(), 8, "a gap is not zero");
+    let because = reading(&script, "cpu").because.clone().unwrap();
+    assert_eq!(because, "3 of 4 origins tell; 127.0.0.1:1: refused");
+    look(&mut script, &listed, 6, |place, _| if place < 2 { Err("refused") } else { Ok(1.0) });
+    look(&mut script, &listed, 6, |place, _| if place < 2 { Err("refused") } else { Ok(0.1) });
+    assert_eq!(script.count(), 8, "two of four do not say that the others idle too");
+    assert!(reading(&script, "cpu").gap);
+    look(&mut script, &listed, 6, |place, _| if place < 2 { Err("refused") } else { Ok(2.0) });
+    assert_eq!(script.count(), 16, "they may ask for more");
+    look(&mut script, &listed, 8, |_, _| Err("refused"));
+    assert_eq!((script.count(), reading(&script, "cpu").value), (16, None), "nobody answers: what stands stays");
+    look(&mut script, &listed, 8, |_, _| Ok(0.2));
+    assert_eq!(script.count(), 2);
+}
+
+#[test]
+fn an_origin_that_lies_moves_nothing() {
+    for lie in [f64::NAN, -1.0, f64::INFINITY, 1e308] {
+        let (mut script, listed) = showing(cpu(Per::Gauge, Over::Sum), 4);
+        look(&mut script, &listed, 4, |place, _| if place == 0 { Ok(lie) } else { Ok(0.5) });
+        assert_eq!(script.count(), 4, "{lie}");
+        let because = reading(&script, "cpu").because.clone().unwrap();
+        assert!(because.contains("127.0.0.1:1: it shows") && because.contains("allowed are 0 to"), "{because}");
+    }
+    // What is possible, and yet no load that the others know of.
+    let (mut script, listed) = showing(cpu(Per::Gauge, Over::Sum), 4);
+    look(&mut script, &listed, 4, |place, _| if place == 0 { Ok(1e9) } else { Ok(0.5) });
+    assert_eq!(script.count(), 4);
+    assert!(reading(&script, "cpu").because.as_deref().unwrap().contains("1 left out: over 20 times the others"));
+    // A hot one among idle ones is none.
+    look(&mut script, &listed, 6, |place, _| if place == 0 { Ok(3.0) } else { Ok(0.0) });
+    assert_eq!(script.count(), 6, "3 in all at 0.5");
+}
+
+#[test]
+fn what_each_origin_tells_of_the_whole_is_not_added_up() {
+    for (over, wanted) in [(Over::Sum, 12), (Over::Mean, 4), (Over::Max, 6)] {
+        let (mut script, listed) = showing(cpu(Per::Gauge, over), 3);
+        look(&mut script, &listed, 6, |place, _| Ok(1.0 + place as f64));
+        assert_eq!(script.count(), wanted, "{over:?}");
+    }
 }

@@ -2,11 +2,12 @@
 
 use super::names::Names;
 use crate::error::{Errors, Problem};
+use crate::raw::form::written_duration;
 use crate::raw::pool as pool_raw;
 use crate::raw::signal as raw;
 use crate::raw::signal::Source;
 use crate::raw::value::At;
-use crate::region::{PluginMetric, Signal, SignalSource};
+use crate::region::{PluginMetric, Scrape, Signal, SignalSource};
 
 /// The keys that each source has beside `source` and `name`; those in front are needed.
 fn keys(source: Source) -> (&'static [&'static str], &'static [&'static str]) {
@@ -15,6 +16,9 @@ fn keys(source: Source) -> (&'static [&'static str], &'static [&'static str]) {
         Source::Latency => (&["target"], &["quantile"]),
         Source::Queue => (&["queue", "per_origin"], &[]),
         Source::Metric => (&["metric", "per_origin"], &["plugin", "labels"]),
+        Source::Origin => {
+            (&["metric", "per", "per_origin"], &["labels", "over", "path", "port", "interval", "timeout"])
+        }
     }
 }
 
@@ -78,27 +82,48 @@ fn signal(raw: &At<raw::Signal>, plugins: &Names, errors: &mut Errors) -> Option
         Source::Metric => {
             SignalSource::Metric { metric: plugin_metric(raw, plugins, errors)?, per_origin: per_origin()? }
         }
+        Source::Origin => SignalSource::Origin { scrape: scrape(raw, errors)?, per_origin: per_origin()? },
     };
     Some(Signal { name: raw.name.as_ref().map_or(word, |name| name.0.clone()), source })
 }
 
 fn plugin_metric(raw: &raw::Signal, plugins: &Names, errors: &mut Errors) -> Option<PluginMetric> {
-    let metric = raw.metric.as_ref()?;
-    if metric.0.is_empty() || metric.0.len() > 200 {
-        let problem = Problem::found(format!("found a name of {} bytes", metric.0.len()));
-        errors.add(&metric.place, problem.allowed("allowed: 1 to 200"));
-    }
+    let name = metric_name(raw, errors)?;
     // The aggregator's file need not have the plugins.
     if let Some(plugin) = &raw.plugin
         && !plugins.is_empty()
     {
         plugins.resolve(&plugin.0, &plugin.place, errors);
     }
-    Some(PluginMetric {
-        name: metric.0.clone(),
-        plugin: raw.plugin.as_ref().map(|plugin| plugin.0.clone()),
+    Some(PluginMetric { name, plugin: raw.plugin.as_ref().map(|plugin| plugin.0.clone()), labels: labels(raw) })
+}
+
+fn scrape(raw: &raw::Signal, errors: &mut Errors) -> Option<Scrape> {
+    let interval = raw.interval.as_ref().map_or(Scrape::INTERVAL, |interval| interval.0);
+    let timeout = raw.timeout.as_ref().map_or(Scrape::TIMEOUT.min(interval), |timeout| timeout.0);
+    if let Some(given) = raw.timeout.as_ref().filter(|given| given.0 > interval) {
+        let problem = Problem::found("\"timeout\" is longer than \"interval\": an origin is asked again before");
+        errors.add(&given.place, problem.allowed(format!("allowed: up to {}", written_duration(interval))));
+    }
+    Some(Scrape {
+        path: raw.path.as_ref().map_or(Scrape::PATH.to_owned(), |path| path.0.clone()),
+        port: raw.port.as_ref().map(|port| port.0),
+        metric: metric_name(raw, errors)?,
         labels: labels(raw),
+        per: raw.per.as_ref()?.value,
+        over: raw.over.as_ref().map(|over| over.value).unwrap_or_default(),
+        interval,
+        timeout,
     })
+}
+
+fn metric_name(raw: &raw::Signal, errors: &mut Errors) -> Option<String> {
+    let metric = raw.metric.as_ref()?;
+    if metric.0.is_empty() || metric.0.len() > 200 {
+        let problem = Problem::found(format!("found a name of {} bytes", metric.0.len()));
+        errors.add(&metric.place, problem.allowed("allowed: 1 to 200"));
+    }
+    Some(metric.0.clone())
 }
 
 fn labels(raw: &raw::Signal) -> Vec<(String, String)> {

@@ -31,7 +31,7 @@ pub(crate) use measure::written_duration;
 pub use measure::{Period, Size, Span};
 pub use module::{Authority, HttpsUrl, ModuleAt, ModulePlace, Sha256};
 pub use money::{Money, Share};
-pub use number::{Count, Faults, Lanes, Positive, Ratio, Status, Workers};
+pub use number::{Count, Faults, Lanes, PortNumber, Positive, Ratio, Status, Workers};
 pub use pairs::Pairs;
 pub use pattern::Pattern;
 pub use store::{EnvName, RedisUrl};

@@ -1,7 +1,8 @@
 //! The list `signals` of a pool's `scaling`.
 
-use super::form::{Name, Pairs, Period, QueueName, Ratio, Text};
+use super::form::{Name, Pairs, Period, PortNumber, QueueName, Ratio, Text, UrlPath};
 use super::value::keys;
+use crate::region::{Over, Per};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,7 @@ pub enum Source {
     Latency,
     Queue,
     Metric,
+    Origin,
 }
 
 keys! {
@@ -28,12 +30,24 @@ keys! {
         optional quantile: Ratio,
         /// Of a queue: its name.
         optional queue: QueueName,
-        /// Of a metric: its name, as the plugin defines it.
+        /// Of a metric: its name, as the plugin defines it or the origin shows it.
         optional metric: Text,
         /// Of a metric: the plugin that writes it. Default: any.
         optional plugin: Name,
         /// Of a metric: labels that a series must have. Default: none.
         optional labels: Pairs<Text>,
+        /// Of an origin: how the value is read.
+        optional per: Per,
+        /// Of an origin: what the values of several come to. Default: sum.
+        optional over: Over,
+        /// Of an origin: where it shows its metrics. Default: /metrics.
+        optional path: UrlPath,
+        /// Of an origin: the port. Default: its own.
+        optional port: PortNumber,
+        /// Of an origin: how often it is asked. Default: 15s.
+        optional interval: Period,
+        /// Of an origin: how long an answer may take. Default: 3s.
+        optional timeout: Period,
     }
 }
 
@@ -48,6 +62,12 @@ impl Signal {
             ("metric", self.metric.as_ref().map(|at| &at.place)),
             ("plugin", self.plugin.as_ref().map(|at| &at.place)),
             ("labels", self.labels.as_ref().map(|at| &at.place)),
+            ("per", self.per.as_ref().map(|at| &at.place)),
+            ("over", self.over.as_ref().map(|at| &at.place)),
+            ("path", self.path.as_ref().map(|at| &at.place)),
+            ("port", self.port.as_ref().map(|at| &at.place)),
+            ("interval", self.interval.as_ref().map(|at| &at.place)),
+            ("timeout", self.timeout.as_ref().map(|at| &at.place)),
         ];
         all.into_iter().filter_map(|(key, place)| Some((key, place?))).collect()
     }

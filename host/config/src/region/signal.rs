@@ -22,6 +22,8 @@ pub enum SignalSource {
     Queue { queue: String, per_origin: f64 },
     /// What plugins count (a second) or set, over all edges.
     Metric { metric: PluginMetric, per_origin: f64 },
+    /// A metric that each origin shows.
+    Origin { scrape: Scrape, per_origin: f64 },
 }
 
 /// Series of plugins, added up.
@@ -35,6 +37,69 @@ pub struct PluginMetric {
     pub labels: Vec<(String, String)>,
 }
 
+/// What of an origin's Prometheus text is read, how, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scrape {
+    pub path: String,
+    /// `None`: the origin's own.
+    pub port: Option<u16>,
+    pub metric: String,
+    /// Those that a sample must have; samples that have them are added up.
+    pub labels: Vec<(String, String)>,
+    pub per: Per,
+    pub over: Over,
+    pub interval: Duration,
+    pub timeout: Duration,
+}
+
+/// How a value is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// It counts up: what comes in a second.
+    Rate,
+    /// As it is.
+    Gauge,
+}
+
+/// What those of several origins come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Over {
+    /// Each tells of itself.
+    #[default]
+    Sum,
+    /// Each tells of the same.
+    Mean,
+    /// Each tells of the same, and the one who tells of the most is believed.
+    Max,
+}
+
+impl Scrape {
+    pub const PATH: &str = "/metrics";
+    pub const INTERVAL: Duration = Duration::from_secs(15);
+    pub const TIMEOUT: Duration = Duration::from_secs(3);
+}
+
+impl Per {
+    /// As a file spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Per::Rate => "rate",
+            Per::Gauge => "gauge",
+        }
+    }
+}
+
+impl Over {
+    /// As a file spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Over::Sum => "sum",
+            Over::Mean => "mean",
+            Over::Max => "max",
+        }
+    }
+}
+
 impl Signal {
     /// A pool may have so many.
     pub const MOST: usize = 16;
@@ -45,7 +110,8 @@ impl Signal {
             SignalSource::Requests { per_origin }
             | SignalSource::InFlight { per_origin }
             | SignalSource::Queue { per_origin, .. }
-            | SignalSource::Metric { per_origin, .. } => *per_origin,
+            | SignalSource::Metric { per_origin, .. }
+            | SignalSource::Origin { per_origin, .. } => *per_origin,
             SignalSource::Latency { target, .. } => target.as_secs_f64(),
         }
     }
@@ -62,6 +128,7 @@ impl SignalSource {
             SignalSource::Latency { .. } => "latency",
             SignalSource::Queue { .. } => "queue",
             SignalSource::Metric { .. } => "metric",
+            SignalSource::Origin { .. } => "origin",
         }
     }
 }

@@ -31,7 +31,8 @@ impl Asked {
         let mut asked = Asked::default();
         for signal in &scaling.signals {
             let count = match &signal.source {
-                SignalSource::Requests { .. } | SignalSource::InFlight { .. } => continue,
+                // What every report has, and what the aggregator asks origins for.
+                SignalSource::Requests { .. } | SignalSource::InFlight { .. } | SignalSource::Origin { .. } => continue,
                 SignalSource::Latency { .. } => {
                     asked.latencies = true;
                     continue;

@@ -37,7 +37,7 @@ impl Pool {
             trial.relive(self.lead.figures());
             self.trial = Some(trial);
         }
-        let capacity = self.capacity();
+        let (capacity, serving) = (self.capacity(), self.serving());
         self.pay(now);
         if self.beside.is_none() {
             self.beside = Beside::of(self.scaling(), from);
@@ -48,14 +48,7 @@ impl Pool {
         let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
         let clock = self.wall.shows(now);
         let standing = asked.iter_mut().find_map(|policy| policy.standing(clock)).unwrap_or_default();
-        let look = Look {
-            now,
-            series: &self.series,
-            edges,
-            missing: &missing,
-            standing: &standing,
-            serving: capacity.serving,
-        };
+        let look = Look { now, series: &self.series, edges, missing: &missing, standing: &standing, serving: &serving };
         let demand = self.signals.demand(&look);
         let affordable = self.budget.as_ref().and_then(|budget| budget.affordable(clock));
         let view = View {

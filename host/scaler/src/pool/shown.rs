@@ -1,5 +1,6 @@
 //! What of a pool is shown: to edges its members, to people all of it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::region::ScalingMode;
@@ -20,6 +21,12 @@ impl Pool {
     pub fn capacity(&self) -> Capacity {
         let listed = self.config.origins.iter().map(|_| Stage::Serving);
         Capacity::of(listed.chain(self.origins.stages().map(|(_, stage)| stage)))
+    }
+
+    /// Those that take traffic, listed ones included.
+    pub fn serving(&self) -> Vec<SocketAddr> {
+        let running = self.origins.stages().filter(|(_, stage)| *stage == Stage::Serving).map(|(address, _)| address);
+        self.config.origins.iter().copied().chain(running).collect()
     }
 
     /// `None` before the actuator has said what runs: an empty list would empty the edges.
@@ -45,7 +52,7 @@ impl Pool {
             .collect();
         let standing =
             self.policies.iter_mut().find_map(|policy| policy.standing(self.wall.shows(now))).unwrap_or_default();
-        let (edges, serving) = (&pool_edges, self.capacity().serving);
+        let (edges, serving) = (&pool_edges, &self.serving()[..]);
         let missing = self.missing(edges, now);
         let look = Look { now, series: &self.series, edges, missing: &missing, standing: &standing, serving };
         let demand = self.signals.demand(&look);

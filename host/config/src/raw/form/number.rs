@@ -76,6 +76,10 @@ whole! {
     Lanes(u32), 1u32..=64, "a whole number from 1 to 64"
 }
 whole! {
+    /// A port.
+    PortNumber(u16), 1u16..=u16::MAX, "a port from 1 to 65535"
+}
+whole! {
     /// An HTTP status.
     Status(u16), 100u16..=599, "a status from 100 to 599"
 }

@@ -11,7 +11,7 @@ use crate::node::{Kind, Node, shorten};
 use crate::raw::signal::Source;
 use crate::raw::value::{Value, Written};
 use crate::region::{
-    Balance, ClientCertificate, DayName, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat, ScalingMode,
+    Balance, ClientCertificate, DayName, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat, Over, Per, ScalingMode,
 };
 use crate::spec::{Failure, Level};
 
@@ -135,6 +135,21 @@ words! {
         "latency" => Source::Latency: "time to the first byte; keeps origins or asks for more, never for fewer",
         "queue" => Source::Queue: "items in a queue of plugins",
         "metric" => Source::Metric: "what plugins count (a second) or set",
+        "origin" => Source::Origin: "what each origin shows as a Prometheus text",
+    }
+}
+
+words! {
+    /// How a value of an origin is read.
+    Per { "rate" => Per::Rate: "it counts up: what comes in a second", "gauge" => Per::Gauge: "as it is" }
+}
+
+words! {
+    /// What the values of several origins come to.
+    Over {
+        "sum" => Over::Sum: "each tells of itself",
+        "mean" => Over::Mean: "each tells of the same",
+        "max" => Over::Max: "each tells of the same, and who tells of the most is believed",
     }
 }
 

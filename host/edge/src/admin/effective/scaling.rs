@@ -81,6 +81,17 @@ fn signal(signal: &Signal) -> Value {
             "labels": metric.labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             "per_origin": per_origin,
         }),
+        SignalSource::Origin { scrape, per_origin } => json!({
+            "path": scrape.path,
+            "port": scrape.port,
+            "metric": scrape.metric,
+            "labels": scrape.labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+            "per": scrape.per.name(),
+            "over": scrape.over.name(),
+            "interval": span(scrape.interval),
+            "timeout": span(scrape.timeout),
+            "per_origin": per_origin,
+        }),
     };
     if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
         shown.extend(more);
