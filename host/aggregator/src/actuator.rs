@@ -79,6 +79,13 @@ impl Actuator {
         }
     }
 
+    /// Who is in the warm pool: a later run shall know.
+    pub fn note_parked(&mut self, parked: &[SocketAddr]) {
+        if let Actuator::Process(process) = self {
+            process.note_parked(parked);
+        }
+    }
+
     /// An origin serves: a later run shall know.
     pub fn note_serving(&mut self, address: SocketAddr, at: Timestamp) {
         if let Actuator::Process(process) = self {

@@ -1,7 +1,7 @@
 //! HTTP: edges report here, and people ask why.
 //!
 //! `POST /v1/reports`, `GET /v1/decisions`, `GET /v1/pools`, `GET /v1/pools/NAME/explain`,
-//! `GET /v1/pools/NAME/history`, `GET /healthz`, and `GET /metrics` where nobody else in the process
+//! `GET /v1/pools/NAME/history`, `POST /v1/pools/NAME/origins/ADDRESS/leaving`, `GET /healthz`, and `GET /metrics` where nobody else in the process
 //! serves it. HTTP/1.1 and HTTP/2 with prior knowledge on one port.
 
 use std::convert::Infallible;
@@ -24,6 +24,7 @@ use crate::{Shared, ingest};
 
 mod decisions;
 mod history;
+mod leaving;
 mod query;
 
 /// Edges keep one connection each; the rest is for people.
@@ -96,10 +97,14 @@ async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
 
 async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
     let path = request.uri().path().to_string();
-    let allowed = if path == "/v1/reports" { Method::POST } else { Method::GET };
+    let leaving = path.strip_prefix("/v1/pools/").and_then(leaving::path);
+    let allowed = if path == "/v1/reports" || leaving.is_some() { Method::POST } else { Method::GET };
     if *request.method() != allowed {
         let detail = format!("{} {path}; allowed is {allowed}", request.method());
         return fail(StatusCode::METHOD_NOT_ALLOWED, "method", &detail);
+    }
+    if let Some((name, address)) = leaving {
+        return leaving::answer(name, address, request.uri().query().unwrap_or(""), shared);
     }
     match path.as_str() {
         "/v1/reports" => report(request, shared).await,
@@ -115,7 +120,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
             Some((name, "history")) => history::answer(name, request.uri().query().unwrap_or(""), shared).await,
             _ => {
                 let known = "/v1/reports, /v1/decisions, /v1/pools, /v1/pools/NAME/explain, \
-                             /v1/pools/NAME/history, /healthz, /metrics";
+                             /v1/pools/NAME/history, /v1/pools/NAME/origins/ADDRESS/leaving, /healthz, /metrics";
                 fail(StatusCode::NOT_FOUND, "path", &format!("{path}; there are {known}"))
             }
         },
@@ -183,7 +188,11 @@ fn summary(view: &PoolView, actuator: &str) -> Value {
         "rejects_per_second": view.inputs.rejects_per_second,
         "in_flight": view.inputs.in_flight,
         "demand": view.demand,
+        "carries": view.carries,
+        "replaced": view.replaced,
+        "warm_pool": view.warm_pool,
         "origin_seconds": view.origin_seconds,
+        "warm_seconds": view.warm_seconds,
         "lead": view.lead,
         "line": view.decision.as_ref().map(|decision| &decision.line),
         "origins": view.origins,

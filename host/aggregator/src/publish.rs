@@ -8,6 +8,9 @@ use wire::Stage;
 pub fn describe() {
     use metrics::{describe_counter as counter, describe_gauge as gauge, describe_histogram as histogram};
     gauge!("forebay_aggregator_origins", "Origins of a pool by stage; listed ones are serving");
+    gauge!("forebay_aggregator_capacity_origins", "What of a pool's capacity takes traffic, slow start by its curve");
+    gauge!("forebay_aggregator_origins_replaced", "Origins that are late or going, in whose place others run or will");
+    counter!("forebay_aggregator_warm_seconds_total", "Seconds in the warm pool, or booting for it, over all origins");
     gauge!("forebay_aggregator_origins_desired", "Origins that a pool shall have: the decision that stands");
     gauge!(
         "forebay_aggregator_origins_advised",
@@ -71,6 +74,12 @@ pub fn measure(pool: &str, view: &PoolView) {
         metrics::gauge!("forebay_aggregator_origins", "pool" => pool.to_string(), "stage" => stage.name())
             .set(view.capacity.get(stage));
     }
+    metrics::gauge!("forebay_aggregator_origins", "pool" => pool.to_string(), "stage" => "warm")
+        .set(view.capacity.warm);
+    metrics::gauge!("forebay_aggregator_capacity_origins", "pool" => pool.to_string()).set(view.carries);
+    metrics::gauge!("forebay_aggregator_origins_replaced", "pool" => pool.to_string()).set(view.replaced.len() as f64);
+    metrics::counter!("forebay_aggregator_warm_seconds_total", "pool" => pool.to_string())
+        .absolute(view.warm_seconds as u64);
     if let Some(desired) = view.desired {
         metrics::gauge!("forebay_aggregator_origins_desired", "pool" => pool.to_string()).set(desired);
     }

@@ -278,6 +278,12 @@ impl Steer {
     /// Tells what moved, and lets a later run know who served. Whether anything did.
     fn note(&mut self, actions: &Actions, now: Timestamp) -> bool {
         for (pool, actions) in &actions.pools {
+            // Before an edge is told: a run that ends here leaves none in the warm pool that takes traffic.
+            if self.lead.right() == self.right
+                && let Some(actuator) = self.actuators.get_mut(pool)
+            {
+                actuator.note_parked(&actions.parked);
+            }
             for StageChange { address, from, to, because } in &actions.changes {
                 let to_name = to.map_or("stopped", Stage::name);
                 tracing::info!(pool, %address, from = from.name(), to = to_name, because, "origin changes stage");

@@ -82,6 +82,7 @@ impl Setup {
                 step_up: 10,
                 step_down: 10,
                 stabilisation: Duration::ZERO,
+                warm_pool: None,
                 hints: None,
                 actuator: Actuator::Process(process),
             },

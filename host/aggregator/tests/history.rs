@@ -213,7 +213,7 @@ fn two_aggregators_on_one_history_are_told_so_and_the_second_takes_it_once_it_is
 
 fn point(second: i64, requests: f64) -> Point {
     let at = Timestamp::from_second(second).unwrap();
-    let origins = Capacity { booting: 1, warming: 2, serving: 3, draining: 4 };
+    let origins = Capacity { booting: 1, warming: 2, serving: 3, draining: 4, warm: 0 };
     Point { at, requests, rejects: 0.5, errors: 0.25, cost: -1.5, covered: 0.75, origins }
 }
 

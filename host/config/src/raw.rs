@@ -4,7 +4,7 @@
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
 //! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `signal`, `scaling_budget`, `schedule`, `calendar`, `state`, `kv`, `lease`,
-//!   `lead`: the sections.
+//!   `lead`, `warm_pool`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 pub mod budget;
@@ -27,6 +27,7 @@ pub mod spec_grpc;
 pub mod state;
 pub mod target;
 pub mod value;
+pub mod warm_pool;
 
 use self::calendar::Calendar;
 use self::edge::{Aggregator, Edge, Log};

@@ -26,6 +26,7 @@ mod secret;
 mod signal;
 mod state;
 mod target;
+mod warm_pool;
 
 pub use budget::CrashBudget;
 pub use hints::{HintKind, Hints};
@@ -40,6 +41,7 @@ pub use secret::{Secret, SecretSource, SecretValue};
 pub use signal::{Over, Per, PluginMetric, Scrape, Signal, SignalSource};
 pub use state::{Bucket, Dict, Queue};
 pub use target::{Target, TargetTls, TargetTo};
+pub use warm_pool::{WarmPool, WarmSize};
 
 /// A whole file.
 #[derive(Clone, Debug)]
@@ -605,6 +607,8 @@ pub struct Scaling {
     pub step_down: u32,
     /// A decrease waits until no decision of this window wanted more.
     pub stabilisation: Duration,
+    /// Origins that wait beside those that serve; `None`: none do.
+    pub warm_pool: Option<WarmPool>,
     /// What plugins may ask for; `None`: nothing.
     pub hints: Option<Hints>,
     pub actuator: Actuator,

@@ -196,6 +196,26 @@ fn a_lead_is_learned_unless_it_is_written_as_a_time() {
 }
 
 #[test]
+fn a_warm_pool_has_a_size_or_follows_the_forecast() {
+    use config::region::{WarmPool, WarmSize};
+    let warm = |text: &str| {
+        let file = format!(
+            "aggregator: {{address: '127.0.0.1:0', journal: j}}\npools:\n  - name: shop\n    scaling:\n      \
+             ceiling: 9\n      predictive: {{requests_per_origin: 10}}\n{text}      actuator: dry_run\n"
+        );
+        let region = region(&file, Path::new("/srv/region"));
+        region.pools["shop"].scaling.as_ref().unwrap().warm_pool.clone()
+    };
+    assert_eq!(warm(""), None);
+    assert_eq!(warm("      warm_pool: {size: 2}\n"), Some(WarmPool { size: WarmSize::Fixed(2), at_most: 2 }));
+    assert_eq!(warm("      warm_pool: {size: auto}\n"), Some(WarmPool { size: WarmSize::Auto, at_most: 5 }));
+    assert_eq!(
+        warm("      warm_pool: {size: auto, at_most: 9}\n"),
+        Some(WarmPool { size: WarmSize::Auto, at_most: 9 })
+    );
+}
+
+#[test]
 fn a_schedule_without_a_lead_takes_that_of_its_pool() {
     let region = region(
         r#"

@@ -515,6 +515,25 @@ fn a_pattern_cannot_close_the_group_that_holds_it() {
 }
 
 #[test]
+fn a_warm_pool_that_nothing_sizes_is_refused() {
+    let with = |text: &str| errors(&scaling(&format!("      warm_pool: {text}\n      actuator: dry_run\n")));
+    let at = "region.yaml:6: pools[0].scaling.warm_pool";
+    assert_eq!(
+        with("{size: auto}"),
+        [format!(
+            "{at}.size: auto is the spread of a forecast, and no rule makes one; needed: \"predictive\" in the same \
+             scaling, or a number"
+        )]
+    );
+    assert_eq!(with("{size: 4, at_most: 2}"), [format!("{at}.size: the size 4 is over at_most, 2; allowed: 0 to 2")]);
+    assert_eq!(
+        with("{size: atuo}"),
+        [format!("{at}.size: found \"atuo\"; a whole number from 0, or the word: auto; did you mean \"auto\"?")]
+    );
+    assert_eq!(with("{}"), [format!("{at}.size: missing; needed: how many, or `auto`")]);
+}
+
+#[test]
 fn a_lead_that_contradicts_itself_is_refused() {
     refused(
         &scaling("      lead: {initial: 20m, at_lest: 5m}\n      actuator: dry_run\n"),

@@ -76,6 +76,8 @@ pub struct Case<'a> {
     /// No decision was made yet on counts that an earlier run left behind.
     pub take_over: bool,
     pub operator: Option<&'a OperatorHold>,
+    /// Launches fail: why nothing that serves is taken away.
+    pub failing: Option<String>,
     /// A plugin's word that it may not shrink.
     pub hint: Option<String>,
     /// Scripts that are silent.
@@ -148,6 +150,8 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
         peers: Vec::new(),
         change: None,
         late: None,
+        replaced: Vec::new(),
+        warm_pool: None,
         trouble: None,
         budget: None,
         version: Version::default(),
@@ -210,6 +214,10 @@ fn hold(ladder: &mut Ladder, case: &Case) {
     }
     if case.take_over {
         ladder.keep(Limit::TakeOver, case.thought, "the first decision after a start may not shrink".to_string());
+    }
+    if let Some(failing) = &case.failing {
+        // What is only asked for may be taken back: asking on for ever would be no better.
+        ladder.keep(Limit::Launches, case.thought.min(case.capacity.serving), failing.clone());
     }
     if let Some(hint) = &case.hint {
         ladder.keep(Limit::Hint, case.thought, hint.clone());

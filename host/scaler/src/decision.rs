@@ -17,6 +17,7 @@ use crate::missing::StandIn;
 use crate::peers::beside::PeerCount;
 use crate::policy::{Coming, Proposal, Source};
 use crate::signal::Demand;
+use crate::stage::Replaced;
 
 /// How many origins a pool shall have, decided at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +74,12 @@ pub struct Decision {
     /// Capacity that was asked for longer than a lead ago and does not serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<Late>,
+    /// Origins that are late or going, in whose place others run or will.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Replaced>,
+    /// How many shall be in the warm pool, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_pool: Option<u32>,
     /// Why the actuator does not do as it is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
@@ -113,6 +120,8 @@ pub enum Limit {
     NoData,
     /// No decrease in the first decision after a start.
     TakeOver,
+    /// Nothing that serves is taken away while launches fail.
+    Launches,
     /// A plugin's hint that nothing shall be taken away.
     Hint,
     /// A script is silent, and its last count is kept for a while.
@@ -140,6 +149,7 @@ impl Limit {
             Limit::Stabilisation => "stabilisation",
             Limit::NoData => "no data",
             Limit::TakeOver => "take-over",
+            Limit::Launches => "launches",
             Limit::Operator => "operator",
             Limit::StepUp => "step up",
             Limit::StepDown => "step down",
@@ -159,6 +169,9 @@ pub struct Capacity {
     pub warming: u32,
     pub serving: u32,
     pub draining: u32,
+    /// In the warm pool, and booted: no member of the pool.
+    #[serde(default)]
+    pub warm: u32,
 }
 
 impl Capacity {
@@ -283,5 +296,6 @@ impl Decision {
             || asked(self) != asked(last)
             || self.carried_out() != last.carried_out()
             || unheard(self) != unheard(last)
+            || (&self.replaced, self.warm_pool) != (&last.replaced, last.warm_pool)
     }
 }

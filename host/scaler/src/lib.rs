@@ -74,4 +74,4 @@ pub use report::Refused;
 pub use script::{Answer, Question};
 pub use signal::scraped::Scraped;
 pub use signal::{Demand, Reading};
-pub use stage::{Gone, Observed, OriginView, StageChange};
+pub use stage::{Gone, Observed, OriginView, Replaced, StageChange};

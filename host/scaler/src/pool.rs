@@ -1,10 +1,11 @@
 //! The state that one scaled pool keeps from tick to tick. [`deciding`] makes a decision of it, [`asking`] what
-//! scripts are asked, [`points`] a history, [`shown`] what people and edges see.
+//! scripts are asked, [`points`] a history, [`shown`] what people and edges see; [`tier`] sizes the warm pool.
 
 mod asking;
 mod deciding;
 mod points;
 mod shown;
+mod tier;
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;
@@ -29,7 +30,7 @@ use crate::script::{Answer, Question};
 use crate::series::Series;
 use crate::signal::Signals;
 use crate::signal::scraped::Scraped;
-use crate::stage::{Gone, News, Observed, Origins, StageChange, StageRules};
+use crate::stage::{Gone, News, Observed, Origins, Replaced, StageChange, StageRules};
 use crate::stamp;
 use crate::trial::Trial;
 use crate::usual::Usual;
@@ -39,6 +40,8 @@ use crate::wall::Wall;
 const SHOWN_WINDOW: Duration = Duration::from_secs(10);
 /// Steps of 15 s whose origins are known, for points that a late report changes.
 const STEPS_KEPT: usize = 16;
+/// Beyond the time-out of a warm-up, for ticks.
+const WARM_UP_SLACK: Duration = Duration::from_secs(5);
 /// Origins that are gone, kept for `explain` and summaries.
 const GONE_KEPT: usize = 256;
 
@@ -73,6 +76,9 @@ pub struct Pool {
     answers_stand: Duration,
     /// The past that scripts are shown, by steps of 15 s.
     recent: VecDeque<Point>,
+    /// How many shall be in the warm pool, and what was wanted of it lately.
+    tier: u32,
+    tiers: Wants,
     /// In a mode that decides and does not act.
     trial: Option<Trial>,
     /// What a time of day brings; `None` where an engine knows it.
@@ -132,6 +138,8 @@ impl Pool {
             capacities: VecDeque::new(),
             answers_stand: Duration::ZERO,
             recent: VecDeque::new(),
+            tier: 0,
+            tiers: Wants::default(),
             trial: None,
             usual: Usual::of(scaling),
             silent_since: None,
@@ -179,9 +187,15 @@ impl Pool {
 
     /// What origins that came, failed and left have taught.
     fn learn(&mut self) {
-        let News { came, failed, drained } = self.origins.take_news();
+        let news = self.origins.take_news();
+        if news == News::default() {
+            return;
+        }
+        let News { came, failed, drained } = news;
+        // Whoever waited longer waited in the warm pool.
+        let longest = self.rules().warmup.unwrap_or_default() + WARM_UP_SLACK;
         let learned = self.lead.learn();
-        for sample in came {
+        for sample in came.into_iter().filter(|sample| sample.warm_up <= longest.as_secs_f64()) {
             learned.came(sample);
         }
         learned.failed(failed);
@@ -215,7 +229,13 @@ impl Pool {
     fn rules(&self) -> StageRules {
         // The longest that an exchange in flight may stay silent.
         let drain = self.config.timeouts.response + self.config.timeouts.body;
-        StageRules { warmup: self.config.warmup.as_ref().map(|warmup| warmup.timeout), drain }
+        StageRules {
+            warmup: self.config.warmup.as_ref().map(|warmup| warmup.timeout),
+            drain,
+            late_after: self.lead.learned().late_after(),
+            // What an edge calls unhealthy failed so often already: as often again, and at every edge.
+            unwell_after: self.config.health.as_ref().map(|health| health.interval * health.unhealthy_after),
+        }
     }
 
     /// An edge reported what it saw in the `period` before `now`.
@@ -257,11 +277,11 @@ impl Pool {
     }
 
     pub fn observe(&mut self, seen: &[Observed], now: Timestamp) {
-        self.gone.extend(self.origins.observe(seen, now));
+        self.gone.extend(self.origins.observe(seen, self.standby, now));
         while self.gone.len() > GONE_KEPT {
             self.gone.pop_front();
         }
-        let staying = seen.iter().filter(|origin| !origin.stopping).count() as u32;
+        let staying = seen.iter().filter(|origin| !origin.stopping && !origin.parked).count() as u32;
         let first = !std::mem::replace(&mut self.observed, true);
         self.seen = true;
         if staying > 0 && self.standby {
@@ -315,8 +335,8 @@ impl Pool {
     /// Looking at what 2,000 edges say of each origin costs, and there is a report each half of a millisecond.
     pub fn rests(&self, tick: Duration, now: Timestamp) -> bool {
         let due = now >= self.due || stamp::age(self.due, now) > tick;
-        let settled = match self.desired {
-            Some(desired) if !self.standby => self.origins.rest(desired.saturating_sub(self.listed())),
+        let settled = match self.wanted() {
+            Some(members) if !self.standby => self.origins.rest(members, self.tier),
             _ => false,
         };
         self.observed && !due && settled
@@ -331,8 +351,11 @@ impl Pool {
         self.answers_stand = stale.max(tick * 2);
         let mut changes = self.origins.advance(&self.rules(), edges, now);
         self.learn();
-        if let Some(desired) = self.desired.filter(|_| !self.standby) {
-            changes.extend(self.origins.settle(desired.saturating_sub(self.listed()), now));
+        if !self.standby {
+            self.size_tier(now);
+            if let Some(members) = self.wanted() {
+                changes.extend(self.origins.settle(members, self.tier, now));
+            }
         }
         // A due time further off than a tick would be of instants that went back.
         if now < self.due && stamp::age(self.due, now) <= tick {
@@ -349,9 +372,37 @@ impl Pool {
 
     /// What the actuator shall bring about; `None` while nothing is decided.
     pub fn target(&self) -> Option<(u32, Vec<SocketAddr>)> {
-        let desired = self.desired?;
-        let count = desired.saturating_sub(self.listed()) + self.origins.draining();
+        let count = self.wanted()? + self.tier + self.origins.draining();
         Some((count, self.origins.stop()))
+    }
+
+    /// Those in the warm pool, and those that boot for it.
+    pub fn parked(&self) -> Vec<SocketAddr> {
+        self.origins.parked()
+    }
+
+    /// How many members the actuator shall run: what was decided, and who replaces those that are late or going.
+    /// The ceiling holds for both together.
+    fn wanted(&self) -> Option<u32> {
+        let desired = self.desired?;
+        let count = desired.saturating_sub(self.listed());
+        let room = self.scaling().ceiling.max(desired) - desired;
+        Some(count + self.origins.surge(count).min(room))
+    }
+
+    /// Who is late or going.
+    fn replaced(&self) -> Vec<Replaced> {
+        let room = self.desired.is_none_or(|desired| desired < self.scaling().ceiling);
+        self.origins.replaced(&self.rules(), room)
+    }
+
+    /// Somebody knows that an origin is going. False if it does not run here.
+    pub fn leaving(&mut self, address: SocketAddr, because: &str, now: Timestamp) -> bool {
+        let found = self.origins.leaving(address, because);
+        if found {
+            self.due = now;
+        }
+        found
     }
 
     pub fn tell(&mut self, edge: EdgeId, mark: Mark) {

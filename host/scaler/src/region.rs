@@ -28,7 +28,7 @@ use crate::report::{self, Refused};
 use crate::script::{Answer, Question};
 use crate::signal::Demand;
 use crate::signal::scraped::Scraped;
-use crate::stage::{Gone, Observed, OriginView, StageChange};
+use crate::stage::{Gone, Observed, OriginView, Replaced, StageChange};
 use crate::stamp;
 use crate::trial::Scored;
 use crate::tune::told::Told;
@@ -56,6 +56,8 @@ pub enum Event {
     Decided(Box<Decision>),
     /// An operator holds a pool, or (`None`) lets go of it.
     Held { pool: String, hold: Option<OperatorHold> },
+    /// Somebody knows that an origin is going: its machine is taken back, its disk fails.
+    Leaving { pool: String, address: SocketAddr, because: String },
     /// Whether this aggregator acts from now on, or stands by beside the one that does.
     Lead(bool),
     /// A script of a pool has answered.
@@ -98,6 +100,8 @@ pub struct PoolActions {
     pub run: Option<u32>,
     /// These shall stop.
     pub stop: Vec<SocketAddr>,
+    /// These are in the warm pool, or boot for it.
+    pub parked: Vec<SocketAddr>,
     /// What changed since the last time.
     pub changes: Vec<StageChange>,
 }
@@ -117,7 +121,15 @@ pub struct PoolView {
     pub inputs: Inputs,
     /// What the signals say now.
     pub demand: Demand,
+    /// What of the capacity takes traffic now, in origins: a slow start counts as far as it is.
+    pub carries: f64,
+    /// Origins that are late or going, in whose place others run or will.
+    pub replaced: Vec<Replaced>,
+    /// How many shall be in the warm pool, where there is one.
+    pub warm_pool: Option<u32>,
     pub origin_seconds: f64,
+    /// Of those, what origins spent in the warm pool or booted for it.
+    pub warm_seconds: f64,
     pub origins: Vec<OriginView>,
     pub gone: Vec<Gone>,
     pub schedules: Vec<ScheduleView>,
@@ -187,6 +199,10 @@ impl Region {
             Event::Scripted { pool, script, answer } => {
                 return Ok(self.of(&pool, |pool| pool.answer(&script, answer, now)));
             }
+            Event::Leaving { pool, address, because } => {
+                let found = self.pools.get_mut(&pool).is_some_and(|pool| pool.leaving(address, &because, now));
+                return Ok(if found { Applied::Taken } else { Applied::Unknown });
+            }
             Event::Held { pool, hold } => return Ok(self.of(&pool, |pool| pool.hold(hold, now))),
         }
         Ok(Applied::Taken)
@@ -253,7 +269,7 @@ impl Region {
                 changes = next.changes;
             }
             let (run, stop) = pool.target().map_or((None, Vec::new()), |(run, stop)| (Some(run), stop));
-            actions.pools.insert(name.clone(), PoolActions { run, stop, changes });
+            actions.pools.insert(name.clone(), PoolActions { run, stop, parked: pool.parked(), changes });
             actions.wake_at = actions.wake_at.min(pool.next_change(now));
         }
         let stale = self.edges.next_stale(now, self.stale).map(|at| stamp::later(at, Duration::from_millis(1)));

@@ -3,9 +3,16 @@
 //! An origin serves when every fresh edge has warmed it, and stops when every fresh edge that
 //! was told of the drain has nothing in flight there. Who leaves is chosen here and nowhere
 //! else: booting ones first, then the youngest, which have the least to lose.
+//!
+//! - [`seen`]: what an actuator sees of one, and what is told of it;
+//! - [`settle`]: who is a member, who waits in the warm pool, who leaves;
+//! - [`launches`]: who is late or going, and what replaces them.
+
+mod launches;
+mod seen;
+mod settle;
 
 use core::net::SocketAddr;
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,75 +22,15 @@ use wire::{Member, Stage};
 
 use crate::decision::Capacity;
 use crate::edges::{EdgeId, Mark, PoolEdges};
-use crate::lead::Sample;
+use crate::lead::{SLOW_START_FROM, Sample};
 use crate::stamp;
 use crate::wall::Wall;
+pub use launches::Replaced;
+use launches::{Going, Launches};
+pub use seen::{Gone, Observed, OriginView};
 
 /// Who is seen for the first time so long after its launch was launched by an earlier run.
 const WATCHED: Duration = Duration::from_secs(5);
-
-/// What an actuator sees of one origin that runs. Its instants are of the clock that `now` is of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Observed {
-    pub address: SocketAddr,
-    #[serde(with = "crate::stamp")]
-    pub launched_at: Timestamp,
-    /// When it first answered its ready path.
-    #[serde(with = "crate::stamp::option")]
-    pub ready_at: Option<Timestamp>,
-    /// When it first served, as an earlier run of the aggregator noted.
-    #[serde(with = "crate::stamp::option")]
-    pub serving_at: Option<Timestamp>,
-    /// It was told to stop, by this run of the aggregator or an earlier one.
-    #[serde(default)]
-    pub stopping: bool,
-}
-
-/// An origin with its stage. Its instants are the wall clock's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OriginView {
-    pub address: SocketAddr,
-    pub stage: Stage,
-    pub stage_age_seconds: f64,
-    #[serde(with = "crate::stamp")]
-    pub launched_at: Timestamp,
-    #[serde(with = "crate::stamp::option")]
-    pub ready_at: Option<Timestamp>,
-    #[serde(with = "crate::stamp::option")]
-    pub serving_at: Option<Timestamp>,
-    /// The actuator was told to stop it.
-    pub stopping: bool,
-}
-
-/// An origin that ran and does not any more.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Gone {
-    pub address: SocketAddr,
-    #[serde(with = "crate::stamp")]
-    pub launched_at: Timestamp,
-    #[serde(with = "crate::stamp::option")]
-    pub ready_at: Option<Timestamp>,
-    #[serde(with = "crate::stamp::option")]
-    pub serving_at: Option<Timestamp>,
-    #[serde(with = "crate::stamp")]
-    pub gone_at: Timestamp,
-    /// It was to stop; otherwise it crashed or never became ready.
-    pub asked: bool,
-}
-
-impl Gone {
-    /// With the instants that the wall clock shows.
-    pub fn by(&self, wall: Wall) -> Gone {
-        Gone {
-            address: self.address,
-            launched_at: wall.shows(self.launched_at),
-            ready_at: self.ready_at.map(|at| wall.shows(at)),
-            serving_at: self.serving_at.map(|at| wall.shows(at)),
-            gone_at: wall.shows(self.gone_at),
-            asked: self.asked,
-        }
-    }
-}
 
 /// `to` is `None` when the origin may be stopped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,6 +52,16 @@ struct Origin {
     stopping: bool,
     /// Its boot was watched from the beginning: an aggregator that starts while one boots may see it ready late.
     watched: bool,
+    /// Since when it is in the warm pool, or boots for it.
+    parked: Option<Timestamp>,
+    /// In the warm pool: it has booted, and every edge has warmed it.
+    warm: bool,
+    /// It boots for longer than nearly all before it.
+    late: bool,
+    /// Another may run in its place.
+    replaced: bool,
+    going: Option<Going>,
+    unwell_since: Option<Timestamp>,
     /// Per edge, the report whose answer said that this origin drains.
     told: BTreeMap<EdgeId, Mark>,
 }
@@ -116,6 +73,10 @@ pub struct StageRules {
     pub warmup: Option<Duration>,
     /// An exchange in flight is waited for so long and no longer.
     pub drain: Duration,
+    /// Whoever boots for so long is late; `None`: that is not known yet.
+    pub late_after: Option<Duration>,
+    /// Whoever is unhealthy at every edge for so long is going; `None`: nobody checks.
+    pub unwell_after: Option<Duration>,
 }
 
 /// The origins that the actuator runs for one pool.
@@ -124,6 +85,11 @@ pub struct Origins {
     running: Vec<Origin>,
     /// Origin-seconds of those that are gone.
     ended: Duration,
+    /// Seconds in the warm pool of those that left it.
+    parked: Duration,
+    launches: Launches,
+    /// A launch ended by itself before it was ready, since that was looked at.
+    ended_early: bool,
     news: News,
 }
 
@@ -138,8 +104,9 @@ pub struct News {
 }
 
 impl Origins {
-    /// Takes what the actuator sees for true: new ones join, those it does not see are gone.
-    pub fn observe(&mut self, seen: &[Observed], now: Timestamp) -> Vec<Gone> {
+    /// Takes what the actuator sees for true: new ones join, those it does not see are gone. `follows`: who is in the
+    /// warm pool is another aggregator's to say.
+    pub fn observe(&mut self, seen: &[Observed], follows: bool, now: Timestamp) -> Vec<Gone> {
         let mut gone = Vec::new();
         self.running.retain(|origin| {
             let stays = seen.iter().any(|o| o.address == origin.address && o.launched_at == origin.launched_at);
@@ -149,7 +116,10 @@ impl Origins {
                     self.news.drained.push(stamp::seconds(stamp::age(now, origin.since)));
                 } else if origin.ready_at.is_none() && !origin.stopping {
                     self.news.failed += 1;
+                    // One that was late has been counted for that.
+                    self.ended_early |= !origin.late;
                 }
+                self.parked += origin.parked_for(now);
                 gone.push(Gone {
                     address: origin.address,
                     launched_at: origin.launched_at,
@@ -164,6 +134,9 @@ impl Origins {
         for observed in seen {
             if let Some(origin) = self.running.iter_mut().find(|origin| origin.address == observed.address) {
                 origin.ready_at = origin.ready_at.or(observed.ready_at);
+                if follows && origin.parked.is_some() != observed.parked {
+                    origin.follow(observed.parked, now);
+                }
                 continue;
             }
             // An origin that served under an earlier run goes on serving: warming it again would
@@ -171,9 +144,12 @@ impl Origins {
             let adopted = observed.serving_at.is_some() && observed.ready_at.is_some();
             let stage = match (observed.stopping, adopted) {
                 (true, _) => Stage::Draining,
+                // One of the warm pool that served before it was set aside is warm.
+                (false, true) if observed.parked => Stage::Warming,
                 (false, true) => Stage::Serving,
                 (false, false) => Stage::Booting,
             };
+            let parked = observed.parked && !observed.stopping;
             self.news.came.extend(observed.remembered());
             self.running.push(Origin {
                 address: observed.address,
@@ -184,6 +160,12 @@ impl Origins {
                 since: if adopted { observed.serving_at.unwrap_or(now) } else { observed.launched_at },
                 stopping: observed.stopping,
                 watched: stamp::age(now, observed.launched_at) <= WATCHED,
+                parked: parked.then_some(now),
+                warm: parked && adopted,
+                late: false,
+                replaced: false,
+                going: None,
+                unwell_since: None,
                 told: BTreeMap::new(),
             });
         }
@@ -195,7 +177,10 @@ impl Origins {
         let mut changes = Vec::new();
         for origin in &mut self.running {
             if origin.stage == Stage::Booting && origin.ready_at.is_some() {
+                self.launches.came();
                 match rules.warmup {
+                    // Without a warm-up an edge has one all the same: a connection.
+                    None if origin.parked.is_some() => origin.enter(Stage::Warming, now, "ready", &mut changes),
                     Some(_) => origin.enter(Stage::Warming, now, "ready", &mut changes),
                     None => {
                         self.news.came.extend(origin.came(now));
@@ -204,10 +189,17 @@ impl Origins {
                 }
             }
             if origin.stage == Stage::Warming
+                && !origin.warm
                 && let Some(because) = origin.warm(rules, edges, now)
             {
                 self.news.came.extend(origin.came(now));
-                origin.enter(Stage::Serving, now, because, &mut changes);
+                if origin.parked.is_some() {
+                    origin.warm = true;
+                    let because = format!("{because}; it waits in the warm pool");
+                    origin.enter(Stage::Warming, now, &because, &mut changes);
+                } else {
+                    origin.enter(Stage::Serving, now, because, &mut changes);
+                }
             }
             if origin.stage == Stage::Draining
                 && !origin.stopping
@@ -216,6 +208,7 @@ impl Origins {
                 origin.stop(because, &mut changes);
             }
         }
+        self.watch(rules, edges, now);
         changes
     }
 
@@ -223,44 +216,19 @@ impl Origins {
         std::mem::take(&mut self.news)
     }
 
-    /// Chooses who leaves, or stays after all, so that `count` origins are not leaving. Where too
-    /// few run nothing is chosen: the actuator is asked for more.
-    pub fn settle(&mut self, count: u32, now: Timestamp) -> Vec<StageChange> {
-        let mut changes = Vec::new();
-        let mut staying = self.running.iter().filter(|origin| origin.stage != Stage::Draining).count() as u32;
-        while staying < count {
-            // The last to drain has the most connections left.
-            let back = self.running.iter_mut().filter(|o| o.stage == Stage::Draining && !o.stopping);
-            let Some(origin) = back.max_by_key(|origin| origin.since) else { break };
-            origin.told.clear();
-            let stage = if origin.serving_at.is_some() { Stage::Serving } else { Stage::Warming };
-            origin.enter(stage, now, "needed again before it was drained", &mut changes);
-            staying += 1;
-        }
-        while staying > count {
-            let candidates = self.running.iter_mut().filter(|origin| origin.stage != Stage::Draining);
-            let first = candidates.min_by_key(|o| (o.stage, Reverse(o.launched_at), Reverse(o.address)));
-            let Some(origin) = first else { break };
-            let booting = origin.stage == Stage::Booting;
-            origin.enter(Stage::Draining, now, "not needed", &mut changes);
-            if booting {
-                origin.stop("no edge uses it yet", &mut changes);
-            }
-            staying -= 1;
-        }
-        changes
-    }
-
-    /// Whether all of them serve but for those that stop, and no more than there shall be.
-    pub fn rest(&self, count: u32) -> bool {
-        let (mut serving, mut other) = (0, 0);
+    /// Whether all of them serve, or are warm in the warm pool, but for those that stop; no more than there shall be,
+    /// and nobody waits who could join.
+    pub fn rest(&self, members: u32, warm: u32) -> bool {
+        let (mut serving, mut waiting, mut other) = (0, 0, 0);
         for origin in self.running.iter().filter(|origin| !origin.stopping) {
             match origin.stage {
+                _ if origin.going.is_some() => other += 1,
                 Stage::Serving => serving += 1,
+                Stage::Warming if origin.warm => waiting += 1,
                 Stage::Booting | Stage::Warming | Stage::Draining => other += 1,
             }
         }
-        other == 0 && serving <= count
+        other == 0 && serving <= members && waiting <= warm && (serving == members || waiting == 0)
     }
 
     /// An edge was answered with the present stages after the report `mark`.
@@ -280,9 +248,33 @@ impl Origins {
         self.running.iter().filter(|origin| origin.stage == Stage::Draining && !origin.stopping).count() as u32
     }
 
-    /// How many run and were not told to stop.
+    /// How many run, were not told to stop and are not in the warm pool.
     pub fn staying(&self) -> usize {
-        self.running.iter().filter(|origin| !origin.stopping).count()
+        self.running.iter().filter(|origin| !origin.stopping && origin.parked.is_none()).count()
+    }
+
+    /// Those in the warm pool, and those that boot for it.
+    pub fn parked(&self) -> Vec<SocketAddr> {
+        self.running.iter().filter(|origin| origin.is_parked()).map(|origin| origin.address).collect()
+    }
+
+    /// Of the whole pool but for listed origins.
+    pub fn capacity(&self) -> Capacity {
+        let of_tier = |origin: &&Origin| origin.is_parked() && origin.stage != Stage::Booting;
+        let stages = self.running.iter().filter(|origin| !of_tier(origin)).map(|origin| origin.stage);
+        Capacity { warm: self.running.iter().filter(of_tier).count() as u32, ..Capacity::of(stages) }
+    }
+
+    /// What members can carry now, in origins: one in its slow start as much as edges give it, one that is going
+    /// or not serving nothing.
+    pub fn carries(&self, slow_start: Duration, now: Timestamp) -> f64 {
+        let part = |origin: &Origin| {
+            let age = origin.serving_at.map_or(Duration::ZERO, |_| stamp::age(now, origin.since));
+            let grown = age.as_secs_f64() / slow_start.as_secs_f64().max(1e-9);
+            (SLOW_START_FROM + (1.0 - SLOW_START_FROM) * grown).min(1.0)
+        };
+        let serving = self.running.iter().filter(|o| o.stage == Stage::Serving && o.going.is_none());
+        serving.map(part).sum()
     }
 
     /// Those that will not serve, or not be gone, `lead` from now: on their way for longer than that already, or
@@ -291,10 +283,13 @@ impl Origins {
         let late = |origin: &Origin| stamp::age(now, origin.launched_at) > lead;
         let drains =
             |origin: &Origin| !origin.stopping && stamp::later(origin.since, rules.drain) > stamp::later(now, lead);
-        let stays = |origin: &&Origin| match origin.stage {
-            Stage::Booting | Stage::Warming => late(origin),
-            Stage::Draining => drains(origin),
-            Stage::Serving => false,
+        let stays = |origin: &&Origin| {
+            origin.parked.is_none()
+                && match origin.stage {
+                    Stage::Booting | Stage::Warming => late(origin),
+                    Stage::Draining => drains(origin),
+                    Stage::Serving => false,
+                }
         };
         Capacity::of(self.running.iter().filter(stays).map(|origin| origin.stage))
     }
@@ -320,6 +315,8 @@ impl Origins {
             ready_at: origin.ready_at.map(|at| wall.shows(at)),
             serving_at: origin.serving_at.map(|at| wall.shows(at)),
             stopping: origin.stopping,
+            parked: origin.is_parked(),
+            warm: origin.warm,
         };
         self.running.iter().map(view).collect()
     }
@@ -330,6 +327,12 @@ impl Origins {
         stamp::seconds(self.ended + alive)
     }
 
+    /// Of those, in the warm pool.
+    pub fn parked_seconds(&self, now: Timestamp) -> f64 {
+        let waiting: Duration = self.running.iter().map(|origin| origin.parked_for(now)).sum();
+        stamp::seconds(self.parked + waiting)
+    }
+
     /// When a time-out of a stage is due.
     pub fn next_change(&self, rules: &StageRules, now: Timestamp) -> Option<Timestamp> {
         let due = self.running.iter().filter_map(|origin| match origin.stage {
@@ -337,21 +340,24 @@ impl Origins {
             Stage::Draining if !origin.stopping => Some(stamp::later(origin.since, rules.drain)),
             _ => None,
         });
-        due.filter(|at| *at > now).min()
-    }
-}
-
-impl Observed {
-    /// How long it took, as an earlier run wrote down.
-    fn remembered(&self) -> Option<Sample> {
-        let (ready, serving) = (self.ready_at?, self.serving_at?);
-        let seconds = |to, from| stamp::seconds(stamp::age(to, from));
-        let (boot, warm_up) = (seconds(ready, self.launched_at), seconds(serving, ready));
-        Some(Sample { address: self.address, launched_at: self.launched_at, boot, warm_up })
+        due.chain(self.next_launch_change(rules, now)).filter(|at| *at > now).min()
     }
 }
 
 impl Origin {
+    /// Another aggregator has moved it into the warm pool, or out of it.
+    fn follow(&mut self, parked: bool, now: Timestamp) {
+        self.parked = parked.then_some(now);
+        match (parked, self.stage) {
+            (true, Stage::Serving) => (self.stage, self.since, self.warm) = (Stage::Warming, now, true),
+            (false, Stage::Warming) if std::mem::take(&mut self.warm) => {
+                (self.stage, self.since) = (Stage::Serving, now);
+                self.serving_at = self.serving_at.or(Some(now));
+            }
+            _ => {}
+        }
+    }
+
     /// It is about to serve: how long it took, if it never served before.
     fn came(&self, now: Timestamp) -> Option<Sample> {
         let ready = self.ready_at.filter(|_| self.watched && self.serving_at.is_none())?;

@@ -3,7 +3,7 @@
 //! In steps of 15 s, in the engine's units: demand is requests a second over `requests_per_origin`, or what the
 //! signals say. The count that
 //! would have stood lives in a thought [`Stack`], in which an origin boots as long as the pool's `lead`; of what
-//! really ran those that serve are its capacity, and all are billed. A step that not every fresh edge reported is
+//! really ran those that serve are its capacity, one in its slow start as far as that is, and all are billed. A step that not every fresh edge reported is
 //! a gap: it is counted, and scored for neither.
 
 use config::region::Scaling;
@@ -104,7 +104,8 @@ impl Trial {
     }
 
     /// Scores every step that is over, once.
-    pub fn settle(&mut self, view: &View, ran: Capacity) {
+    /// `carries`: what of those that ran took traffic, in origins.
+    pub fn settle(&mut self, view: &View, ran: Capacity, carries: f64) {
         let current = step_of(view.now);
         let next = *self.next.get_or_insert(current);
         if current - next > LONGEST_GAP {
@@ -125,9 +126,9 @@ impl Trial {
             let lost = |capacity| quick_excess(demand, capacity, self.lives.spread);
             self.would.billed += f64::from(moved.billed);
             self.would.lost += lost(moved.capacity);
-            let billed = ran.booting + ran.warming + ran.serving + ran.draining;
+            let billed = ran.booting + ran.warming + ran.serving + ran.draining + ran.warm;
             self.ran.billed += f64::from(billed);
-            self.ran.lost += lost(f64::from(ran.serving));
+            self.ran.lost += lost(carries);
         }
     }
 

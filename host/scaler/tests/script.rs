@@ -39,6 +39,7 @@ pub fn scaling() -> Scaling {
         step_up: 100,
         step_down: 100,
         stabilisation: Duration::ZERO,
+        warm_pool: None,
         hints: None,
         actuator: Actuator::DryRun,
     }
@@ -212,7 +213,14 @@ impl Script {
         self.port += 1;
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
         let launched_at = self.now;
-        self.origins.push(Observed { address, launched_at, ready_at: None, serving_at: None, stopping: false });
+        self.origins.push(Observed {
+            address,
+            launched_at,
+            ready_at: None,
+            serving_at: None,
+            stopping: false,
+            parked: false,
+        });
         self.observe();
         address
     }
@@ -239,6 +247,45 @@ impl Script {
         self.apply(Event::Report(report));
         self.step();
         self.region.answer(edge, self.now);
+    }
+
+    /// Does what a willing actuator would: stops whom it is told to, starts until as many run, and notes who waits
+    /// in the warm pool. Who was started.
+    pub fn carry_out(&mut self) -> Vec<SocketAddr> {
+        let actions = self.step().pools.remove("shop").unwrap();
+        self.origins.retain(|origin| !actions.stop.contains(&origin.address));
+        let mut started = Vec::new();
+        while self.origins.len() < actions.run.unwrap_or_default() as usize {
+            started.push(self.launch());
+        }
+        let parked = self.step().pools.remove("shop").unwrap().parked;
+        self.origins.iter_mut().for_each(|origin| origin.parked = parked.contains(&origin.address));
+        self.observe();
+        started
+    }
+
+    /// So many seconds of load through one edge, which warms whoever is ready; what is decided is carried out. Who
+    /// is in `boots` is ready after so many seconds.
+    pub fn live(&mut self, seconds: u64, load: u64, boot: u64, dead: &[SocketAddr]) -> Vec<SocketAddr> {
+        let mut started = Vec::new();
+        for _ in 0..seconds {
+            self.pass();
+            let now = self.now;
+            for origin in self.origins.iter_mut().filter(|origin| !dead.contains(&origin.address)) {
+                if origin.ready_at.is_none() && now >= origin.launched_at + secs(boot) {
+                    origin.ready_at = Some(now);
+                }
+            }
+            self.observe();
+            let all: Vec<_> = self.origins.iter().map(|o| (o.address, o.ready_at.is_some(), 0)).collect();
+            self.report_origins("e1", load, &all);
+            started.extend(self.carry_out());
+        }
+        started
+    }
+
+    pub fn view(&mut self) -> scaler::region::PoolView {
+        self.region.pool("shop", self.now).unwrap()
     }
 
     pub fn stage(&mut self, address: SocketAddr) -> Option<Stage> {

@@ -16,6 +16,7 @@ fn runs(script: &mut Script, n: u16) {
         ready_at: Some(since),
         serving_at: Some(since),
         stopping: false,
+        parked: false,
     };
     script.origins = (0..n).map(origin).collect();
     script.observe();

@@ -270,6 +270,7 @@ impl Process {
                 ready_at: None,
                 serving_at: None,
                 stopping_at: None,
+                parked: false,
             };
             self.records.write(&record).map(|()| record)
         });
@@ -302,6 +303,21 @@ impl Process {
 
     fn probe(&self, address: SocketAddr) -> Probe {
         Probe::start(address, self.config.ready_path.clone(), self.wake.clone())
+    }
+
+    /// These are in the warm pool, and no others: a later run shall know.
+    pub fn note_parked(&mut self, parked: &[SocketAddr]) {
+        let other = |origin: &Origin| origin.record.parked != parked.contains(&origin.record.address);
+        if !self.adopted || !self.origins.iter().any(other) {
+            return;
+        }
+        let Some(_entry) = self.enter() else { return };
+        let mut origins = std::mem::take(&mut self.origins);
+        for origin in origins.iter_mut().filter(|origin| other(origin)) {
+            origin.record.parked = !origin.record.parked;
+            self.save(&origin.record);
+        }
+        self.origins = origins;
     }
 
     pub fn note_serving(&mut self, address: SocketAddr, at: Timestamp) {

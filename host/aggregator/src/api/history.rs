@@ -86,7 +86,7 @@ impl Asked {
 fn csv(points: &[Point]) -> String {
     let mut text = String::from(COLUMNS);
     for Point { at, requests, rejects, errors, cost, covered, origins } in points {
-        let Capacity { booting, warming, serving, draining } = origins;
+        let Capacity { booting, warming, serving, draining, .. } = origins;
         let _ = writeln!(
             text,
             "{at},{requests},{rejects},{errors},{cost},{covered},{booting},{warming},{serving},{draining}"

@@ -304,7 +304,7 @@ impl Reader {
 
 fn encode(point: &Point) -> [u8; POINT_BYTES] {
     let Point { at: _, requests, rejects, errors, cost, covered, origins } = *point;
-    let Capacity { booting, warming, serving, draining } = origins;
+    let Capacity { booting, warming, serving, draining, .. } = origins;
     let mut bytes = [0; POINT_BYTES];
     for (place, value) in bytes.chunks_exact_mut(8).zip([requests, rejects, errors, cost, covered]) {
         place.copy_from_slice(&value.to_le_bytes());
@@ -325,6 +325,12 @@ fn decode(second: u64, bytes: &[u8; POINT_BYTES]) -> Option<Point> {
         errors: number(2),
         cost: number(3),
         covered: number(4),
-        origins: Capacity { booting: count(0), warming: count(1), serving: count(2), draining: count(3) },
+        origins: Capacity {
+            booting: count(0),
+            warming: count(1),
+            serving: count(2),
+            draining: count(3),
+            ..Capacity::default()
+        },
     })
 }

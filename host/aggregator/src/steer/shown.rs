@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use scaler::{Decision, PoolView, stamp};
+use scaler::region::Applied;
+use scaler::{Decision, Event, PoolView, stamp};
 
 use super::Steer;
 use crate::actuator::Actuator;
@@ -49,6 +50,12 @@ impl Steer {
 
     pub fn pool(&mut self, name: &str, now: Timestamp) -> Option<PoolView> {
         self.region.pool(name, now)
+    }
+
+    /// What somebody knows of an origin. `Unknown`: no such one runs here.
+    pub fn tell(&mut self, event: Event, now: Timestamp) -> Applied {
+        // Infallible: only reports are refused.
+        self.region.apply(event, now).unwrap_or(Applied::Unknown)
     }
 
     /// `process`, `dry_run`.

@@ -11,9 +11,10 @@ use crate::raw::form::written_duration;
 use crate::raw::lead::Lead;
 use crate::raw::pool as raw;
 use crate::raw::value::{At, List};
+use crate::raw::warm_pool as raw_warm;
 use crate::region::{
     Actuator, HealthCheck, HintKind, Hints, LeadBounds, Plugin, Pool, PoolTimeouts, Predictive, ProcessActuator,
-    Reactive, RoutePlugin, Scaling, Warmup,
+    Reactive, RoutePlugin, Scaling, WarmPool, WarmSize, Warmup,
 };
 
 /// What the scaling of a pool can name.
@@ -106,6 +107,7 @@ fn scaling(
         shadow: predictive.shadow.value,
     });
     let budget = raw.budget.as_ref().map(|budget| super::scaling_budget::budget(budget, raw, errors));
+    let warm_pool = raw.warm_pool.as_ref().map(|warm| self::warm_pool(warm, predictive.is_some(), errors));
     let hints = raw.hints.as_ref().map(|hints| self::hints(hints, raw, errors));
     Some(Scaling {
         mode: raw.mode.value,
@@ -122,6 +124,7 @@ fn scaling(
         step_up: raw.step_up.0,
         step_down: raw.step_down.0,
         stabilisation: raw.stabilisation.0,
+        warm_pool: super::transpose(warm_pool)?,
         hints: super::transpose(hints)?,
         actuator: actuator??,
     })
@@ -158,6 +161,28 @@ fn lead_bounds(raw: Option<&At<Lead>>, errors: &mut Errors) -> Option<LeadBounds
         errors.add(&map.initial.place, problem.allowed(allowed));
     }
     Some(bounds)
+}
+
+fn warm_pool(raw: &At<raw_warm::WarmPool>, predictive: bool, errors: &mut Errors) -> Option<WarmPool> {
+    let size = raw.size.as_ref()?;
+    let at_most = raw.at_most.as_ref().map(|at_most| at_most.0);
+    match size.0 {
+        WarmSize::Auto if !predictive => {
+            let problem = Problem::found("auto is the spread of a forecast, and no rule makes one");
+            errors.add(&size.place, problem.allowed("needed: \"predictive\" in the same scaling, or a number"));
+        }
+        WarmSize::Fixed(size_given) if at_most.is_some_and(|at_most| size_given > at_most) => {
+            let most = at_most.unwrap_or_default();
+            let problem = Problem::found(format!("the size {size_given} is over at_most, {most}"));
+            errors.add(&size.place, problem.allowed(format!("allowed: 0 to {most}")));
+        }
+        WarmSize::Auto | WarmSize::Fixed(_) => {}
+    }
+    let default = match size.0 {
+        WarmSize::Auto => WarmPool::AT_MOST,
+        WarmSize::Fixed(size) => size,
+    };
+    Some(WarmPool { size: size.0, at_most: at_most.unwrap_or(default) })
 }
 
 fn hints(raw: &At<raw::Hints>, scaling: &raw::Scaling, errors: &mut Errors) -> Option<Hints> {

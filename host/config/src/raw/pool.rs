@@ -12,6 +12,7 @@ use super::scaling_budget::ScalingBudget;
 use super::schedule::Schedule;
 use super::signal::{Signal, Source};
 use super::value::{At, List, Value, keys};
+use super::warm_pool::WarmPool;
 use crate::error::{Errors, Problem};
 use crate::node::{Kind, Node};
 use crate::region;
@@ -119,6 +120,8 @@ keys! {
         default step_down: Positive = region::Scaling::STEP_DOWN,
         /// A decrease waits until no decision of this window wanted more.
         default stabilisation: Span = region::Scaling::STABILISATION,
+        /// Origins that have booted and wait, to join without a boot. Default: none.
+        optional warm_pool: WarmPool,
         /// What plugins may ask for. Default: nothing, each hint is refused.
         optional hints: Hints,
         /// What carries decisions out.

@@ -76,6 +76,10 @@ fn alarms(decision: &Decision, at: Timestamp, page: &mut Page) {
             &format!("the actuator cannot {action}: {error} ({failures} in a row, last {:.0}){again}", trouble.at),
         );
     }
+    for replaced in &decision.replaced {
+        let waits = if replaced.replaced { "; another runs in its place" } else { "; no other runs in its place yet" };
+        page.row("ALARM", &format!("{} is not counted on: {}{waits}", replaced.address, replaced.because));
+    }
     let silent: Vec<&str> =
         decision.inputs.edges.iter().filter(|edge| !edge.fresh).map(|edge| edge.edge.as_str()).collect();
     if !silent.is_empty() {
@@ -148,8 +152,9 @@ fn ahead(decision: &Decision, page: &mut Page) {
 }
 
 fn stages(capacity: &scaler::Capacity) -> String {
-    let scaler::Capacity { booting, warming, serving, draining } = capacity;
-    format!("{booting} booting, {warming} warming, {serving} serving, {draining} draining")
+    let scaler::Capacity { booting, warming, serving, draining, warm } = capacity;
+    let warm = if warm > 0 { format!(", {warm} warm beside them") } else { String::new() };
+    format!("{booting} booting, {warming} warming, {serving} serving, {draining} draining{warm}")
 }
 
 fn carried(change: &Change) -> String {

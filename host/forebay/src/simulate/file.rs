@@ -142,6 +142,7 @@ fn csv_history<'a>(name: &str, lines: impl Iterator<Item = (usize, &'a str)>) ->
             warming: count(warming)?,
             serving: count(serving)?,
             draining: count(draining)?,
+            warm: 0,
         };
         let (then, value) = instant("time", time).zip(number(requests)).ok_or_else(wrong)?;
         if number(covered).ok_or_else(wrong)? >= COVERED {

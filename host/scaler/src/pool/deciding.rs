@@ -37,7 +37,7 @@ impl Pool {
             trial.relive(self.lead.figures());
             self.trial = Some(trial);
         }
-        let (capacity, serving) = (self.capacity(), self.serving());
+        let (capacity, serving, carries) = (self.capacity(), self.serving(), self.carries(now));
         self.pay(now);
         if self.beside.is_none() {
             self.beside = Beside::of(self.scaling(), from);
@@ -64,7 +64,7 @@ impl Pool {
             missing: &missing,
         };
         if let Some(trial) = &mut self.trial {
-            trial.settle(&view, capacity);
+            trial.settle(&view, capacity, carries);
         }
         if let Some(beside) = &mut self.beside {
             beside.settle(&view);
@@ -102,6 +102,7 @@ impl Pool {
             wants: &self.wants,
             blind,
             take_over: self.take_over,
+            failing: self.failing(now),
             operator: self.operator.as_ref(),
             hint,
             quiet,
@@ -114,6 +115,13 @@ impl Pool {
         let mut decision = decide(case, proposals);
         self.tell_beside(&mut decision, now);
         decision
+    }
+
+    /// Why nothing that serves may be taken away: launches come to nothing, or the actuator says that it cannot.
+    fn failing(&self, now: Timestamp) -> Option<String> {
+        let trouble = self.carried.trouble().filter(|trouble| trouble.failures >= 2 && trouble.action == "start");
+        let told = trouble.map(|trouble| format!("launches fail: {} in a row, {}", trouble.failures, trouble.error));
+        self.origins.failing(self.wall, now).or(told)
     }
 
     /// What is told beside the number, once it is there.
@@ -136,6 +144,8 @@ impl Pool {
         decision.peers = self.beside.as_ref().map(Beside::counts).unwrap_or_default();
         decision.change = self.carried.change().map(|change| change.by(wall));
         decision.late = self.carried.late().map(|late| late.by(wall));
+        decision.replaced = self.replaced();
+        decision.warm_pool = self.scaling().warm_pool.is_some().then_some(self.tier);
         decision.trouble = self.carried.trouble().map(|trouble| trouble.by(wall));
         decision.budget = self.spending(now);
         decision.version = Version { config: self.digest.to_string(), engine: ENGINE.to_string() };
@@ -158,7 +168,7 @@ impl Pool {
 
     /// What runs now, listed origins included.
     pub(super) fn running(&self) -> Running {
-        let Capacity { booting, warming, serving, draining } = self.capacity();
+        let Capacity { booting, warming, serving, draining, .. } = self.capacity();
         Running { staying: booting + warming + serving, serving, all: booting + warming + serving + draining }
     }
 
@@ -167,7 +177,8 @@ impl Pool {
         let lead = self.lead.figures().lead;
         let Capacity { booting, warming, draining, .. } = self.origins.left(&self.rules(), lead, now);
         let serving = to.saturating_sub(booting + warming);
-        Expected { seconds: stamp::seconds(lead), capacity: Capacity { booting, warming, serving, draining } }
+        let capacity = Capacity { booting, warming, serving, draining, warm: self.tier };
+        Expected { seconds: stamp::seconds(lead), capacity }
     }
 
     /// The window that the present load is told over.

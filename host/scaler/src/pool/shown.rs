@@ -19,8 +19,13 @@ use crate::trial::Trial;
 
 impl Pool {
     pub fn capacity(&self) -> Capacity {
-        let listed = self.config.origins.iter().map(|_| Stage::Serving);
-        Capacity::of(listed.chain(self.origins.stages().map(|(_, stage)| stage)))
+        let capacity = self.origins.capacity();
+        Capacity { serving: capacity.serving + self.listed(), ..capacity }
+    }
+
+    /// What the pool can carry now, in origins.
+    pub fn carries(&self, now: Timestamp) -> f64 {
+        f64::from(self.listed()) + self.origins.carries(self.config.slow_start, now)
     }
 
     /// Those that take traffic, listed ones included.
@@ -66,7 +71,11 @@ impl Pool {
             capacity: self.capacity(),
             inputs: self.inputs(&pool_edges, now),
             demand,
+            carries: (self.carries(now) * 1000.0).round() / 1000.0,
+            replaced: self.replaced(),
+            warm_pool: self.scaling().warm_pool.is_some().then_some(self.tier),
             origin_seconds: self.origins.origin_seconds(now),
+            warm_seconds: self.origins.parked_seconds(now),
             origins: self.origins(now),
             gone: self.gone.iter().map(|gone| gone.by(self.wall)).collect(),
             schedules,

@@ -71,6 +71,7 @@ impl Moment {
                 warming: moved.ready - moved.full,
                 serving: moved.full,
                 draining: moved.billed - moved.total,
+                warm: 0,
             },
             foreseen: None,
         }

@@ -233,6 +233,7 @@ impl Rehearsal {
             ready_at: ready,
             serving_at: ready.filter(|_| first),
             stopping: false,
+            parked: false,
         }
     }
 

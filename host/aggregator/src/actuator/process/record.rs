@@ -27,6 +27,8 @@ pub struct Record {
     pub serving_at: Option<Timestamp>,
     /// When it was told to stop.
     pub stopping_at: Option<Timestamp>,
+    /// It waits in the warm pool, or boots for it.
+    pub parked: bool,
 }
 
 /// The file's text: what the wall clock showed, for people, and the machine's monotonic clock, by which a later
@@ -46,6 +48,9 @@ struct Written {
     stopping_at: Option<Timestamp>,
     /// Absent in files of before.
     #[serde(default)]
+    parked: bool,
+    /// Absent in files of before.
+    #[serde(default)]
     monotonic_ms: Monotonic,
 }
 
@@ -62,7 +67,7 @@ impl Written {
     fn of(record: &Record, clock: &Clock) -> Written {
         let shows = |at: Timestamp| clock.wall().shows(at);
         let monotonic = |at: Option<Timestamp>| at.map(|at| clock.to_monotonic(at));
-        let Record { pool, address, identity, launched_at, ready_at, serving_at, stopping_at } = record.clone();
+        let Record { pool, address, identity, launched_at, ready_at, serving_at, stopping_at, parked } = record.clone();
         Written {
             pool,
             address,
@@ -71,6 +76,7 @@ impl Written {
             ready_at: ready_at.map(shows),
             serving_at: serving_at.map(shows),
             stopping_at: stopping_at.map(shows),
+            parked,
             monotonic_ms: Monotonic {
                 launched: monotonic(Some(launched_at)),
                 ready: monotonic(ready_at),
@@ -95,6 +101,7 @@ impl Written {
             ready_at: self.ready_at.map(|at| instant(ready, at)),
             serving_at: self.serving_at.map(|at| instant(serving, at)),
             stopping_at: self.stopping_at.map(|at| instant(stopping, at)),
+            parked: self.parked,
         }
     }
 }
@@ -118,6 +125,7 @@ impl Record {
             ready_at: self.ready_at,
             serving_at: self.serving_at,
             stopping,
+            parked: self.parked,
         }
     }
 }
@@ -272,6 +280,7 @@ mod tests {
             ready_at: Some(at(3_000)),
             serving_at: None,
             stopping_at: Some(at(4_000)),
+            parked: false,
         };
         Records::new(&folder, "shop", first).write(&record).unwrap();
         let text = fs::read_to_string(folder.join("shop-9000.json")).unwrap();

@@ -62,6 +62,7 @@ fn scaling(schedules: Vec<Schedule>) -> Scaling {
         step_up: 1,
         step_down: 1,
         stabilisation: Duration::ZERO,
+        warm_pool: None,
         hints: None,
         actuator: config::region::Actuator::DryRun,
     }
