@@ -153,7 +153,7 @@ fn ahead(decision: &Decision, page: &mut Page) {
 
 fn stages(capacity: &scaler::Capacity) -> String {
     let scaler::Capacity { booting, warming, serving, draining, warm } = capacity;
-    let warm = if warm > 0 { format!(", {warm} warm beside them") } else { String::new() };
+    let warm = if *warm > 0 { format!(", {warm} warm beside them") } else { String::new() };
     format!("{booting} booting, {warming} warming, {serving} serving, {draining} draining{warm}")
 }
 

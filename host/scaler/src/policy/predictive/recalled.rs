@@ -38,10 +38,6 @@ impl Recalled {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub fn first(&self) -> Option<i64> {
         self.0.first_key_value().map(|(first, _)| *first)
     }
