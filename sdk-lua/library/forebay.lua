@@ -379,7 +379,7 @@ function forebay.scale.propose(origins, because) end
 ---@class ForebayMetrics
 ---@field now number seconds since 1970
 ---@field pool string
----@field origins {desired: integer, floor: integer, ceiling: integer, booting: integer, warming: integer, serving: integer, draining: integer}
+---@field origins {desired: integer, floor: integer, ceiling: integer, booting: integer, warming: integer, serving: integer, draining: integer, warm: integer}
 ---@field lead number seconds from a decision to capacity that serves
 ---@field window number seconds that the rates are means of
 ---@field requests_per_second? number
@@ -399,7 +399,7 @@ function forebay.scale.propose(origins, because) end
 ---@field rejects_per_second number
 ---@field errors_per_second number
 ---@field covered number what part of it was reported, 0 to 1
----@field origins {booting: integer, warming: integer, serving: integer, draining: integer}
+---@field origins {booting: integer, warming: integer, serving: integer, draining: integer, warm: integer}
 
 ---A fact about the exchange, by proxy-wasm's attribute path: `request.path`.
 ---@param path string

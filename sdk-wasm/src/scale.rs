@@ -96,6 +96,8 @@ pub struct Counts {
     pub warming: u32,
     pub serving: u32,
     pub draining: u32,
+    /// In the warm pool: ready, and in no edge's rotation.
+    pub warm: u32,
 }
 
 /// One of the pool's signals.

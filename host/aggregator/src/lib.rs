@@ -21,8 +21,8 @@ mod ingest;
 pub mod journal;
 mod lease;
 mod publish;
-pub mod scripts;
 mod scrape;
+pub mod scripts;
 mod steer;
 
 use std::net::SocketAddr;

@@ -27,8 +27,8 @@ use crate::clock::Clock;
 use crate::history::History;
 use crate::journal::Journal;
 use crate::lease::{Lead, Right};
-use crate::scripts::Asker;
 use crate::scrape::Scraper;
+use crate::scripts::Asker;
 
 /// A step may make the next one necessary at once: what was started is to be seen. It settles in
 /// two or three; the bound is for what never should.

@@ -98,7 +98,7 @@ fn a_script_is_asked_once_a_tick_and_shown_what_the_decision_saw() {
     assert_eq!(
         shown["origins"],
         serde_json::json!({
-            "desired": 3, "floor": 1, "ceiling": 8, "booting": 0, "warming": 0, "serving": 0, "draining": 0
+            "desired": 3, "floor": 1, "ceiling": 8, "booting": 0, "warming": 0, "serving": 0, "draining": 0, "warm": 0
         })
     );
     assert_eq!((&shown["requests_per_second"], &shown["window"]), (&30.0.into(), &10.0.into()));
