@@ -221,6 +221,9 @@ pub struct Inputs {
     pub refused: Vec<Doubted>,
     /// The edges that report this pool, silent ones included until they are forgotten.
     pub edges: Vec<EdgeAge>,
+    /// As many further edges are not named, where there are over 32 that report or over 32 that are silent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub edges_more: u32,
     /// What the signals say, and which of them asks for the most; missing where no rule follows the load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub demand: Option<Demand>,
@@ -234,6 +237,10 @@ pub struct EdgeAge {
     /// What stands in for it while it is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<StandIn>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Decision {

@@ -40,8 +40,8 @@ pub struct Edge {
     pub mark: Mark,
     /// When its last report arrived.
     pub at: Timestamp,
-    /// What that report said, by pool.
-    pub pools: BTreeMap<String, Latest>,
+    /// What that report said, by the number of the pool.
+    pools: Vec<Option<Latest>>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ impl Latest {
 #[derive(Debug, Default)]
 pub struct Edges {
     by_name: BTreeMap<String, Edge>,
+    /// The numbers of pools: each edge is asked for each pool in each decision.
+    pools: BTreeMap<String, usize>,
     doubts: Doubts,
     ids: u32,
     forgot_at: Option<Timestamp>,
@@ -95,20 +97,35 @@ impl Edges {
         }
         let id = EdgeId(self.ids);
         self.ids += 1;
-        let edge = Edge { name: report.edge.clone(), id, mark, at: now, pools: BTreeMap::new() };
+        let edge = Edge { name: report.edge.clone(), id, mark, at: now, pools: Vec::new() };
         self.by_name.insert(report.edge.clone(), edge);
         Ok(Some(id))
     }
 
-    /// Keeps what a report says that was taken note of.
-    pub fn keep(&mut self, report: Report, now: Timestamp) {
+    /// Keeps what a report says that was taken note of, of the pools that are scaled here.
+    pub fn keep(&mut self, report: Report, scaled: impl Fn(&str) -> bool, now: Timestamp) {
         let Some(edge) = self.by_name.get_mut(&report.edge) else { return };
         let seconds = report.period_ms as f64 / 1000.0;
-        let before = std::mem::take(&mut edge.pools);
+        let mut before = std::mem::take(&mut edge.pools);
+        edge.pools.resize_with(before.len(), || None);
         for (name, pool) in report.pools {
+            if !scaled(&name) {
+                continue;
+            }
             self.doubts.believe(&name, pool.requests as f64 / seconds, now);
-            let latest = Latest::after(before.get(&name), pool, seconds);
-            edge.pools.insert(name, latest);
+            let number = match self.pools.get(&name) {
+                Some(number) => *number,
+                None => {
+                    let number = self.pools.len();
+                    self.pools.insert(name, number);
+                    number
+                }
+            };
+            let before = before.get_mut(number).and_then(Option::take);
+            if edge.pools.len() <= number {
+                edge.pools.resize_with(number + 1, || None);
+            }
+            edge.pools[number] = Some(Latest::after(before.as_ref(), pool, seconds));
         }
     }
 
@@ -128,8 +145,10 @@ impl Edges {
     /// What the pool's edges say now.
     pub fn of_pool<'a>(&'a self, pool: &'a str, now: Timestamp, stale: Duration) -> PoolEdges<'a> {
         let mut edges = PoolEdges { stale, ..PoolEdges::default() };
+        edges.doubted = self.doubts.of_pool(pool, now).collect();
+        let Some(number) = self.pools.get(pool) else { return edges };
         for edge in self.by_name.values() {
-            let Some(latest) = edge.pools.get(pool) else { continue };
+            let Some(latest) = edge.pools.get(*number).and_then(Option::as_ref) else { continue };
             match stamp::age(now, edge.at) {
                 age if age <= stale => {
                     edges.ids.insert(edge.id);
@@ -139,7 +158,6 @@ impl Edges {
                 _ => {}
             }
         }
-        edges.doubted = self.doubts.of_pool(pool, now).collect();
         edges
     }
 

@@ -227,7 +227,7 @@ impl Region {
                 pool.report(&report.edge, edge, seen, period, now);
             }
         }
-        self.edges.keep(report, now);
+        self.edges.keep(report, |pool| self.pools.contains_key(pool), now);
         Ok(Applied::Taken)
     }
 

@@ -24,6 +24,22 @@ fn load_over_the_window_decides_and_the_line_says_so() {
 }
 
 #[test]
+fn a_record_names_the_edges_that_are_silent_the_longest_and_counts_the_rest() {
+    let mut script = Script::new(config::region::Scaling { ceiling: 1000, ..scaling() }, NOON);
+    let names: Vec<String> = (0..200).map(|edge| format!("e{edge:03}")).collect();
+    let loads: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 10)).collect();
+    script.run(3, &loads);
+    assert_eq!(script.count(), 200, "each of them counts");
+    // The last 150 go on.
+    script.run(8, &loads[50..]);
+    let inputs = &script.last().inputs;
+    let of = |fresh: bool| inputs.edges.iter().filter(|edge| edge.fresh == fresh).count();
+    assert_eq!((of(true), of(false), inputs.edges_more), (32, 32, 136));
+    assert!(inputs.edges.iter().all(|edge| edge.fresh == (edge.edge.as_str() >= "e050")), "{:?}", inputs.edges);
+    assert_eq!(script.count(), 200, "nor is one that is not named taken for gone");
+}
+
+#[test]
 fn a_decrease_waits_until_nothing_in_the_window_wanted_more() {
     let mut setting = scaling();
     setting.stabilisation = secs(30);

@@ -188,6 +188,9 @@ fn inputs(inputs: &Inputs, page: &mut Page) {
         });
         page.row("seen", &format!("edge {edge}, {age_seconds:.1} s ago{silent}{carried}"));
     }
+    if inputs.edges_more > 0 {
+        page.row("seen", &format!("{} edges more, whose last reports are younger", inputs.edges_more));
+    }
     if let Some(coverage) = inputs.coverage.filter(|coverage| *coverage < 1.0) {
         page.row("seen", &format!("{:.0} % of the expected demand is reported", 100.0 * coverage));
     }

@@ -9,7 +9,7 @@ use super::{Pool, SHOWN_WINDOW};
 use crate::carried::Running;
 use crate::decide::{Case, decide};
 use crate::decision::{Capacity, Decision, EdgeAge, Inputs, Version};
-use crate::edges::PoolEdges;
+use crate::edges::{Edge, PoolEdges};
 use crate::engine;
 use crate::foresight::{Expected, Forecast};
 use crate::missing::{Missing, StandIn};
@@ -23,6 +23,9 @@ use config::region::{Actuator, ScalingMode};
 
 /// Program and model, as records tell them.
 static ENGINE: LazyLock<String> = LazyLock::new(|| format!("{}/{}", env!("CARGO_PKG_VERSION"), engine::MODEL));
+
+/// So many fresh edges, and so many silent ones, a record names.
+const TOLD_EDGES: usize = 32;
 
 impl Pool {
     pub(super) fn decide(&mut self, edges: &PoolEdges, now: Timestamp) -> Decision {
@@ -203,8 +206,10 @@ impl Pool {
         let (window, missing) = (self.window(), self.missing(edges, now));
         let carried = |id| missing.carried.get(&id).map(|(_, stand_in)| *stand_in);
         let level = self.series.level(window, now, |edge| edges.is_fresh(edge));
-        let fresh = edges.fresh.iter().map(|(edge, _)| (*edge, true));
-        let known = fresh.chain(edges.missing.iter().map(|(edge, _)| (*edge, false)));
+        let fresh = oldest(edges.fresh.iter().map(|(edge, _)| *edge).collect());
+        let silent = oldest(edges.missing.iter().map(|(edge, _)| *edge).collect());
+        let more = edges.fresh.len() + edges.missing.len() - fresh.len() - silent.len();
+        let known = fresh.into_iter().map(|edge| (edge, true)).chain(silent.into_iter().map(|edge| (edge, false)));
         let in_flight = edges.fresh.iter().map(|(_, latest)| latest.in_flight).sum();
         Inputs {
             window_seconds: stamp::seconds(window),
@@ -227,9 +232,21 @@ impl Pool {
                     }),
                 })
                 .collect(),
+            edges_more: more as u32,
             demand: None,
         }
     }
+}
+
+/// Those that a record names, in their order: all, or those whose last reports are the oldest. A line of the
+/// journal with 2,000 names tells nobody more.
+fn oldest(mut edges: Vec<&Edge>) -> Vec<&Edge> {
+    if edges.len() > TOLD_EDGES {
+        edges.select_nth_unstable_by_key(TOLD_EDGES, |edge| edge.at);
+        edges.truncate(TOLD_EDGES);
+        edges.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    }
+    edges
 }
 
 /// What a record says of a rate: the rest is the noise of adding fractions.
