@@ -66,7 +66,7 @@ fn a_decision_is_explained_by_the_aggregator_and_once_it_is_gone_by_the_journal(
     region.refused(&[&["shap"][..], &asked].concat(), "run here are: shop");
     region.refused(&[&["shop", "--at", "-1h"][..], &asked].concat(), "kept are decisions from");
     region.refused(&[&["shop", "--at", "2999-01-01T00:00:00Z"][..], &asked].concat(), "lies ahead");
-    region.refused(&[&["shop", "--at", "noon"][..], &asked].concat(), "-10m (ago)");
+    region.refused(&[&["shop", "--at", "noon"][..], &asked].concat(), "-10m or -7d (ago)");
     region.refused(&["shop", "--aggregator", "127.0.0.1:1"], "allowed is http://host:port");
 
     region.aggregator.kill();

@@ -22,7 +22,7 @@ const OURS: &[(&str, &[&str])] = &[
     // Tests drive processes: of the code they only see the words that are spoken with it.
     ("tests", &["abi", "wire", "config"]),
     // One of them puts engines of its own into the chain, one loads modules, one replays days of demand.
-    ("benches", &["abi", "lua", "wasm", "edge", "scaler", "config"]),
+    ("benches", &["abi", "lua", "wasm", "edge", "scaler", "aggregator", "config", "wire"]),
 ];
 
 /// A crate of others that only these may import outside of their tests, with the reason.

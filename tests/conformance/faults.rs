@@ -54,7 +54,7 @@ pub fn fault(how: &str) -> Plugin {
 pub const ITS_WORDS: [&str; 4] =
     ["a sentence of the plugin", "src/faults.rs", "memory allocation of", "RUST_BACKTRACE"];
 
-fn expect_its_words(edge: &mut Edge, engine: Engine) {
+pub fn expect_its_words(edge: &mut Edge, engine: Engine) {
     for words in ITS_WORDS {
         edge.process.expect_error(words);
     }

@@ -3,6 +3,7 @@
 use harness::{Edge, Origin, PATIENCE, Setup, get, list, wait_until};
 use serde_json::Value;
 
+use crate::faults::expect_its_words;
 use crate::pair::{Engine, on_both_engines, plugin};
 
 /// `policy HOW`: what it proposes, or does in place of that.
@@ -81,7 +82,8 @@ on_both_engines! {
     fn a_policy_that_fails_has_the_verdict_of_any_plugin_and_nobody_else_notices(engine) {
         for (how, verdict) in [("loop", "CPU"), ("memory", "MEMORY"), ("error", "TRAP")] {
             let origin = Origin::saying("ok");
-            let edge = asked_by(engine, how, &origin).start();
+            let mut edge = asked_by(engine, how, &origin).start();
+            expect_its_words(&mut edge, engine);
             let said = proposal(&edge, |one| one["because"].as_str().is_some_and(|text| text.starts_with(verdict)));
             assert_eq!(said["origins"], Value::Null);
             assert_eq!(edge.get("/a").status, 200);

@@ -10,9 +10,9 @@ pub mod latency;
 pub mod moving;
 pub mod scraped;
 
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::region::{Scaling, Signal, SignalSource};

@@ -1,5 +1,5 @@
 //! What the demand is measured by: the largest of several signals decides, each is told with its numbers, and what
-//! is not known takes nothing away.
+//! is not known takes nothing away. Over 400 lines: the signals of one pool are one subject.
 
 mod script;
 

@@ -14,6 +14,7 @@ mod origin;
 mod ready;
 mod record;
 mod signal;
+mod told;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use config::region::ProcessActuator;
 use jiff::Timestamp;
-use scaler::{Observed, Trouble, stamp};
+use scaler::{Observed, stamp};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -375,33 +376,5 @@ impl Process {
         if let Err(error) = self.records.write(record) {
             tracing::error!(pool = self.pool, address = %record.address, %error, "state cannot be written");
         }
-    }
-
-    pub fn trouble(&self) -> Option<Trouble> {
-        let (at, error) = self.failed.clone()?;
-        let retry_at = self.not_before.filter(|retry| *retry > at);
-        Some(Trouble { at, action: "start".to_string(), error, failures: self.failures, retry_at })
-    }
-
-    fn failed(&mut self, action: &'static str, error: String, now: Timestamp) {
-        self.failed = Some((now, error));
-        let wait = BACKOFF.0.saturating_mul(1 << self.failures.min(10)).min(BACKOFF.1);
-        self.failures = self.failures.saturating_add(1);
-        self.not_before = Some(stamp::later(now, wait));
-        metrics::counter!("forebay_aggregator_actuator_failures_total",
-            "pool" => self.pool.clone(), "action" => action)
-        .increment(1);
-    }
-
-    fn count(&self, action: &'static str) {
-        metrics::counter!("forebay_aggregator_actuator_actions_total",
-            "pool" => self.pool.clone(), "action" => action)
-        .increment(1);
-    }
-
-    fn took(&self, action: &'static str, time: Duration) {
-        metrics::histogram!("forebay_aggregator_actuator_seconds",
-            "pool" => self.pool.clone(), "action" => action)
-        .record(time.as_secs_f64());
     }
 }

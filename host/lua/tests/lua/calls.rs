@@ -483,11 +483,13 @@ fn every_row_is_refused_outside_of_its_phases() {
                 Call::MetricCounter | Call::MetricGauge | Call::MetricHistogram => "'name'",
                 Call::Secret => "'key'",
                 Call::ScaleHint => "'name', 'hold', 1, 60",
+                Call::ScalePropose => "3, 'why'",
                 Call::RequestBody
                 | Call::ResponseBody
                 | Call::ResponseSetEvent
                 | Call::Close
                 | Call::Now
+                | Call::ScaleView
                 | Call::AbiVersion => "",
                 _ => "'name', 'value'",
             };

@@ -1,6 +1,6 @@
 //! What of a pool is shown: to edges its members, to people all of it.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::time::Duration;
 
 use config::region::ScalingMode;

@@ -3,8 +3,8 @@
 //! An origin that does not answer is a gap and not zero: those that do stand for it. Under 70 % of them stand for
 //! nobody but themselves, and nothing is taken away.
 
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::region::{Over, Per, Scrape};
