@@ -52,15 +52,24 @@ pub struct Latest {
     pub last: f64,
     /// The same over some minutes.
     pub lately: f64,
+    /// Seconds that these means know.
+    known: f64,
 }
 
 impl Latest {
     /// Of one more report.
     fn after(before: Option<&Latest>, pool: PoolReport, seconds: f64) -> Latest {
         let rate = pool.requests as f64 / seconds;
-        let mean = |mean: f64, over: f64| mean + (rate - mean) * (1.0 - (-seconds / over).exp());
-        let (last, lately) = before.map_or((rate, rate), |old| (mean(old.last, LAST), mean(old.lately, LATELY)));
-        Latest { in_flight: pool.in_flight, origins: pool.origins, last, lately }
+        let (last, lately, known) = before.map_or((rate, rate, 0.0), |old| (old.last, old.lately, old.known));
+        let known = known + seconds;
+        // Of an edge that is known for less than that it is the plain mean: its first report weighs as much as the others,
+        // and not as all that might have been before it.
+        let mean = |mean: f64, over: f64| {
+            let gain = (1.0 - (-seconds / over).exp()) / (1.0 - (-known / over).exp());
+            mean + (rate - mean) * gain
+        };
+        let (last, lately) = (mean(last, LAST), mean(lately, LATELY));
+        Latest { in_flight: pool.in_flight, origins: pool.origins, last, lately, known }
     }
 }
 

@@ -73,6 +73,24 @@ fn under_seventy_percent_nothing_shrinks_and_what_is_seen_with_what_is_carried_r
 }
 
 #[test]
+fn an_edge_whose_first_report_brought_nothing_weighs_by_all_that_is_known_of_it() {
+    let mut script = Script::new(wide(), NOON);
+    script.run(1, &[("e1", 40), ("e2", 0)]);
+    script.run(3, &[("e1", 40), ("e2", 40)]);
+    let stood = script.count();
+    script.run(60, &[("e1", 40)]);
+    assert_eq!(
+        script.count(),
+        stood.max(8),
+        "a mean of 30 in 4 s and a little more, beside 40: {}",
+        script.last().line
+    );
+    let coverage = script.last().inputs.coverage.unwrap();
+    assert!((0.5..0.6).contains(&coverage), "{coverage}");
+    assert!(script.last().holds[0].starts_with("no data: no fresh report from e2: "), "{:?}", script.last().holds);
+}
+
+#[test]
 fn after_two_minutes_the_share_of_the_usual_counts_where_it_is_more() {
     for (usual, expected) in [(400.0, Basis::Usual), (60.0, Basis::LastValue)] {
         let mut script = Script::new(wide(), NOON);
