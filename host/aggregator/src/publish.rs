@@ -34,6 +34,8 @@ pub fn describe() {
     gauge!("forebay_aggregator_budget_spent_origin_hours", "Of this calendar month");
     gauge!("forebay_aggregator_budget_projected_origin_hours", "Of this calendar month, with what is to come of it");
     gauge!("forebay_aggregator_budget_ceiling_origin_hours", "Of this calendar month, or of its part that is counted");
+    gauge!("forebay_aggregator_capacity_per_origin", "Requests a second that one origin carries, as learned");
+    gauge!("forebay_aggregator_capacity_drift", "1: what is seen of it is over 20 % from what is configured");
     gauge!("forebay_aggregator_leader", "1: this aggregator acts; 0: another has the lease, or nobody");
     counter!("forebay_aggregator_lease_transitions_total", "Beginnings and ends of the lease here, by what came");
     counter!("forebay_aggregator_lease_failures_total", "Questions about the lease that got no answer");
@@ -92,6 +94,11 @@ pub fn measure(pool: &str, view: &PoolView) {
     }
     if let Some(spending) = &view.budget {
         measure_budget(pool, spending);
+    }
+    if let Some(learned) = view.demand.learned() {
+        metrics::gauge!("forebay_aggregator_capacity_per_origin", "pool" => pool.to_string()).set(learned.per_origin);
+        let drift = if learned.drift { 1.0 } else { 0.0 };
+        metrics::gauge!("forebay_aggregator_capacity_drift", "pool" => pool.to_string()).set(drift);
     }
     metrics::counter!("forebay_aggregator_origin_seconds_total", "pool" => pool.to_string())
         .absolute(view.origin_seconds as u64);

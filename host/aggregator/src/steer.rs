@@ -10,7 +10,7 @@
 mod role;
 mod shown;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct Steer {
     journal: Journal,
     history: History,
     scraper: Scraper,
+    /// Pools of which it was told that their origins carry something else than the file says.
+    drifting: BTreeSet<String>,
     lead: Lead,
     /// As it was at the start of this step.
     right: Right,
@@ -88,6 +90,7 @@ impl Steer {
             journal,
             history,
             scraper: Scraper::new(wake.clone()),
+            drifting: BTreeSet::new(),
             lead,
             right,
             token,

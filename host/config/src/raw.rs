@@ -4,7 +4,7 @@
 //! - [`value`]: how a value is read, and the table that makes a section.
 //! - [`form`]: values written as one text or number.
 //! - `edge`, `plugin`, `budget`, `secret`, `route`, `pool`, `signal`, `scaling_budget`, `schedule`, `calendar`, `state`, `kv`, `lease`,
-//!   `lead`, `warm_pool`: the sections.
+//!   `lead`, `per_origin`, `warm_pool`: the sections.
 //! - `manifest`, `spec`: the files beside a plugin.
 
 pub mod budget;
@@ -15,6 +15,7 @@ pub mod kv;
 pub mod lead;
 pub mod lease;
 pub mod manifest;
+pub mod per_origin;
 pub mod plugin;
 pub mod pool;
 pub mod route;

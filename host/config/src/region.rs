@@ -38,7 +38,7 @@ pub use remote::{Login, PublicKey, Remote, RemoteAt};
 pub use scaling_budget::{Aim, Money, Monthly, ScalingBudget};
 pub use schedule::{DayName, Rank, Schedule, When};
 pub use secret::{Secret, SecretSource, SecretValue};
-pub use signal::{Over, Per, PluginMetric, Scrape, Signal, SignalSource};
+pub use signal::{Learn, Over, Per, PluginMetric, Scrape, Signal, SignalSource};
 pub use state::{Bucket, Dict, Queue};
 pub use target::{Target, TargetTls, TargetTo};
 pub use warm_pool::{WarmPool, WarmSize};

@@ -196,6 +196,27 @@ fn a_lead_is_learned_unless_it_is_written_as_a_time() {
 }
 
 #[test]
+fn what_an_origin_carries_is_learned_where_it_is_written_as_a_map() {
+    use config::region::{Learn, SignalSource};
+    let source = |per_origin: &str| {
+        let file = format!(
+            "aggregator: {{address: '127.0.0.1:0', journal: j}}\npools:\n  - name: shop\n    scaling:\n      ceiling: 9\n      \
+             reactive: {{}}\n      signals: [{{source: requests, per_origin: {per_origin}}}]\n      actuator: dry_run\n"
+        );
+        let region = region(&file, Path::new("/srv/region"));
+        region.pools["shop"].scaling.as_ref().unwrap().signals[0].source.clone()
+    };
+    assert_eq!(source("50"), SignalSource::Requests { per_origin: 50.0, learn: None });
+    let learn = |at_least, at_most, quantile| {
+        let latency = Duration::from_millis(200);
+        SignalSource::Requests { per_origin: 50.0, learn: Some(Learn { at_least, at_most, latency, quantile }) }
+    };
+    assert_eq!(source("{initial: 50, latency: 200ms}"), learn(25.0, 100.0, 0.99));
+    let all = "{initial: 50, at_least: 50, at_most: 60, latency: 200ms, quantile: 0.9}";
+    assert_eq!(source(all), learn(50.0, 60.0, 0.9));
+}
+
+#[test]
 fn a_warm_pool_has_a_size_or_follows_the_forecast() {
     use config::region::{WarmPool, WarmSize};
     let warm = |text: &str| {

@@ -1338,6 +1338,30 @@ fn a_signal_has_the_keys_of_its_source_and_a_rule_goes_by_it() {
              for each",
         ],
     );
+    refused(
+        &signals(&[
+            "source: in_flight, per_origin: {initial: 5, latency: 1s}",
+            "source: requests, per_origin: {initial: 50, at_least: 60, quantile: 95}",
+        ]),
+        &[
+            "region.yaml:9: pools[0].scaling.signals[0].per_origin: found a map, by which what an origin carries of requests \
+             is learned; allowed: a number over 0, such as 50 or 1.2",
+            "region.yaml:10: pools[0].scaling.signals[1].per_origin.latency: missing; needed: what an origin carries, it \
+             answers within this",
+            "region.yaml:10: pools[0].scaling.signals[1].per_origin.initial: 50 is not within its own bounds; allowed: 60 to 100",
+            "region.yaml:10: pools[0].scaling.signals[1].per_origin.quantile: found the number 95; allowed: over 0, up to \
+             0.999; did you mean \"0.95\"?",
+        ],
+    );
+    refused(
+        &signals(&["source: requests, per_origin: {initial: 50, at_least: 60, at_most: 40, latency: 1s, inital: 5}"]),
+        &[
+            "region.yaml:9: pools[0].scaling.signals[0].per_origin.at_least: at_least, 60, is over at_most, 40; needed: \
+             at_least <= initial <= at_most",
+            "region.yaml:9: pools[0].scaling.signals[0].per_origin.inital: unknown key \"inital\"; keys are: initial, \
+             at_least, at_most, latency, quantile; did you mean \"initial\"?",
+        ],
+    );
     let many: Vec<_> = (0..17).map(|n| format!("name: s{n}, source: in_flight, per_origin: 1")).collect();
     refused(
         &signals(&many.iter().map(String::as_str).collect::<Vec<_>>()),

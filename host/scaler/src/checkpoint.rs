@@ -9,7 +9,7 @@ use crate::engine::Engine;
 
 /// Of the layout of [`Engine`] and all in it, and of what it means. A test fails if the layout changes and this
 /// does not.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Opaque to whoever keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +26,16 @@ pub(crate) struct Learned {
     /// The first step that the engine was not told of.
     pub next: i64,
     pub engine: Engine,
+    pub beside: Beside,
+}
+
+/// What the pool learned beside its engine.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Beside {
     /// How long origins took.
     pub lead: crate::lead::Learned,
+    /// What one carried, where that is learned.
+    pub capacity: Option<crate::capacity::Kept>,
 }
 
 impl Learned {

@@ -56,15 +56,16 @@ pub struct Expected {
 }
 
 impl Forecast {
-    pub fn of(engine: &Engine) -> Option<Forecast> {
+    /// `scale`: how many of the origins that there are carry what one of the engine's does.
+    pub fn of(engine: &Engine, scale: f64) -> Option<Forecast> {
         let Want { way, gate_open, bounds, .. } = engine.want()?;
         let upper = engine.settings().quantiles.iter().zip(&bounds.upper);
         Some(Forecast {
             way: *way,
             gate_open: *gate_open,
-            level: thousandths(bounds.level),
+            level: thousandths(bounds.level * scale),
             quantiles: upper
-                .map(|(quantile, demand)| Upper { quantile: *quantile, demand: thousandths(*demand) })
+                .map(|(quantile, demand)| Upper { quantile: *quantile, demand: thousandths(*demand * scale) })
                 .collect(),
             horizon_seconds: engine.forecaster().window() as f64 * engine.settings().lives.step,
             rules: engine.tuner().blend().len(),

@@ -12,6 +12,7 @@
 //! - [`lead`]: how long origins take from their launch to full capacity, learned;
 //! - [`hint`]: what plugins ask for, by who asked;
 //! - [`script`]: what policy plugins are asked, and answer;
+//! - [`capacity`]: what one origin carries of requests, learned;
 //! - [`signal`]: the demand by what the pool is measured by;
 //! - [`policy`]: each looks at the pool and `now` and makes a [`Proposal`];
 //! - [`decide`]: the largest proposal, then holds, steps, floor and ceiling, as a [`Decision`];
@@ -34,6 +35,7 @@
 //! - [`peers`]: how other autoscalers would have decided.
 
 pub mod budget;
+pub mod capacity;
 pub mod carried;
 pub mod checkpoint;
 pub mod decide;

@@ -9,10 +9,10 @@
 pub mod latency;
 pub mod moving;
 pub mod scraped;
+pub mod unit;
 
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use config::region::{Scaling, Signal, SignalSource};
@@ -20,14 +20,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::PoolReport;
 
+use crate::capacity::{Capacity, Carried, Kept, Learned};
 use crate::edges::{EdgeId, PoolEdges};
 use crate::missing::Missing;
-use crate::policy::Standing;
+use crate::policy::predictive::{requests, span, step_of};
+use crate::policy::{Standing, View};
 use crate::series::Series;
 use crate::stamp;
 use latency::{Latencies, Quantile};
 use moving::Moving;
 use scraped::{OfOrigins, Scraped};
+pub use unit::Unit;
 
 /// The window of rules that have none.
 const WINDOW: Duration = Duration::from_secs(30);
@@ -68,6 +71,9 @@ pub struct Reading {
     /// Nothing may be taken away on what is not known.
     #[serde(default)]
     pub gap: bool,
+    /// Of requests, where what an origin carries is learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Learned>,
     /// Why nothing is known, or what was made of the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
@@ -83,6 +89,11 @@ impl Demand {
         }
         let (origins, name) = winner.map(|best| (best.origins, best.name.clone())).unzip();
         Demand { origins: origins.flatten(), winner: name, signals }
+    }
+
+    /// What an origin carries of requests, where that is learned.
+    pub fn learned(&self) -> Option<&Learned> {
+        self.signals.iter().find_map(|reading| reading.learned.as_ref())
     }
 
     /// The largest of those that headroom is for, or of those that it is not for.
@@ -122,6 +133,10 @@ pub struct Signals {
     latencies: Latencies,
     /// By signal, what each origin shows of it.
     shown: BTreeMap<String, OfOrigins>,
+    /// Where what an origin carries is learned.
+    capacity: Option<Capacity>,
+    /// The first step that it was not told of.
+    next: Option<i64>,
 }
 
 impl Signals {
@@ -144,6 +159,15 @@ impl Signals {
         };
         self.told.retain(|name, _| same(name));
         self.shown.retain(|name, _| same(name));
+        let learns = rules.iter().find_map(|rule| match &rule.source {
+            SignalSource::Requests { per_origin, learn: Some(learn) } => Some((*per_origin, learn)),
+            _ => None,
+        });
+        let known = self.capacity.take();
+        self.capacity = learns.map(|(configured, learn)| match known {
+            Some(known) => known.anew(configured, learn),
+            None => Capacity::new(configured, learn),
+        });
         self.rules = rules;
         self.window = scaling.reactive.as_ref().map_or(WINDOW, |rule| rule.window);
     }
@@ -183,6 +207,32 @@ impl Signals {
         }
     }
 
+    /// Learns what an origin carries of the step that is over, once. `carries`: what takes traffic, in origins.
+    pub fn learn(&mut self, view: &View, carries: f64) {
+        let Some(capacity) = &mut self.capacity else { return };
+        let current = step_of(view.now);
+        // Of steps that nobody looked at in time, nobody knows who served.
+        let first = self.next.unwrap_or(current).max(current - 1);
+        for step in first..current {
+            let carried = carried(step, view, (&self.latencies, capacity.quantile()), carries);
+            capacity.step(step, carried);
+        }
+        // A clock that was set back: the steps come again, and are not learned twice.
+        self.next = Some(self.next.unwrap_or(current).max(current));
+    }
+
+    /// What was learned of an origin's capacity, for a disk.
+    pub fn kept(&self) -> Option<Kept> {
+        self.capacity.as_ref().map(Capacity::kept)
+    }
+
+    /// What an earlier run learned of it.
+    pub fn take_back(&mut self, kept: &Kept) {
+        if let Some(capacity) = &mut self.capacity {
+            capacity.take_back(kept);
+        }
+    }
+
     /// What all of them say now. Asking twice changes nothing.
     pub fn demand(&self, look: &Look) -> Demand {
         Demand::of(self.rules.iter().map(|rule| self.reading(rule, look)).collect())
@@ -195,6 +245,10 @@ impl Signals {
             per_origin: rule.per_origin(),
             ..Reading::default()
         };
+        let reading = match &rule.source {
+            SignalSource::Requests { learn: Some(_), .. } => reading.learned(self.capacity.as_ref()),
+            _ => reading,
+        };
         if look.edges.fresh.is_empty() {
             // The pool as a whole is blind, and holds for that.
             return Reading { because: Some("no fresh report".to_owned()), ..reading };
@@ -204,7 +258,7 @@ impl Signals {
                 Some(shown) => shown.read(scrape, look.serving, look.now, reading),
                 None => OfOrigins::default().read(scrape, look.serving, look.now, reading),
             },
-            SignalSource::Requests { per_origin } => self.requests(*per_origin, look, reading),
+            SignalSource::Requests { .. } => self.requests(look, reading),
             SignalSource::Latency { quantile, target } => self.latency(*quantile, *target, look, reading),
             SignalSource::InFlight { .. } | SignalSource::Queue { .. } | SignalSource::Metric { .. } => {
                 self.of_edges(look, reading)
@@ -212,8 +266,8 @@ impl Signals {
         }
     }
 
-    fn requests(&self, per_origin: f64, look: &Look, reading: Reading) -> Reading {
-        let (per_origin, by) = look.standing.target(per_origin);
+    fn requests(&self, look: &Look, reading: Reading) -> Reading {
+        let (per_origin, by) = look.standing.target(reading.per_origin);
         let level = look.series.level(self.window, look.now, |edge| look.edges.is_fresh(edge));
         let age = look.edges.fresh.iter().map(|(edge, _)| stamp::age(look.now, edge.at)).max();
         let because = match level {
@@ -268,6 +322,13 @@ impl Signals {
 }
 
 impl Reading {
+    /// With what an origin was seen to carry.
+    fn learned(self, capacity: Option<&Capacity>) -> Reading {
+        let learned = capacity.map(Capacity::learned);
+        let per_origin = learned.as_ref().map_or(self.per_origin, |learned| learned.per_origin);
+        Reading { per_origin, learned, ..self }
+    }
+
     fn with(self, value: Option<f64>) -> Reading {
         // A mean that fades never gets to where it goes: a thousandth of an origin is no reason for one more.
         let origins = value.map(|value| thousandths(value / self.per_origin));
@@ -275,61 +336,26 @@ impl Reading {
     }
 }
 
+/// What a step that is over brought; `None`: part of it is not known.
+fn carried(step: i64, view: &View, (latencies, quantile): (&Latencies, f64), origins: f64) -> Option<Carried> {
+    let offered = requests(step, view)?;
+    let (end, window) = span(step)?;
+    let level = view.series.level(window, end, |edge| view.edges.is_fresh(edge))?;
+    let latency = match latencies.quantile(quantile, window, end) {
+        Quantile::Of(latency) => Some(latency),
+        Quantile::Few { .. } => None,
+    };
+    Some(Carried { offered, rejects: level.rejects, errors: level.errors, latency, origins })
+}
+
 /// A rule with `requests_per_origin` goes by one signal.
 fn of_rule(scaling: &Scaling) -> Option<Signal> {
     let own = scaling.predictive.as_ref().and_then(|rule| rule.requests_per_origin);
     let per_origin = scaling.requests_per_origin().or(own)?;
-    Some(Signal { name: "requests".to_owned(), source: SignalSource::Requests { per_origin } })
+    Some(Signal { name: "requests".to_owned(), source: SignalSource::Requests { per_origin, learn: None } })
 }
 
 /// What a record says of a value: the rest is the noise of adding fractions.
 fn thousandths(value: f64) -> f64 {
     if value < 1e12 { (value * 1000.0).round() / 1000.0 } else { value }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unit::Requests(per_origin) => write!(f, "{per_origin} requests a second"),
-            Unit::Signals(signals) => {
-                // A latency is no part of the demand that is foreseen.
-                let counted = signals.iter().filter(|one| !matches!(one.source, SignalSource::Latency { .. }));
-                let all: Vec<_> = counted.map(|one| format!("{:?}", one.source)).collect();
-                write!(f, "the largest of {}", all.join(", "))
-            }
-        }
-    }
-}
-
-/// What a rule counts a pool's demand in.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Unit {
-    /// Requests a second that one origin carries.
-    Requests(f64),
-    /// The signals, each by what one origin carries of it.
-    Signals(Vec<Signal>),
-}
-
-impl Unit {
-    /// Of a rule that may say what an origin carries.
-    pub fn of(requests: Option<f64>, scaling: &Scaling) -> Unit {
-        match (requests, &scaling.signals[..]) {
-            (Some(per_origin), _) => Unit::Requests(per_origin),
-            (None, [Signal { source: SignalSource::Requests { per_origin }, .. }]) => Unit::Requests(*per_origin),
-            (None, signals) => Unit::Signals(signals.to_vec()),
-        }
-    }
-
-    /// Whether requests alone are a pool's demand.
-    pub fn is_requests(&self) -> bool {
-        matches!(self, Unit::Requests(_))
-    }
-
-    /// Origins for so many requests a second; `None` if they are not all of the demand.
-    pub fn of_requests(&self, requests: f64) -> Option<f64> {
-        match self {
-            Unit::Requests(per_origin) => Some(requests / per_origin),
-            Unit::Signals(_) => None,
-        }
-    }
 }

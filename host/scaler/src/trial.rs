@@ -117,7 +117,8 @@ impl Trial {
         for step in next..current {
             let moved = self.stack.step(&self.lives, self.count);
             self.next = Some(step + 1);
-            let Some(demand) = self.unit.as_ref().and_then(|unit| demand(step, view, unit)) else {
+            let of = |unit: &Unit| Some(demand(step, view, unit)? * unit.scale(view.demand));
+            let Some(demand) = self.unit.as_ref().and_then(of) else {
                 self.gaps += 1;
                 continue;
             };

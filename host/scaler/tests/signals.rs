@@ -18,7 +18,7 @@ fn signal(source: SignalSource) -> Signal {
 }
 
 fn requests(per_origin: f64) -> Signal {
-    signal(SignalSource::Requests { per_origin })
+    signal(SignalSource::Requests { per_origin, learn: None })
 }
 
 fn in_flight(per_origin: f64) -> Signal {

@@ -22,10 +22,32 @@ impl Steer {
         for pool in self.region.pools() {
             if let Some(view) = self.region.pool(&pool, now) {
                 publish::measure(&pool, &view);
+                self.tell_drift(&pool, &view);
             }
         }
         metrics::gauge!("forebay_aggregator_leader").set(if self.lead.right().acts() { 1.0 } else { 0.0 });
         metrics::gauge!("forebay_aggregator_edges_fresh").set(self.region.fresh_edges(now) as f64);
+    }
+
+    /// Says once that origins carry something else than the file says, and once that they do not any more.
+    fn tell_drift(&mut self, pool: &str, view: &PoolView) {
+        let learned = view.demand.learned();
+        let drifted = learned.is_some_and(|learned| learned.drift);
+        let before = if drifted { !self.drifting.insert(pool.to_owned()) } else { self.drifting.remove(pool) };
+        match learned.filter(|_| drifted != before) {
+            Some(learned) if drifted => {
+                let scaler::capacity::Learned { per_origin, configured, seen, .. } = learned;
+                tracing::warn!(
+                    pool,
+                    per_origin,
+                    configured,
+                    seen,
+                    "origins carry over 20 % more or less than configured"
+                );
+            }
+            Some(_) => tracing::info!(pool, "origins carry about what is configured again"),
+            None => {}
+        }
     }
 
     /// What pools saw, or why it cannot be told.

@@ -2,12 +2,13 @@
 
 use super::names::Names;
 use crate::error::{Errors, Problem};
-use crate::raw::form::written_duration;
+use crate::raw::form::{Ratio, written_duration};
+use crate::raw::per_origin::PerOrigin;
 use crate::raw::pool as pool_raw;
 use crate::raw::signal as raw;
 use crate::raw::signal::Source;
 use crate::raw::value::At;
-use crate::region::{PluginMetric, Scrape, Signal, SignalSource};
+use crate::region::{Learn, PluginMetric, Scrape, Signal, SignalSource};
 
 /// The keys that each source has beside `source` and `name`; those in front are needed.
 fn keys(source: Source) -> (&'static [&'static str], &'static [&'static str]) {
@@ -65,17 +66,15 @@ fn signal(raw: &At<raw::Signal>, plugins: &Names, errors: &mut Errors) -> Option
             errors.add(&raw.place.key(key), problem.allowed(format!("needed: with \"source: {word}\"")));
         }
     }
-    let per_origin = || Some(raw.per_origin.as_ref()?.0);
+    let requests = source == Source::Requests;
+    let (per_origin, learn) = per_origin(raw, requests, errors).unzip();
+    let per_origin = || per_origin;
     let source = match source {
-        Source::Requests => SignalSource::Requests { per_origin: per_origin()? },
+        Source::Requests => SignalSource::Requests { per_origin: per_origin()?, learn: learn? },
         Source::InFlight => SignalSource::InFlight { per_origin: per_origin()? },
         Source::Latency => {
             let quantile = raw.quantile.as_ref().map_or(SignalSource::QUANTILE, |quantile| quantile.0);
-            if let Some(given) = raw.quantile.as_ref().filter(|given| !(0.0..=0.999).contains(&given.0)) {
-                let problem = Problem::found(format!("found the number {}", given.0));
-                let near = (1.0..=100.0).contains(&given.0).then(|| (given.0 / 100.0).to_string());
-                errors.add(&given.place, problem.allowed("allowed: over 0, up to 0.999").near(near));
-            }
+            refuse_quantile(raw.quantile.as_ref(), errors);
             SignalSource::Latency { quantile, target: raw.target.as_ref()?.0 }
         }
         Source::Queue => SignalSource::Queue { queue: raw.queue.as_ref()?.0.clone(), per_origin: per_origin()? },
@@ -85,6 +84,42 @@ fn signal(raw: &At<raw::Signal>, plugins: &Names, errors: &mut Errors) -> Option
         Source::Origin => SignalSource::Origin { scrape: scrape(raw, errors)?, per_origin: per_origin()? },
     };
     Some(Signal { name: raw.name.as_ref().map_or(word, |name| name.0.clone()), source })
+}
+
+fn refuse_quantile(quantile: Option<&At<Ratio>>, errors: &mut Errors) {
+    if let Some(given) = quantile.filter(|given| !(0.0..=0.999).contains(&given.0)) {
+        let problem = Problem::found(format!("found the number {}", given.0));
+        let near = (1.0..=100.0).contains(&given.0).then(|| (given.0 / 100.0).to_string());
+        errors.add(&given.place, problem.allowed("allowed: over 0, up to 0.999").near(near));
+    }
+}
+
+/// The figure, and how it is learned if it is.
+fn per_origin(raw: &raw::Signal, requests: bool, errors: &mut Errors) -> Option<(f64, Option<Learn>)> {
+    let at = raw.per_origin.as_ref()?;
+    let map = match &at.value {
+        PerOrigin::Fixed(figure) => return Some((*figure, None)),
+        PerOrigin::Learned(map) => map,
+    };
+    if !requests {
+        let problem = Problem::found("found a map, by which what an origin carries of requests is learned");
+        errors.add(&at.place, problem.allowed("allowed: a number over 0, such as 50 or 1.2"));
+    }
+    refuse_quantile(map.quantile.as_ref(), errors);
+    let initial = map.initial.as_ref()?;
+    let at_least = map.at_least.as_ref().map_or(initial.0 * Learn::AT_LEAST, |least| least.0);
+    let at_most = map.at_most.as_ref().map_or(initial.0 * Learn::AT_MOST, |most| most.0);
+    let place = |given: &Option<At<Ratio>>| given.as_ref().map(|given| given.place.clone());
+    if at_least > at_most {
+        let problem = Problem::found(format!("at_least, {at_least}, is over at_most, {at_most}"));
+        let at = place(&map.at_least).or(place(&map.at_most)).unwrap_or_else(|| at.place.clone());
+        errors.add(&at, problem.allowed("needed: at_least <= initial <= at_most"));
+    } else if !(at_least..=at_most).contains(&initial.0) {
+        let problem = Problem::found(format!("{} is not within its own bounds", initial.0));
+        errors.add(&initial.place, problem.allowed(format!("allowed: {at_least} to {at_most}")));
+    }
+    let quantile = map.quantile.as_ref().map_or(SignalSource::QUANTILE, |quantile| quantile.0);
+    Some((initial.0, Some(Learn { at_least, at_most, latency: map.latency.as_ref()?.0, quantile })))
 }
 
 fn plugin_metric(raw: &raw::Signal, plugins: &Names, errors: &mut Errors) -> Option<PluginMetric> {

@@ -1,6 +1,7 @@
 //! The list `signals` of a pool's `scaling`.
 
 use super::form::{Name, Pairs, Period, PortNumber, QueueName, Ratio, Text, UrlPath};
+use super::per_origin::PerOrigin;
 use super::value::keys;
 use crate::region::{Over, Per};
 
@@ -22,8 +23,8 @@ keys! {
         required source: Source,
         /// A name, unique in the pool; decisions use it. Default: the source.
         optional name: Name,
-        /// What one origin carries of it, in its own units.
-        optional per_origin: Ratio,
+        /// What one origin carries of it, in its own units; of requests it may be learned.
+        optional per_origin: PerOrigin,
         /// Of a latency: the time that the quantile should stay under.
         optional target: Period,
         /// Of a latency: which part of the answers is within it. Default: 0.99.

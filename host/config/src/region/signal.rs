@@ -13,7 +13,8 @@ pub struct Signal {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SignalSource {
     /// Requests a second that were offered: those that were refused or shed too.
-    Requests { per_origin: f64 },
+    /// With `learn`, the figure is where learning begins.
+    Requests { per_origin: f64, learn: Option<Learn> },
     /// Exchanges with origins at one time, over all edges.
     InFlight { per_origin: f64 },
     /// Time to the first byte. It keeps origins or asks for more, and never argues for fewer.
@@ -35,6 +36,23 @@ pub struct PluginMetric {
     pub plugin: Option<String>,
     /// Those that a series must have; it may have more.
     pub labels: Vec<(String, String)>,
+}
+
+/// How what an origin carries is learned, from what origins were seen to carry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learn {
+    pub at_least: f64,
+    pub at_most: f64,
+    /// What is carried is within this.
+    pub latency: Duration,
+    /// Which part of the answers is.
+    pub quantile: f64,
+}
+
+impl Learn {
+    /// The bounds, in parts of the figure where learning begins.
+    pub const AT_LEAST: f64 = 0.5;
+    pub const AT_MOST: f64 = 2.0;
 }
 
 /// What of an origin's Prometheus text is read, how, and how often.
@@ -107,7 +125,7 @@ impl Signal {
     /// What one origin carries, in the units of the source; of a latency its target, in seconds.
     pub fn per_origin(&self) -> f64 {
         match &self.source {
-            SignalSource::Requests { per_origin }
+            SignalSource::Requests { per_origin, .. }
             | SignalSource::InFlight { per_origin }
             | SignalSource::Queue { per_origin, .. }
             | SignalSource::Metric { per_origin, .. }

@@ -31,8 +31,13 @@ impl Asked {
         let mut asked = Asked::default();
         for signal in &scaling.signals {
             let count = match &signal.source {
+                // How long answers took says what origins carry well.
+                SignalSource::Requests { learn, .. } => {
+                    asked.latencies |= learn.is_some();
+                    continue;
+                }
                 // What every report has, and what the aggregator asks origins for.
-                SignalSource::Requests { .. } | SignalSource::InFlight { .. } | SignalSource::Origin { .. } => continue,
+                SignalSource::InFlight { .. } | SignalSource::Origin { .. } => continue,
                 SignalSource::Latency { .. } => {
                     asked.latencies = true;
                     continue;
@@ -118,6 +123,16 @@ mod tests {
         state.queues.open("other").push(b"one").unwrap();
         let asked = Asked::of(region.pools["shop"].scaling.as_ref().unwrap(), &state);
         assert!(asked.latencies);
+        let learning =
+            text.replace("source: latency, target: 100ms", "source: requests, per_origin: {initial: 5, latency: 1s}");
+        let learning =
+            config::parse(&learning, Path::new("test.yaml"), Path::new("/")).map_err(|e| e.to_string()).unwrap();
+        let of = |region: &config::Region| Asked::of(region.pools["shop"].scaling.as_ref().unwrap(), &state).latencies;
+        assert!(of(&learning), "what origins carry is learned by how long answers took");
+        let mut fixed = learning.clone();
+        let pool = std::sync::Arc::make_mut(fixed.pools.get_mut("shop").unwrap());
+        pool.scaling.as_mut().unwrap().signals.truncate(1);
+        assert!(!of(&fixed), "and nobody else needs them");
         let told = asked.since(&Asked::default());
         assert_eq!(told.keys().collect::<Vec<_>>(), ["queue"]);
         assert_eq!(told["queue"], wire::Metric { added: None, now: Some(1.0) });

@@ -105,7 +105,8 @@ impl Beside {
         let next = *self.next.get_or_insert(current);
         // A clock that was set back: the steps come again, and are not told twice.
         for step in next.max(current - LONGEST_GAP)..current {
-            self.pass(demand(step, view, &self.unit));
+            let demand = demand(step, view, &self.unit);
+            self.pass(demand.map(|demand| demand * self.unit.scale(view.demand)));
         }
         self.next = Some(next.max(current));
     }

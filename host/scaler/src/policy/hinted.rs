@@ -102,7 +102,11 @@ impl Weighing {
         if because.is_empty() {
             return (None, because);
         }
-        let load = (seen + coming + cost).max(0.0) * reactive.headroom / view.standing.target(*per_origin).0;
+        let per_origin = match (reactive.requests_per_origin, view.demand.learned()) {
+            (None, Some(learned)) => learned.per_origin,
+            _ => *per_origin,
+        };
+        let load = (seen + coming + cost).max(0.0) * reactive.headroom / view.standing.target(per_origin).0;
         // As in the reactive rule: a sum of fractions is no reason for one more, and a cast saturates.
         (Some((load * (1.0 - 1e-9)).ceil() as u32), because)
     }

@@ -5,6 +5,8 @@
 //!
 //! Of what an earlier run learned it takes a [`Checkpoint`] back, and from the points of the past what came since;
 //! an engine that has none learns from all of them ([`Recalled`]).
+//!
+//! Over 400 lines, as who turns steps into demand, and counts into origins, has to be read with both in sight.
 
 mod recalled;
 
@@ -15,8 +17,9 @@ use jiff::Timestamp;
 
 use super::{Proposal, Source, View};
 use crate::budget::Budget;
-use crate::checkpoint::{Checkpoint, Learned};
+use crate::checkpoint::{Beside, Checkpoint, Learned};
 use crate::engine::{Engine, Settings, Want, Way};
+use crate::foresight::Forecast;
 use crate::history::{Point, Step};
 use crate::lead::Figures;
 use crate::replay::Lives;
@@ -46,6 +49,11 @@ const LEVEL_WINDOW: Duration = Duration::from_secs(30);
 pub struct Predictive {
     rule: Rule,
     unit: Unit,
+    /// How many of the origins that there are carry what one of the unit does.
+    scale: f64,
+    /// Of the pool.
+    floor: u32,
+    /// In the unit, as all that the engine knows.
     lives: Lives,
     engine: Engine,
     /// What a violating request costs.
@@ -76,6 +84,8 @@ impl Predictive {
             pricing: Pricing::new(aim),
             rule,
             unit,
+            scale: 1.0,
+            floor: scaling.floor,
             lives,
             next: None,
             stands: None,
@@ -88,8 +98,9 @@ impl Predictive {
     /// Takes over what `other` learned, if it learned it for the same origins. Another lead, floor or price is taken
     /// up without forgetting.
     pub fn learned(&mut self, other: Predictive) {
-        self.stands = other.engine.want().map(|want| want.origins).or(other.stands);
-        let same = self.unit == other.unit;
+        self.stands = other.wants().or(other.stands);
+        // Whether it is learned is no matter of the unit.
+        let same = self.unit.to_string() == other.unit.to_string();
         if same {
             self.engine = other.engine;
             self.engine.relive(self.lives);
@@ -100,9 +111,29 @@ impl Predictive {
         }
     }
 
+    /// What the engine wants, in the origins that there are.
+    fn wants(&self) -> Option<u32> {
+        self.engine.want().map(|want| self.real(want.origins))
+    }
+
+    fn real(&self, origins: u32) -> u32 {
+        count(f64::from(origins) * self.scale)
+    }
+
+    /// An origin carries more than it did, or less: what was learned of the demand stays, and what follows of it
+    /// is told in other origins.
+    fn rescale(&mut self, view: &View) {
+        self.scale = self.unit.scale(view.demand);
+        let floor = (f64::from(self.floor) / self.scale) as u32;
+        if floor != self.lives.floor {
+            self.lives.floor = floor;
+            self.engine.relive(self.lives);
+        }
+    }
+
     /// Takes what an earlier run learned, if it learned it for the same origins. Otherwise why not.
-    /// What it knew of the lead is the pool's.
-    pub fn restore(&mut self, checkpoint: &Checkpoint, wall: Wall) -> Result<crate::lead::Learned, String> {
+    /// What else it learned is the pool's.
+    pub(crate) fn restore(&mut self, checkpoint: &Checkpoint, wall: Wall) -> Result<Beside, String> {
         let learned = Learned::read(checkpoint)?;
         if learned.unit != self.unit.to_string() {
             return Err(format!("it counts {} for an origin", learned.unit));
@@ -115,7 +146,7 @@ impl Predictive {
         let next = learned.next - wall.steps(STEP_SECONDS);
         (self.engine, self.next, self.written) = (learned.engine, Some(next), Some(next));
         self.engine.relive(self.lives);
-        Ok(learned.lead)
+        Ok(learned.beside)
     }
 
     /// Minutes from this instant on would be of use; `None`: steps of the last hour are enough.
@@ -146,8 +177,13 @@ impl Predictive {
         }
     }
 
-    /// What it learned, and what is known of the `lead`, if some time has passed since it was last asked or `anyway`.
-    pub fn checkpoint(&mut self, lead: &crate::lead::Learned, anyway: bool, wall: Wall) -> Option<Checkpoint> {
+    /// What it learned, and what the pool did `beside` it, if some time has passed since it was last asked or `anyway`.
+    pub(crate) fn checkpoint(
+        &mut self,
+        beside: impl FnOnce() -> Beside,
+        anyway: bool,
+        wall: Wall,
+    ) -> Option<Checkpoint> {
         let next = self.next.filter(|_| self.engine.want().is_some())?;
         let due = self.written.is_none_or(|then| next < then || next - then >= CHECKPOINT_STEPS);
         let relearning = self.behind;
@@ -157,7 +193,7 @@ impl Predictive {
         self.written = Some(next);
         // The next run counts by the wall clock that it finds.
         let next = next + wall.steps(STEP_SECONDS);
-        Learned { unit: self.unit.to_string(), next, engine: self.engine.clone(), lead: lead.clone() }.written()
+        Learned { unit: self.unit.to_string(), next, engine: self.engine.clone(), beside: beside() }.written()
     }
 
     /// How long origins take now.
@@ -167,6 +203,7 @@ impl Predictive {
     }
 
     pub fn propose(&mut self, view: &View) -> Proposal {
+        self.rescale(view);
         self.catch_up(view);
         let proposal = |origins, because| Proposal { source: Source::Predictive, rule: None, origins, because };
         if self.behind {
@@ -193,36 +230,41 @@ impl Predictive {
         &self.engine
     }
 
+    /// What the engine foresees, in the origins that there are.
+    pub fn forecast(&self) -> Option<Forecast> {
+        Forecast::of(&self.engine, self.scale)
+    }
+
     /// Another month, or another budget: the price is picked at the next step.
     pub fn pick_again(&mut self) {
         self.pricing.again();
     }
 
-    pub fn picked(&self) -> Option<&Picked> {
-        self.pricing.picked()
+    pub fn picked(&self) -> Option<Picked> {
+        self.pricing.picked().map(|picked| picked.scaled(self.scale))
     }
 
     /// While an edge is silent the engine sees gaps: it holds its count, and learns nothing. What fresh edges see
     /// with what stands in for the others still raises it.
     fn carried(&self, want: &Want, view: &View) -> (u32, String) {
-        let because = self.because(want);
+        let (origins, because) = (self.real(want.origins), self.because(want));
         if view.missing.carried.is_empty() && view.missing.usual.is_none() {
-            return (want.origins, because);
+            return (origins, because);
         }
         match self.load(view) {
-            Some((load, told)) if count(load * REACTIVE) > want.origins => {
+            Some((load, told)) if count(load * REACTIVE) > origins => {
                 (count(load * REACTIVE), format!("{told} x {REACTIVE}; {because}"))
             }
-            _ => (want.origins, because),
+            _ => (origins, because),
         }
     }
 
     /// In origins, with what stands in for silent edges.
     fn load(&self, view: &View) -> Option<(f64, String)> {
         match &self.unit {
-            Unit::Requests(per_origin) => {
+            Unit::Requests { per_origin, .. } => {
                 let (requests, told) = view.requests(LEVEL_WINDOW)?;
-                Some((requests / per_origin, told))
+                Some((requests / per_origin * self.scale, told))
             }
             Unit::Signals(_) => {
                 let largest = view.demand.largest(false)?;
@@ -235,7 +277,7 @@ impl Predictive {
     /// Requests a second that this time of day usually brings; `None` where it counts in something else.
     pub fn usual(&self) -> Option<f64> {
         match self.unit {
-            Unit::Requests(per_origin) => Some(usual(self.engine.forecaster().history())? * per_origin),
+            Unit::Requests { per_origin, .. } => Some(usual(self.engine.forecaster().history())? * per_origin),
             Unit::Signals(_) => None,
         }
     }
@@ -248,7 +290,7 @@ impl Predictive {
     pub fn foreseen(&self) -> Option<(f64, f64)> {
         let upper = &self.engine.want()?.bounds.upper;
         let unit = match &self.unit {
-            Unit::Requests(per_origin) => *per_origin,
+            Unit::Requests { per_origin, .. } => *per_origin,
             Unit::Signals(signals) => {
                 let requests = signals.iter().find(|signal| matches!(signal.source, SignalSource::Requests { .. }));
                 requests?.per_origin()
@@ -268,7 +310,7 @@ impl Predictive {
         let next = *self.next.get_or_insert(current);
         self.recalled.forget(next);
         if current - self.recalled.end().map_or(next, |end| end.max(next)) > LONGEST_GAP {
-            self.stands = self.engine.want().map(|want| want.origins).or(self.stands);
+            self.stands = self.wants().or(self.stands);
             self.engine = engine(self.lives, self.pricing.aim());
             self.pricing.again();
             self.next = Some(current);
@@ -282,7 +324,7 @@ impl Predictive {
                 Some(requests) => self.unit.of_requests(requests),
                 None => demand(step, view, &self.unit),
             };
-            self.pricing.settle(&mut self.engine, view.affordable);
+            self.pricing.settle(&mut self.engine, view.affordable.map(|origins| origins / self.scale));
             self.engine.observe(demand);
             self.next = Some(step + 1);
         }
@@ -292,7 +334,7 @@ impl Predictive {
 
     fn because(&self, want: &Want) -> String {
         let (unit, what) = match self.unit {
-            Unit::Requests(unit) => (unit, "requests/s"),
+            Unit::Requests { per_origin, .. } => (per_origin, "requests/s"),
             Unit::Signals(_) => (1.0, "origins' load"),
         };
         let way = match want.way {
@@ -309,13 +351,19 @@ impl Predictive {
             .map(|(quantile, upper)| format!("q{quantile} {:.1}", upper * unit))
             .collect();
         let gate = if want.gate_open { "open" } else { "shut" };
+        let carries = match self.unit {
+            Unit::Requests { learned: true, .. } => {
+                format!("{} per origin, as learned", thousandths(unit / self.scale))
+            }
+            _ => format!("{unit} per origin"),
+        };
         let blind = if want.blind { "; a gap: not lowered" } else { "" };
         let surprise = want.surprise.map_or(String::new(), |surprise| {
             let (level, foreseen) = (surprise.level * unit, surprise.foreseen * unit);
             format!("; surprise: {level:.1} {what} where at most {foreseen:.1} were foreseen")
         });
         format!(
-            "level {:.1} {what}, at most {} within {}s; gate {gate}; {way}; {unit} per origin{blind}{surprise}",
+            "level {:.1} {what}, at most {} within {}s; gate {gate}; {way}; {carries}{blind}{surprise}",
             want.bounds.level * unit,
             bounds.join(", "),
             self.engine.forecaster().window() as i64 * STEP_SECONDS,
@@ -329,10 +377,10 @@ fn engine(lives: Lives, aim: Aim) -> Engine {
     Engine::new(settings)
 }
 
-/// Of a step that is over, in origins; `None` if part of it is not known.
+/// Of a step that is over, in origins of the unit; `None` if part of it is not known.
 pub(crate) fn demand(step: i64, view: &View, unit: &Unit) -> Option<f64> {
     let signals = match unit {
-        Unit::Requests(per_origin) => return Some(requests(step, view)? / per_origin),
+        Unit::Requests { per_origin, .. } => return Some(requests(step, view)? / per_origin),
         Unit::Signals(signals) => signals,
     };
     let mut most = None;
@@ -361,14 +409,24 @@ pub(crate) fn requests(step: i64, view: &View) -> Option<f64> {
     if !view.edges.missing.is_empty() {
         return None;
     }
-    // Up to a millisecond before the next step begins, which is not asked for.
-    let end = Timestamp::from_millisecond((step + 1) * STEP_SECONDS * 1000 - 1).ok()?;
-    let window = Duration::from_millis(STEP_SECONDS.unsigned_abs() * 1000 - 1);
+    let (end, window) = span(step)?;
     // One that has just fallen silent is not missing yet.
     if !view.series.all_reported(window, end, view.edges.fresh.iter().map(|(edge, _)| edge.id)) {
         return None;
     }
     Some(view.series.level(window, end, |edge| view.edges.is_fresh(edge))?.requests)
+}
+
+/// The end of a step, and the window before it that is the step: up to a millisecond before the next one begins, which
+/// is not asked for.
+pub(crate) fn span(step: i64) -> Option<(Timestamp, Duration)> {
+    let end = Timestamp::from_millisecond((step + 1) * STEP_SECONDS * 1000 - 1).ok()?;
+    Some((end, Duration::from_millis(STEP_SECONDS.unsigned_abs() * 1000 - 1)))
+}
+
+/// What a record says of a figure, if that is not itself a part of one.
+fn thousandths(value: f64) -> f64 {
+    if value >= 1.0 { (value * 1000.0).round() / 1000.0 } else { value }
 }
 
 pub(crate) fn step_of(at: Timestamp) -> i64 {

@@ -66,6 +66,7 @@ impl Pool {
             affordable,
             missing: &missing,
         };
+        self.signals.learn(&view, carries);
         if let Some(trial) = &mut self.trial {
             trial.settle(&view, capacity, carries);
         }
@@ -138,7 +139,7 @@ impl Pool {
         let serving = decision.capacity.serving;
         if let Some(policy) = self.policies.iter_mut().find_map(Policy::predictive) {
             let spread = policy.engine().settings().lives.spread;
-            decision.forecast = Forecast::of(policy.engine());
+            decision.forecast = policy.forecast();
             let predict = |forecast: &Forecast| forecast.predict(decision.to, serving, spread);
             decision.predicted = decision.forecast.as_ref().and_then(predict);
         }

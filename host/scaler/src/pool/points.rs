@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Pool, STEPS_KEPT};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Beside, Checkpoint};
 use crate::edges::PoolEdges;
 use crate::history::{Point, Points, Step};
 use crate::policy::Policy;
@@ -30,7 +30,13 @@ impl Pool {
     /// What an earlier run learned, or why it is of no use here.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
         match self.policies.iter_mut().find_map(Policy::predictive) {
-            Some(policy) => self.lead.restore(policy.restore(checkpoint, self.wall)?),
+            Some(policy) => {
+                let Beside { lead, capacity } = policy.restore(checkpoint, self.wall)?;
+                self.lead.restore(lead);
+                if let Some(kept) = capacity {
+                    self.signals.take_back(&kept);
+                }
+            }
             None => return Err("the pool has no predictive scaling".to_string()),
         }
         if self.lead.settle(&self.config) {
@@ -58,7 +64,8 @@ impl Pool {
 
     /// What was learned, if it is time to write it down or `anyway`.
     pub fn checkpoint(&mut self, anyway: bool) -> Option<Checkpoint> {
-        self.policies.iter_mut().find_map(Policy::predictive)?.checkpoint(self.lead.learned(), anyway, self.wall)
+        let beside = || Beside { lead: self.lead.learned().clone(), capacity: self.signals.kept() };
+        self.policies.iter_mut().find_map(Policy::predictive)?.checkpoint(beside, anyway, self.wall)
     }
 
     /// The points that reports changed since this was asked last, the present step's included.

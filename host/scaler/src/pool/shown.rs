@@ -89,7 +89,7 @@ impl Pool {
     pub(super) fn spending(&mut self, now: Timestamp) -> Option<Spending> {
         let picked = self.policies.iter_mut().find_map(Policy::predictive).and_then(|policy| policy.picked());
         let clock = self.wall.shows(now);
-        self.budget.as_ref().map(|budget| budget.told(picked, clock))
+        self.budget.as_ref().map(|budget| budget.told(picked.as_ref(), clock))
     }
 
     pub fn foreseen(&mut self) -> Option<(f64, f64)> {

@@ -49,6 +49,14 @@ pub struct Picked {
     pub capped: bool,
 }
 
+impl Picked {
+    /// In origins of which so many carry what one of these does.
+    pub fn scaled(self, scale: f64) -> Picked {
+        let of = |bought: Bought| Bought { origins: bought.origins * scale, ..bought };
+        Picked { holds: of(self.holds), aimed: of(self.aimed), ..self }
+    }
+}
+
 /// All prices that are looked at, the cheapest first.
 pub fn prices() -> impl Iterator<Item = f64> {
     (0..PRICES).map(|at| CHEAPEST * 10f64.powf(f64::from(at) / A_DECADE))

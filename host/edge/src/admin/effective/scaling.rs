@@ -70,7 +70,14 @@ pub fn scaling(scaling: &Scaling) -> Value {
 fn signal(signal: &Signal) -> Value {
     let mut shown = json!({ "name": signal.name, "source": signal.source.name() });
     let more = match &signal.source {
-        SignalSource::Requests { per_origin } | SignalSource::InFlight { per_origin } => {
+        SignalSource::Requests { per_origin, learn: Some(learn) } => json!({ "per_origin": {
+            "initial": per_origin,
+            "at_least": learn.at_least,
+            "at_most": learn.at_most,
+            "latency": span(learn.latency),
+            "quantile": learn.quantile,
+        }}),
+        SignalSource::Requests { per_origin, learn: None } | SignalSource::InFlight { per_origin } => {
             json!({ "per_origin": per_origin })
         }
         SignalSource::Latency { quantile, target } => json!({ "quantile": quantile, "target": span(*target) }),
