@@ -1,5 +1,4 @@
 //! The loop around the scaler: observe, decide, write down, act. It never decides itself.
-//!
 //! The order in [`Steer::step`] is the promise: a decision reaches an actuator only by way of the
 //! journal. What could not be written is not given back to the scaler, so it does not stand, and
 //! the next tick decides anew.
