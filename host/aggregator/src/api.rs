@@ -191,6 +191,7 @@ fn summary(view: &PoolView, actuator: &str) -> Value {
         "carries": view.carries,
         "replaced": view.replaced,
         "warm_pool": view.warm_pool,
+        "foreign": view.foreign,
         "origin_seconds": view.origin_seconds,
         "warm_seconds": view.warm_seconds,
         "lead": view.lead,

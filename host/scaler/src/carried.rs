@@ -97,10 +97,10 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// A decision is on record.
-    pub fn ask(&mut self, at: Timestamp, from: u32, to: u32, running: Running) {
-        if self.asked.back().is_none_or(|(_, stands)| *stands != to) {
-            self.asked.push_back((at, to));
+    /// A decision is on record; `asked` of its origins were to be started here.
+    pub fn ask(&mut self, at: Timestamp, from: u32, to: u32, asked: u32, running: Running) {
+        if self.asked.back().is_none_or(|(_, stands)| *stands != asked) {
+            self.asked.push_back((at, asked));
         }
         if from != to {
             let change = Change { at, from, to, runs: running.staying, first_seconds: None, done_seconds: None };

@@ -60,6 +60,15 @@ pub struct Quiet {
     pub because: String,
 }
 
+/// Origins that others started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// A count that is over the ceiling by them may be so high.
+    pub most: u32,
+    /// Why all of them are kept; `None`: they may go.
+    pub because: Option<String>,
+}
+
 /// Everything that a decision depends on beside the proposals.
 pub struct Case<'a> {
     pub pool: &'a str,
@@ -75,6 +84,8 @@ pub struct Case<'a> {
     pub blind: Option<String>,
     /// No decision was made yet on counts that an earlier run left behind.
     pub take_over: bool,
+    /// Origins run that others started.
+    pub kept: Option<Kept>,
     pub operator: Option<&'a OperatorHold>,
     /// Launches fail: why nothing that serves is taken away.
     pub failing: Option<String>,
@@ -113,8 +124,11 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
     hold(&mut ladder, &case);
     step(&mut ladder, &case);
     let Scaling { floor, ceiling, .. } = *case.scaling;
+    // What others started and is over a ceiling was not decided: it goes in steps. Money holds at once.
+    let kept = case.kept.as_ref().map_or(0, |kept| kept.most);
     if let Some(Holds { value, rule, because, .. }) = case.scheduled {
-        ladder.clamp(Limit::Schedule, |at| at.min(*value), || format!("ceiling {value} of {rule} {because}"));
+        let most = if case.scaling.mode.only_thinks() { *value } else { kept.max(*value) };
+        ladder.clamp(Limit::Schedule, |at| at.min(most), || format!("ceiling {value} of {rule} {because}"));
     }
     if let Some((most, because)) = &case.budget {
         ladder.clamp(Limit::Budget, |at| at.min(*most), || because.clone());
@@ -122,7 +136,7 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
     let would = ladder.at.max(floor).min(ceiling);
     let would = mode(&mut ladder, &case).then_some(would);
     ladder.clamp(Limit::Floor, |at| at.max(floor), || format!("floor {floor}"));
-    ladder.clamp(Limit::Ceiling, |at| at.min(ceiling), || format!("ceiling {ceiling}"));
+    ladder.clamp(Limit::Ceiling, |at| at.min(kept.max(ceiling)), || format!("ceiling {ceiling}"));
 
     let mut decision = Decision {
         at: case.wall.shows(case.now),
@@ -152,6 +166,7 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
         late: None,
         replaced: Vec::new(),
         warm_pool: None,
+        foreign: None,
         trouble: None,
         budget: None,
         version: Version::default(),
@@ -214,6 +229,11 @@ fn hold(ladder: &mut Ladder, case: &Case) {
     }
     if case.take_over {
         ladder.keep(Limit::TakeOver, case.thought, "the first decision after a start may not shrink".to_string());
+    }
+    if let Some(because) = case.kept.as_ref().and_then(|kept| kept.because.clone())
+        && !case.scaling.mode.only_thinks()
+    {
+        ladder.keep(Limit::Foreign, case.thought, because);
     }
     if let Some(failing) = &case.failing {
         // What is only asked for may be taken back: asking on for ever would be no better.

@@ -16,6 +16,7 @@ use crate::hint::Hinted;
 use crate::missing::StandIn;
 use crate::peers::beside::PeerCount;
 use crate::policy::{Coming, Proposal, Source};
+use crate::pool::foreign::Foreign;
 use crate::signal::Demand;
 use crate::stage::Replaced;
 
@@ -80,6 +81,9 @@ pub struct Decision {
     /// How many shall be in the warm pool, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_pool: Option<u32>,
+    /// Origins that run and were not decided here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<Foreign>,
     /// Why the actuator does not do as it is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
@@ -120,6 +124,8 @@ pub enum Limit {
     NoData,
     /// No decrease in the first decision after a start.
     TakeOver,
+    /// Others have started origins: they are kept for a while.
+    Foreign,
     /// Nothing that serves is taken away while launches fail.
     Launches,
     /// A plugin's hint that nothing shall be taken away.
@@ -149,6 +155,7 @@ impl Limit {
             Limit::Stabilisation => "stabilisation",
             Limit::NoData => "no data",
             Limit::TakeOver => "take-over",
+            Limit::Foreign => "foreign",
             Limit::Launches => "launches",
             Limit::Operator => "operator",
             Limit::StepUp => "step up",
@@ -303,6 +310,6 @@ impl Decision {
             || asked(self) != asked(last)
             || self.carried_out() != last.carried_out()
             || unheard(self) != unheard(last)
-            || (&self.replaced, self.warm_pool) != (&last.replaced, last.warm_pool)
+            || (&self.replaced, self.warm_pool, &self.foreign) != (&last.replaced, last.warm_pool, &last.foreign)
     }
 }

@@ -1,8 +1,11 @@
-//! The state that one scaled pool keeps from tick to tick. [`deciding`] makes a decision of it, [`asking`] what
-//! scripts are asked, [`points`] a history, [`shown`] what people and edges see; [`tier`] sizes the warm pool.
+//! The state that one scaled pool keeps from tick to tick. [`foreign`] takes in what runs and who started it,
+//! [`learning`] how long origins take; [`deciding`] makes a decision of it, [`asking`] what scripts are asked,
+//! [`points`] a history, [`shown`] what people and edges see; [`tier`] sizes the warm pool.
 
 mod asking;
 mod deciding;
+pub mod foreign;
+mod learning;
 mod points;
 mod shown;
 mod tier;
@@ -30,18 +33,17 @@ use crate::script::{Answer, Question};
 use crate::series::Series;
 use crate::signal::Signals;
 use crate::signal::scraped::Scraped;
-use crate::stage::{Gone, News, Observed, Origins, Replaced, StageChange, StageRules};
+use crate::stage::{Gone, Origins, Replaced, StageChange, StageRules};
 use crate::stamp;
 use crate::trial::Trial;
 use crate::usual::Usual;
 use crate::wall::Wall;
+use foreign::Hands;
 
 /// For the load that is shown of a pool whose policies look at no window.
 const SHOWN_WINDOW: Duration = Duration::from_secs(10);
 /// Steps of 15 s whose origins are known, for points that a late report changes.
 const STEPS_KEPT: usize = 16;
-/// Beyond the time-out of a warm-up, for ticks.
-const WARM_UP_SLACK: Duration = Duration::from_secs(5);
 /// Origins that are gone, kept for `explain` and summaries.
 const GONE_KEPT: usize = 256;
 
@@ -79,6 +81,8 @@ pub struct Pool {
     /// How many shall be in the warm pool, and what was wanted of it lately.
     tier: u32,
     tiers: Wants,
+    /// What others started.
+    hands: Hands,
     /// In a mode that decides and does not act.
     trial: Option<Trial>,
     /// What a time of day brings; `None` where an engine knows it.
@@ -140,6 +144,7 @@ impl Pool {
             recent: VecDeque::new(),
             tier: 0,
             tiers: Wants::default(),
+            hands: Hands::default(),
             trial: None,
             usual: Usual::of(scaling),
             silent_since: None,
@@ -183,39 +188,6 @@ impl Pool {
     /// What the region file is called in records.
     pub fn name_rules(&mut self, digest: &Arc<str>) {
         self.digest = digest.clone();
-    }
-
-    /// What origins that came, failed and left have taught.
-    fn learn(&mut self) {
-        let news = self.origins.take_news();
-        if news == News::default() {
-            return;
-        }
-        let News { came, failed, drained } = news;
-        // Whoever waited longer waited in the warm pool.
-        let longest = self.rules().warmup.unwrap_or_default() + WARM_UP_SLACK;
-        let learned = self.lead.learn();
-        for sample in came.into_iter().filter(|sample| sample.warm_up <= longest.as_secs_f64()) {
-            learned.came(sample);
-        }
-        learned.failed(failed);
-        for drain in drained {
-            learned.left(drain);
-        }
-        if self.lead.settle(&self.config) {
-            self.relive();
-        }
-    }
-
-    fn relive(&mut self) {
-        let figures = self.lead.figures();
-        self.policies.iter_mut().for_each(|policy| policy.relive(figures));
-        if let Some(trial) = &mut self.trial {
-            trial.relive(figures);
-        }
-        if let Some(beside) = &mut self.beside {
-            beside.relive(figures);
-        }
     }
 
     fn scaling(&self) -> &Scaling {
@@ -266,6 +238,7 @@ impl Pool {
     /// it decided meanwhile, and its first decision takes nothing away.
     pub fn lead(&mut self, leads: bool, now: Timestamp) {
         self.standby = !leads;
+        self.hands.forget();
         if leads {
             if self.origins.staying() > 0 {
                 self.desired = None;
@@ -273,21 +246,6 @@ impl Pool {
             self.take_over = true;
             self.observed = false;
             self.due = now;
-        }
-    }
-
-    pub fn observe(&mut self, seen: &[Observed], now: Timestamp) {
-        self.gone.extend(self.origins.observe(seen, self.standby, now));
-        while self.gone.len() > GONE_KEPT {
-            self.gone.pop_front();
-        }
-        let staying = seen.iter().filter(|origin| !origin.stopping && !origin.parked).count() as u32;
-        let first = !std::mem::replace(&mut self.observed, true);
-        self.seen = true;
-        if staying > 0 && self.standby {
-            self.desired = Some(self.listed() + staying);
-        } else if staying > 0 && first {
-            self.adopt(self.listed() + staying, now);
         }
     }
 
@@ -319,7 +277,10 @@ impl Pool {
     /// A decision of this pool that is on record: from now on it stands.
     pub fn accept(&mut self, decision: &Decision) {
         let running = self.running();
-        self.carried.ask(self.wall.instant(decision.at), decision.from, decision.to, running);
+        self.hands.accept(decision);
+        // Nobody here asked for those that others started.
+        let asked = decision.to - self.hands.surplus(decision.to);
+        self.carried.ask(self.wall.instant(decision.at), decision.from, decision.to, asked, running);
         self.desired = Some(decision.to);
         // Without a fresh report the first decision was none that could have shrunk the pool.
         if decision.inputs.edges.iter().any(|edge| edge.fresh) {
@@ -371,8 +332,9 @@ impl Pool {
     }
 
     /// What the actuator shall bring about; `None` while nothing is decided.
-    pub fn target(&self) -> Option<(u32, Vec<SocketAddr>)> {
+    pub fn target(&mut self) -> Option<(u32, Vec<SocketAddr>)> {
         let count = self.wanted()? + self.tier + self.origins.draining();
+        self.hands.told(count, self.origins.present());
         Some((count, self.origins.stop()))
     }
 
@@ -382,12 +344,12 @@ impl Pool {
     }
 
     /// How many members the actuator shall run: what was decided, and who replaces those that are late or going.
-    /// The ceiling holds for both together.
+    /// The ceiling holds for both together. What others started is no reason to start more.
     fn wanted(&self) -> Option<u32> {
         let desired = self.desired?;
         let count = desired.saturating_sub(self.listed());
         let room = self.scaling().ceiling.max(desired) - desired;
-        Some(count + self.origins.surge(count).min(room))
+        Some(count + self.origins.surge(count.saturating_sub(self.hands.surplus(desired))).min(room))
     }
 
     /// Who is late or going.

@@ -23,6 +23,7 @@ use crate::edges::Edges;
 use crate::history::{Point, Points};
 use crate::lead::LeadView;
 use crate::policy::ScheduleView;
+use crate::pool::foreign::Foreign;
 use crate::pool::{Pace, Pool};
 use crate::report::{self, Refused};
 use crate::script::{Answer, Question};
@@ -127,6 +128,8 @@ pub struct PoolView {
     pub replaced: Vec<Replaced>,
     /// How many shall be in the warm pool, where there is one.
     pub warm_pool: Option<u32>,
+    /// Origins that run and were not decided here.
+    pub foreign: Option<Foreign>,
     pub origin_seconds: f64,
     /// Of those, what origins spent in the warm pool or booted for it.
     pub warm_seconds: f64,

@@ -20,6 +20,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +155,20 @@ impl Process {
                 None => {}
             }
         }
+        self.look_around(now);
         Some(self.origins.iter().map(|origin| origin.record.observed(origin.ordered)).collect())
+    }
+
+    /// Somebody else may have started origins for this pool meanwhile: they say so by a record of theirs, and are
+    /// run like those of an earlier run from then on.
+    fn look_around(&mut self, now: Timestamp) {
+        let known = |path: &Path| self.origins.iter().any(|origin| self.records.is_of(path, origin.record.address));
+        let mut others = self.records.others(known);
+        others.retain(|record| record.identity.is_alive());
+        for record in others {
+            tracing::warn!(pool = self.pool, address = %record.address, "another hand has started an origin");
+            self.adopt_one(record, now);
+        }
     }
 
     /// Writes down and does what is due.

@@ -117,6 +117,7 @@ fn now(name: &str, shared: &Shared) -> Answer {
         "carries": view.carries,
         "replaced": view.replaced,
         "warm_pool": view.warm_pool,
+        "foreign": view.foreign,
         "warm_seconds": view.warm_seconds,
         "capacity": view.capacity,
         "inputs": view.inputs,

@@ -106,6 +106,7 @@ impl Pool {
             wants: &self.wants,
             blind,
             take_over: self.take_over,
+            kept: self.kept(now),
             failing: self.failing(now),
             operator: self.operator.as_ref(),
             hint,
@@ -150,6 +151,7 @@ impl Pool {
         decision.late = self.carried.late().map(|late| late.by(wall));
         decision.replaced = self.replaced();
         decision.warm_pool = self.scaling().warm_pool.is_some().then_some(self.tier);
+        decision.foreign = self.hands.foreign(decision.from, wall);
         decision.trouble = self.carried.trouble().map(|trouble| trouble.by(wall));
         decision.budget = self.spending(now);
         decision.version = Version { config: self.digest.to_string(), engine: ENGINE.to_string() };

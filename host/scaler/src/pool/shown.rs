@@ -74,6 +74,7 @@ impl Pool {
             carries: (self.carries(now) * 1000.0).round() / 1000.0,
             replaced: self.replaced(),
             warm_pool: self.scaling().warm_pool.is_some().then_some(self.tier),
+            foreign: self.desired.and_then(|desired| self.hands.foreign(desired, self.wall)),
             origin_seconds: self.origins.origin_seconds(now),
             warm_seconds: self.origins.parked_seconds(now),
             origins: self.origins(now),

@@ -163,6 +163,21 @@ impl Records {
         records
     }
 
+    /// Those of this pool that another hand has put beside `known`. One that cannot be read may not be whole yet:
+    /// the next look is soon.
+    pub fn others(&self, known: impl Fn(&Path) -> bool) -> Vec<Record> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let new = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json") && !known(path));
+        let read = new.filter_map(|path| serde_json::from_slice::<Written>(&fs::read(path).ok()?).ok());
+        read.filter(|record| record.pool == self.pool).map(|record| record.read(&self.clock)).collect()
+    }
+
+    /// Whether it is the file of the origin at `address`.
+    pub fn is_of(&self, path: &Path, address: SocketAddr) -> bool {
+        path == self.path(address.port(), "json")
+    }
+
     /// Whole or not at all: written beside and moved over.
     pub fn write(&self, record: &Record) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;

@@ -10,7 +10,7 @@ pub enum Signal {
 }
 
 /// To the group that `pid` was made the leader of, so that what a wrapper script started ends
-/// with it.
+/// with it. What another hand started may lead no group: then to it alone.
 pub fn send(pid: u32, signal: Signal) -> io::Result<()> {
     let number = match signal {
         Signal::Terminate => libc::SIGTERM,
@@ -21,8 +21,12 @@ pub fn send(pid: u32, signal: Signal) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no process number: {pid}")));
     };
     // SAFETY: kill(2) takes two integers by value and touches no memory of ours.
-    match unsafe { libc::kill(-group, number) } {
+    let sent = |to: i32| match unsafe { libc::kill(to, number) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    };
+    match sent(-group) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => sent(group),
+        sent => sent,
     }
 }
