@@ -84,6 +84,7 @@ on_both_engines! {
             let origin = Origin::saying("ok");
             let mut edge = asked_by(engine, how, &origin).start();
             expect_its_words(&mut edge, engine);
+            edge.process.expect_error("the policy has a mistake");
             let said = proposal(&edge, |one| one["because"].as_str().is_some_and(|text| text.starts_with(verdict)));
             assert_eq!(said["origins"], Value::Null);
             assert_eq!(edge.get("/a").status, 200);
