@@ -24,6 +24,9 @@ const COLD_SECONDS: f64 = 2.0 * 3600.0;
 const COLD_HEADROOM: f64 = 1.3;
 /// Bound (the middle one) and headroom from then until the first choice, if the gate is open.
 const FIRST_HEADROOM: f64 = 1.2;
+/// Until then a forecast is believed up to so much more than the most that was ever seen: one that has seen a single
+/// night takes the morning's growth for what it may be at any level.
+const FIRST_MOST: f64 = 1.5;
 /// What of these is kept.
 const FIRST_HOLD_SECONDS: f64 = 180.0;
 
@@ -126,6 +129,8 @@ pub struct Engine {
     held: Held,
     panic: Panic,
     steps: u64,
+    /// The largest demand so far.
+    peak: f64,
     want: Option<Want>,
 }
 
@@ -139,6 +144,7 @@ impl Engine {
             panic: Panic::default(),
             settings,
             steps: 0,
+            peak: 0.0,
             want: None,
         }
     }
@@ -159,6 +165,7 @@ impl Engine {
     pub fn observe(&mut self, demand: Option<f64>) {
         let demand = demand.filter(|demand| demand.is_finite() && *demand >= 0.0);
         self.steps += 1;
+        self.peak = demand.map_or(self.peak, |demand| self.peak.max(demand));
         let Some(bounds) = self.forecaster.step(demand) else { return };
         let gate_open = self.forecaster.gate().is_open();
         self.tuner.step(demand, &bounds, gate_open || !self.settings.gated);
@@ -178,9 +185,13 @@ impl Engine {
         let lives = self.settings.lives;
         let cold = self.steps as f64 * lives.step < COLD_SECONDS;
         let middle = gate_open.then_some(self.settings.quantiles.len() / 2);
+        let level = shadow::wanted(bounds, None, COLD_HEADROOM);
         let first = match middle {
-            Some(_) if !cold => shadow::wanted(bounds, middle, FIRST_HEADROOM),
-            _ => shadow::wanted(bounds, None, COLD_HEADROOM),
+            Some(_) if !cold => {
+                let most = level.max(shadow::count(FIRST_MOST * self.peak));
+                shadow::wanted(bounds, middle, FIRST_HEADROOM).min(most)
+            }
+            _ => level,
         };
         let hold = lives.steps(FIRST_HOLD_SECONDS);
         self.held.push(self.steps, first, hold);

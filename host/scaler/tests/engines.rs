@@ -153,6 +153,23 @@ fn a_checkpoint_goes_on_as_if_nothing_had_been() {
 }
 
 #[test]
+fn before_the_first_choice_a_forecast_is_believed_up_to_half_more_than_was_ever_seen() {
+    let demand = demand("flights-feb");
+    let mut engine = Engine::new(Settings::default());
+    let (mut peak, mut foreseen) = (0.0f64, 0.0f64);
+    for (step, demand) in demand[..2 * DAY].iter().enumerate() {
+        engine.observe(Some(*demand));
+        peak = peak.max(*demand);
+        let want = engine.want().expect("it saw something");
+        foreseen = foreseen.max(want.bounds.upper[1] / peak);
+        let most = (1.5 * peak).ceil().max((1.3 * want.bounds.level).ceil()) as u32;
+        let surprised = want.surprise.is_some();
+        assert!(want.way == Way::Tuned || surprised || want.origins <= most, "step {step}: {want:?} after {peak}");
+    }
+    assert!(foreseen > 3.0, "its second morning is what this is about: {foreseen}");
+}
+
+#[test]
 fn a_gap_never_lowers_and_demand_is_never_taken_for_zero() {
     let mut dice = Dice(9);
     let mut engine = Engine::new(Settings::default());
