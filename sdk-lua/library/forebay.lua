@@ -1,6 +1,7 @@
 ---@meta
 -- Types of everything under `forebay`, for LuaLS. A test holds this file against the table of
--- hostcalls.
+-- hostcalls. One file, past 400 lines, as it is the page of one global, whose functions share the
+-- types of what they take and give.
 
 ---A refusal: what was asked is not possible here, and why.
 ---@class ForebayError
