@@ -29,6 +29,15 @@ impl Region {
         region
     }
 
+    /// When the count was decided that stands: a tick later there is a record of `3 -> 3` beside it.
+    fn first(&self) -> String {
+        let journal = std::fs::read_to_string(self.folder.path().join("d.jsonl")).expect("a journal");
+        let line = journal.lines().next().expect("a line, as a decision was told");
+        let record: serde_json::Value = serde_json::from_str(line).expect("it is JSON");
+        assert_eq!((&record["decision"]["from"], &record["decision"]["to"]), (&0.into(), &3.into()), "{record}");
+        record["decision"]["at"].as_str().expect("an instant").to_string()
+    }
+
     fn explain(&self, args: &[&str]) -> Output {
         Command::new(forebay()).arg("explain").args(args).current_dir(self.folder.path()).output().expect("it runs")
     }
@@ -57,7 +66,8 @@ fn a_decision_is_explained_by_the_aggregator_and_once_it_is_gone_by_the_journal(
     for part in ["pool shop: ", "decided", "no edge reports", "proposed", "wanted", "floor 3, ceiling 5", "capacity"] {
         assert!(now.contains(part), "{part}: {now}");
     }
-    let list = region.told(&["shop", "--last", "1", "-c", "region.yaml"]);
+    let first = region.first();
+    let list = region.told(&["shop", "--from", &first, "--to", &first, "--last", "1", "-c", "region.yaml"]);
     assert_eq!((list.lines().count(), list.contains("0 -> 3")), (1, true), "{list}");
     let json: serde_json::Value =
         serde_json::from_str(&region.told(&["shop", "--json", "-c", "region.yaml"])).expect("it is JSON");
@@ -70,9 +80,11 @@ fn a_decision_is_explained_by_the_aggregator_and_once_it_is_gone_by_the_journal(
     region.refused(&["shop", "--aggregator", "127.0.0.1:1"], "allowed is http://host:port");
 
     region.aggregator.kill();
-    let then = region.told(&["shop", "-c", "region.yaml"]);
+    let then = region.told(&["shop", "--at", &first, "-c", "region.yaml"]);
     assert!(then.starts_with("pool shop: 0 -> 3 origins by ") && then.contains("capacity"), "{then}");
-    assert_eq!(region.told(&["shop", "--journal", "d.jsonl"]).lines().next(), then.lines().next());
+    assert_eq!(region.told(&["shop", "--journal", "d.jsonl", "--at", &first]), then);
+    let latest = region.told(&["shop", "--journal", "d.jsonl"]);
+    assert!(latest.starts_with("pool shop: ") && latest.contains("-> 3 origins by "), "{latest}");
     region.refused(&["shap", "--journal", "d.jsonl"], "it has: shop");
     region.refused(&["shop", "--journal", "d.jsonl", "--at", "-1h"], "it has decisions from");
     let silent = region.explain(&["shop", "--aggregator", &url]);
@@ -86,8 +98,11 @@ fn a_decision_is_explained_by_the_aggregator_and_once_it_is_gone_by_the_journal(
 const RECORD: &str = include_str!("../host/aggregator/tests/decision.json");
 
 fn told_of(role: &str, args: &[&str]) -> String {
+    told_with(serde_json::from_str(RECORD).expect("it is JSON"), role, args)
+}
+
+fn told_with(decision: serde_json::Value, role: &str, args: &[&str]) -> String {
     let folder = Folder::new();
-    let decision: serde_json::Value = serde_json::from_str(RECORD).expect("it is JSON");
     let origin = |n: u32| {
         serde_json::json!({
             "address": format!("10.0.0.{n}:80"), "stage": if n == 2 { "booting" } else { "serving" },
@@ -113,6 +128,16 @@ fn a_record_is_told_what_is_wrong_first_in_a_hundred_columns() {
     assert!(told.lines().all(|line| line.chars().count() <= 100), "{told}");
     let standby = told_of("standby", &[]);
     assert!(standby.contains("STANDBY: another aggregator acts") && !standby.contains("leader"), "{standby}");
+}
+
+#[test]
+fn origins_that_nobody_here_decided_on_are_told_of_and_not_where_there_are_none() {
+    let told = told_of("leader", &[]);
+    assert!(told.contains("1 more by other hands: 2 run, 1 decided, since 2026-01-31T17:58:00Z"), "{told}");
+    let mut decision: serde_json::Value = serde_json::from_str(RECORD).expect("it is JSON");
+    decision["foreign"] = serde_json::Value::Null;
+    let told = told_with(decision, "leader", &[]);
+    assert!(told.contains("ALARM") && !told.contains("other hands"), "{told}");
 }
 
 #[test]

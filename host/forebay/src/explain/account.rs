@@ -80,6 +80,17 @@ fn alarms(decision: &Decision, at: Timestamp, page: &mut Page) {
         let waits = if replaced.replaced { "; another runs in its place" } else { "; no other runs in its place yet" };
         page.row("ALARM", &format!("{} is not counted on: {}{waits}", replaced.address, replaced.because));
     }
+    if let Some(scaler::pool::foreign::Foreign { seen, decided, since }) = &decision.foreign {
+        // Who deploys should know that their new origins are the youngest, and go first.
+        let (more, age) = (seen.saturating_sub(*decided), span(stamp::age(at, *since).as_secs_f64()));
+        page.row(
+            "ALARM",
+            &format!(
+                "{more} more by other hands: {seen} run, {decided} decided, since {since:.0} ({age}); given back once \
+                 nothing holds them, the youngest first"
+            ),
+        );
+    }
     let silent: Vec<&str> =
         decision.inputs.edges.iter().filter(|edge| !edge.fresh).map(|edge| edge.edge.as_str()).collect();
     if !silent.is_empty() {
