@@ -92,7 +92,8 @@ impl Problem {
         if more > 0 {
             list += &format!(" and {more} more");
         }
-        Problem::found(found).allowed(format!("{all}: {list}")).near(near_miss(word, words))
+        let near = near_miss(word, words.clone()).or_else(|| named_elsewhere(word, words));
+        Problem::found(found).allowed(format!("{all}: {list}")).near(near)
     }
 }
 
@@ -190,6 +191,31 @@ pub fn near_miss<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Op
         .filter(|candidate| *candidate != word)
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= reach)
-        .min_by_key(|(distance, _)| *distance)
+        // Of two that are as close, the one that begins alike: `sonday` is a Sunday and no Monday.
+        .min_by_key(|(distance, candidate)| {
+            (*distance, !candidate.to_lowercase().starts_with(lower.chars().next().unwrap_or_default()))
+        })
         .map(|(_, candidate)| candidate.to_owned())
+}
+
+/// What the HPA, KEDA, AWS and Envoy call what is here called otherwise.
+const ELSEWHERE: &[(&str, &[&str])] = &[
+    ("floor", &["min", "minimum", "minreplicas", "minreplicacount", "minsize", "mincapacity", "minscale"]),
+    ("ceiling", &["max", "maximum", "maxreplicas", "maxreplicacount", "maxsize", "maxcapacity", "maxscale"]),
+    ("exact", &["desiredreplicas", "desiredcapacity", "replicas", "count"]),
+    ("stabilisation", &["stabilizationwindowseconds", "cooldown", "cooldownperiod", "scaleincooldown"]),
+    ("per_origin", &["averagevalue", "averageutilization", "targetvalue", "threshold"]),
+    ("requests_per_origin", &["averagevalue", "averageutilization", "targetvalue", "target"]),
+    ("zone", &["timezone", "tz"]),
+    ("cron", &["start", "schedule", "recurrence"]),
+    ("duration", &["end", "until"]),
+    ("lead", &["schedulingbuffertime", "instancewarmup", "initialdelayseconds"]),
+    ("slow_start", &["slowstartconfig", "slowstartwindow"]),
+];
+
+/// The word that stands here for a name from elsewhere, however that is written.
+fn named_elsewhere<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let plain: String = word.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect();
+    let here = |candidate: &&str| ELSEWHERE.iter().any(|(ours, theirs)| ours == candidate && theirs.contains(&&*plain));
+    words.into_iter().find(here).map(str::to_owned)
 }

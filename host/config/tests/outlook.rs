@@ -116,6 +116,24 @@ fn a_change_of_half_an_hour_and_one_in_years_are_told_if_they_touch_a_firing() {
 }
 
 #[test]
+fn a_rule_that_fires_once_a_year_has_no_change_of_those_years_told_for_one_of_each_night() {
+    let night = "name: night, cron: '30 2 * * *', zone: Europe/Berlin, duration: 20m, floor: 3";
+    let yearly = "name: yearly, cron: '0 6 1 1 *', zone: Europe/Berlin, duration: 1h, floor: 9";
+    let sooner = "name: sooner, cron: '30 2 * * *', zone: America/New_York, duration: 20m, ceiling: 3";
+    // By when they come, and not by the names of the zones.
+    tells_besides(
+        &outlook("", &[night, yearly, sooner], "2026-10-10T12:00:00Z"),
+        &[
+            "  clock change: Europe/Berlin from Sun 2026-10-25 03:00 +02:00 to 02:00 +01:00",
+            "    night: 02:30 comes twice; it fires at the first, +02:00",
+            "    night keeps its local time: 1h later in UTC from then on",
+            "  clock change: America/New_York from Sun 2026-11-01 02:00 -04:00 to 01:00 -05:00",
+            "    sooner keeps its local time: 1h later in UTC from then on",
+        ],
+    );
+}
+
+#[test]
 fn where_rules_meet_or_nearly_meet_is_told() {
     tells_besides(
         &outlook(
@@ -160,4 +178,20 @@ fn a_long_list_is_cut() {
     let told = outlook("", &rules, "2026-07-07T12:00:00Z");
     assert_eq!(told.lines().filter(|line| line.starts_with("  overlap")).count(), 12);
     assert!(told.lines().any(|line| line == "  and 16 more of these"), "{told}");
+}
+
+#[test]
+fn a_list_of_clock_changes_that_is_cut_leaves_none_out_halfway() {
+    let zones =
+        ["Berlin", "Paris", "Madrid", "Rome", "Vienna", "Prague", "Warsaw", "Oslo", "Zurich", "Athens", "Sofia"];
+    let more = ["Riga", "Vilnius", "Helsinki"];
+    let rules = zones.iter().chain(&more).enumerate();
+    let rules = rules.map(|(i, zone)| {
+        format!("name: r{i}, cron: '0 8 * * *', zone: Europe/{zone}, duration: 1m, target: {}", i + 1)
+    });
+    let rules: Vec<_> = rules.collect();
+    let told = outlook("", &rules.iter().map(String::as_str).collect::<Vec<_>>(), "2026-10-10T12:00:00Z");
+    assert_eq!(told.lines().filter(|line| line.starts_with("  clock change")).count(), 12);
+    assert_eq!(told.lines().filter(|line| line.contains("keeps its local time")).count(), 12, "{told}");
+    assert!(told.lines().any(|line| line == "  and 2 more of these"), "{told}");
 }

@@ -534,6 +534,25 @@ fn a_warm_pool_that_nothing_sizes_is_refused() {
 }
 
 #[test]
+fn a_key_by_the_name_that_other_autoscalers_give_it_is_told_its_name_here() {
+    let told = |key: &str| errors(&scaling(&format!("      {key}\n      actuator: dry_run\n"))).join("\n");
+    for (theirs, ours) in [
+        ("minReplicas: 3", "floor"),
+        ("max_replica_count: 9", "ceiling"),
+        ("min-size: 3", "floor"),
+        ("stabilizationWindowSeconds: 300", "stabilisation"),
+        ("reactive: {target: 50}", "requests_per_origin"),
+        ("schedules: [{name: a, start: '0 8 * * *', zone: UTC, duration: 1h, floor: 1}]", "cron"),
+        ("schedules: [{name: a, cron: '0 8 * * *', timezone: UTC, duration: 1h, floor: 1}]", "zone"),
+    ] {
+        let told = told(theirs);
+        assert!(told.contains(&format!("; did you mean \"{ours}\"?")), "{theirs}: {told}");
+    }
+    // A name that nothing here stands for is guessed at by nobody.
+    assert!(!told("scaleTargetRef: shop").contains("did you mean"), "{}", told("scaleTargetRef: shop"));
+}
+
+#[test]
 fn a_lead_that_contradicts_itself_is_refused() {
     refused(
         &scaling("      lead: {initial: 20m, at_lest: 5m}\n      actuator: dry_run\n"),
@@ -1664,7 +1683,7 @@ fn calendars_have_days_that_exist_and_files_that_can_be_read() {
                 "region.yaml:7: calendars[2].dates[0]: found \"2027-01-02..2026-12-24\" (it ends before it begins); {days}; did you mean \"2026-12-24..2027-01-02\"?"
             ),
             format!("region.yaml:8: calendars[3].dates[0]: found \"12-25\"; {days}; did you mean \"*-12-25\"?"),
-            "region.yaml:9: calendars[4].use: found \"sonday\"; allowed: monday, tuesday, wednesday, thursday, friday, saturday, sunday; did you mean \"monday\"?".to_owned(),
+            "region.yaml:9: calendars[4].use: found \"sonday\"; allowed: monday, tuesday, wednesday, thursday, friday, saturday, sunday; did you mean \"sunday\"?".to_owned(),
             "region.yaml:10: calendars[5].pools: \"pools\" without \"use\"; needed: the weekday that the rules of these pools see".to_owned(),
             "region.yaml:11: calendars[6].name: a second calendar \"f\"; the first is on line 10; allowed: each name once".to_owned(),
             "region.yaml:11: calendars[6].pools[0]: no pool \"shp\"; pools are: shop, api; did you mean \"shop\"?".to_owned(),

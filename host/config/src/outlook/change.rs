@@ -13,8 +13,15 @@ struct Change {
     after: Offset,
 }
 
+/// The soonest first, each with what it touches in one text, so that a list that is cut short leaves none out halfway.
 pub fn changes(all: &[Ahead], now: Timestamp) -> Vec<String> {
     let near = now.saturating_add((WEEKS * 7 * 24).hours()).unwrap_or(Timestamp::MAX);
+    // A rule is followed as far as its own firings that are shown: one that fires once a year is no reason to tell of
+    // every change of those years for one that fires each day.
+    let reach = |ahead: &Ahead| {
+        let shown = ahead.windows.iter().map(|(start, _)| *start).filter(|at| *at > now).take(SHOWN);
+        shown.last().map_or(near, |fifth| fifth.max(near))
+    };
     let mut zones: Vec<&str> = all.iter().map(|ahead| ahead.rule.zone.as_str()).collect();
     zones.sort_unstable();
     zones.dedup();
@@ -22,21 +29,21 @@ pub fn changes(all: &[Ahead], now: Timestamp) -> Vec<String> {
     for name in zones {
         let of: Vec<_> = all.iter().filter(|ahead| ahead.rule.zone == name).collect();
         let Some(zone) = of.first().map(|ahead| ahead.firings.zone()) else { continue };
-        let fifth =
-            |ahead: &&Ahead| ahead.windows.iter().map(|(start, _)| *start).filter(|at| *at > now).take(SHOWN).last();
-        let horizon = of.iter().filter_map(fifth).max().unwrap_or(near).max(near);
+        let horizon = of.iter().map(|ahead| reach(ahead)).max().unwrap_or(near);
         for change in coming(zone, now, horizon) {
-            let mut touched: Vec<String> = of.iter().flat_map(|ahead| touches(ahead, &change)).collect();
+            let reached = of.iter().filter(|ahead| change.at <= reach(ahead));
+            let mut touched: Vec<String> = reached.flat_map(|ahead| touches(ahead, &change)).collect();
             if change.at <= near {
                 touched.extend(keep(&of, &change));
             }
             if !touched.is_empty() {
-                told.push(format!("clock change: {name} {}", change.text(zone)));
-                told.extend(touched.into_iter().map(|line| format!("  {line}")));
+                let touched: String = touched.into_iter().map(|line| format!("\n    {line}")).collect();
+                told.push((change.at, format!("clock change: {name} {}{touched}", change.text(zone))));
             }
         }
     }
-    told
+    told.sort_by_key(|(at, _)| *at);
+    told.into_iter().map(|(_, text)| text).collect()
 }
 
 fn coming(zone: &TimeZone, now: Timestamp, horizon: Timestamp) -> Vec<Change> {
