@@ -16,7 +16,7 @@ use crate::edges::PoolEdges;
 use crate::hint::Hints;
 use crate::lead::Figures;
 use crate::missing::Missing;
-use crate::series::Series;
+use crate::series::{Present, Series};
 use crate::signal::Demand;
 use crate::stamp;
 use crate::wall::Wall;
@@ -79,6 +79,7 @@ pub struct View<'a> {
     /// For texts: what a person would read off a clock.
     pub wall: Wall,
     pub series: &'a Series,
+    pub present: &'a Present<'a>,
     pub edges: &'a PoolEdges<'a>,
     /// What stands in for edges that fell silent.
     pub missing: &'a Missing,
@@ -97,7 +98,7 @@ impl View<'_> {
     /// Requests a second to decide on, and how they came about: what fresh edges see and what stands in for the
     /// others; or what the hour usually brings, where nobody has reported for long. Nothing is learned from it.
     pub fn requests(&self, window: Duration) -> Option<(f64, String)> {
-        let level = self.series.level(window, self.now, |edge| self.edges.is_fresh(edge));
+        let level = self.present.level(window);
         match (level, self.missing.usual) {
             (Some(level), _) => {
                 let told =

@@ -8,6 +8,7 @@
 //! 20 GB. Seconds of an earlier run are known by their level alone ([`Series::seed`]). Both count for the time
 //! that they are about, beside the shares.
 
+mod present;
 mod share;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +19,7 @@ use wire::PoolReport;
 
 use crate::edges::EdgeId;
 use crate::stamp;
+pub use present::Present;
 use share::{Recent, Share};
 
 const KEPT_SECONDS: i64 = 3600;

@@ -25,7 +25,7 @@ use crate::edges::{EdgeId, PoolEdges};
 use crate::missing::Missing;
 use crate::policy::predictive::{requests, span, step_of};
 use crate::policy::{Standing, View};
-use crate::series::Series;
+use crate::series::Present;
 use crate::stamp;
 use latency::{Latencies, Quantile};
 use moving::Moving;
@@ -114,7 +114,7 @@ impl Demand {
 /// What readings are made of beside what [`Signals`] holds.
 pub struct Look<'a> {
     pub now: Timestamp,
-    pub series: &'a Series,
+    pub present: &'a Present<'a>,
     pub edges: &'a PoolEdges<'a>,
     /// What stands in for edges that fell silent.
     pub missing: &'a Missing,
@@ -268,7 +268,7 @@ impl Signals {
 
     fn requests(&self, look: &Look, reading: Reading) -> Reading {
         let (per_origin, by) = look.standing.target(reading.per_origin);
-        let level = look.series.level(self.window, look.now, |edge| look.edges.is_fresh(edge));
+        let level = look.present.level(self.window);
         let age = look.edges.fresh.iter().map(|(edge, _)| stamp::age(look.now, edge.at)).max();
         let because = match level {
             None => Some(format!("no fresh report in the last {}", stamp::text(self.window))),

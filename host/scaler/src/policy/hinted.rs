@@ -93,7 +93,7 @@ impl Weighing {
             coming += hint.value;
             because.push(format!("demand {} by {} at {edge}", hint.value, hint.plugin));
         }
-        let level = view.series.level(reactive.window, view.now, |edge| view.edges.is_fresh(edge));
+        let level = view.present.level(reactive.window);
         let seen = view.requests(reactive.window).map_or(0.0, |(requests, _)| requests);
         let cost = level.filter(|_| self.rule.kinds.contains(&HintKind::Cost)).map_or(0.0, |level| level.cost);
         if cost.abs() > 1e-9 {

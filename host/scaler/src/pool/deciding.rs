@@ -15,6 +15,7 @@ use crate::foresight::{Expected, Forecast};
 use crate::missing::{Missing, StandIn};
 use crate::peers::beside::Beside;
 use crate::policy::{Policy, View};
+use crate::series::Present;
 use crate::signal::Look;
 use crate::stamp;
 use crate::trial::Trial;
@@ -51,13 +52,15 @@ impl Pool {
         let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
         let clock = self.wall.shows(now);
         let standing = asked.iter_mut().find_map(|policy| policy.standing(clock)).unwrap_or_default();
-        let look = Look { now, series: &self.series, edges, missing: &missing, standing: &standing, serving: &serving };
+        let present = Present::of(&self.series, edges, now);
+        let look = Look { now, present: &present, edges, missing: &missing, standing: &standing, serving: &serving };
         let demand = self.signals.demand(&look);
         let affordable = self.budget.as_ref().and_then(|budget| budget.affordable(clock));
         let view = View {
             now,
             wall: self.wall,
             series: &self.series,
+            present: &present,
             edges,
             hints: &self.hints,
             demand: &demand,
@@ -89,7 +92,8 @@ impl Pool {
             usual.settle(&view);
         }
         let gap = demand.gap();
-        let inputs = Inputs { demand: (!demand.signals.is_empty()).then_some(demand), ..self.inputs(edges, now) };
+        let inputs =
+            Inputs { demand: (!demand.signals.is_empty()).then_some(demand), ..self.inputs(&present, edges, now) };
         let blind = missing.blind(edges).or(gap);
         let want = proposals.iter().filter_map(|proposal| proposal.origins).max();
         if let Some(want) = want {
@@ -205,10 +209,10 @@ impl Pool {
         Missing::of(edges, learned, silence, now)
     }
 
-    pub(super) fn inputs(&self, edges: &PoolEdges, now: Timestamp) -> Inputs {
+    pub(super) fn inputs(&self, present: &Present, edges: &PoolEdges, now: Timestamp) -> Inputs {
         let (window, missing) = (self.window(), self.missing(edges, now));
         let carried = |id| missing.carried.get(&id).map(|(_, stand_in)| *stand_in);
-        let level = self.series.level(window, now, |edge| edges.is_fresh(edge));
+        let level = present.level(window);
         let fresh = oldest(edges.fresh.iter().map(|(edge, _)| *edge).collect());
         let silent = oldest(edges.missing.iter().map(|(edge, _)| *edge).collect());
         let more = edges.fresh.len() + edges.missing.len() - fresh.len() - silent.len();

@@ -13,6 +13,7 @@ use crate::decision::Capacity;
 use crate::edges::Edges;
 use crate::policy::{Policy, ScheduleView};
 use crate::region::PoolView;
+use crate::series::Present;
 use crate::signal::Look;
 use crate::stage::OriginView;
 use crate::trial::Trial;
@@ -59,7 +60,8 @@ impl Pool {
             self.policies.iter_mut().find_map(|policy| policy.standing(self.wall.shows(now))).unwrap_or_default();
         let (edges, serving) = (&pool_edges, &self.serving()[..]);
         let missing = self.missing(edges, now);
-        let look = Look { now, series: &self.series, edges, missing: &missing, standing: &standing, serving };
+        let present = Present::of(&self.series, edges, now);
+        let look = Look { now, present: &present, edges, missing: &missing, standing: &standing, serving };
         let demand = self.signals.demand(&look);
         PoolView {
             mode: self.scaling().mode,
@@ -69,7 +71,7 @@ impl Pool {
             floor: self.scaling().floor,
             ceiling: self.scaling().ceiling,
             capacity: self.capacity(),
-            inputs: self.inputs(&pool_edges, now),
+            inputs: self.inputs(&present, edges, now),
             demand,
             carries: (self.carries(now) * 1000.0).round() / 1000.0,
             replaced: self.replaced(),
