@@ -26,6 +26,7 @@ mod secret;
 mod signal;
 pub mod spec;
 mod state;
+mod steps;
 mod target;
 
 use std::collections::BTreeMap;

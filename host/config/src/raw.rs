@@ -26,6 +26,7 @@ pub mod signal;
 pub mod spec;
 pub mod spec_grpc;
 pub mod state;
+pub mod steps;
 pub mod target;
 pub mod value;
 pub mod warm_pool;

@@ -58,6 +58,38 @@ fn route(keys: &str) -> String {
 }
 
 #[test]
+fn steps_and_tolerances_that_cannot_be_meant() {
+    let actuator = "      actuator: dry_run\n";
+    refused(
+        &scaling(&format!(
+            "      step_up: 0\n      step_down: {{percent: 120, within: 2h}}\n      tolerance: 3\n{actuator}"
+        )),
+        &[
+            "region.yaml:6: pools[0].scaling.step_up: found the number 0; allowed: a whole number from 1",
+            "region.yaml:7: pools[0].scaling.step_down.percent: found 120 percent; allowed: 0 to 100",
+            "region.yaml:7: pools[0].scaling.step_down.within: found 2h; allowed: up to 1h",
+            "region.yaml:8: pools[0].scaling.tolerance: found the number 3; allowed: a percentage from 0% to 50%, such as \
+             3%; did you mean \"3%\"?",
+        ],
+    );
+    let down = "[{within: 1m}, {orgins: 2}]";
+    refused(
+        &scaling(&format!("      step_up: []\n      step_down: {down}\n      tolerance: 60%\n{actuator}")),
+        &[
+            "region.yaml:6: pools[0].scaling.step_up: found an empty list; needed: a number, a map, or a list with at \
+             least one map",
+            "region.yaml:7: pools[0].scaling.step_down[0]: nothing could ever move; needed: origins or percent, from 1, or \
+             both (the larger counts)",
+            "region.yaml:7: pools[0].scaling.step_down[1]: nothing could ever move; needed: origins or percent, from 1, or \
+             both (the larger counts)",
+            "region.yaml:7: pools[0].scaling.step_down[1].orgins: unknown key \"orgins\"; keys are: origins, percent, \
+             within; did you mean \"origins\"?",
+            "region.yaml:8: pools[0].scaling.tolerance: found \"60%\"; allowed: a percentage from 0% to 50%, such as 3%",
+        ],
+    );
+}
+
+#[test]
 fn what_the_tests_start_from_is_right() {
     for text in [
         RIGHT.to_owned(),

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use config::region::{Scaling, ScalingMode};
+use config::region::{Scaling, ScalingMode, Step};
 use jiff::Timestamp;
 
 use crate::decision::{Capacity, Clamp, Decision, Inputs, Limit, Version};
@@ -39,6 +39,43 @@ impl Wants {
             .filter(|(then, _)| *then <= now && stamp::age(now, *then) < window)
             .map(|(then, want)| (*want, *then))
             .max()
+    }
+}
+
+/// How the count moved lately, for limits over a time.
+#[derive(Clone, Debug, Default)]
+pub struct Moves {
+    recent: VecDeque<(Timestamp, i64)>,
+}
+
+impl Moves {
+    /// It went by so many at `at`; what is older than `window` is forgotten.
+    pub fn push(&mut self, at: Timestamp, by: i64, window: Duration) {
+        self.recent.retain(|(then, _)| *then <= at && stamp::age(at, *then) <= window);
+        if by != 0 && !window.is_zero() {
+            self.recent.push_back((at, by));
+        }
+    }
+
+    /// The count may go so high from `count`, and so many of what the step allows were added already. The step is of
+    /// what stood when its window began, as HPA has it: what came since and went again does not count.
+    pub fn most(&self, step: &Step, count: u32, now: Timestamp) -> (u32, u32) {
+        let (start, moved) = self.since(step, count, now);
+        (start.saturating_add(step.of(start)).max(count), u32::try_from(moved).unwrap_or(0))
+    }
+
+    /// The same downwards.
+    pub fn least(&self, step: &Step, count: u32, now: Timestamp) -> (u32, u32) {
+        let (start, moved) = self.since(step, count, now);
+        (start.saturating_sub(step.of(start)).min(count), u32::try_from(-moved).unwrap_or(0))
+    }
+
+    /// What stood when the step's window began, and by how much it went since.
+    fn since(&self, step: &Step, count: u32, now: Timestamp) -> (u32, i64) {
+        let window = step.within.unwrap_or_default();
+        let within = |then: Timestamp| then <= now && stamp::age(now, then) < window;
+        let moved: i64 = self.recent.iter().filter(|(then, _)| within(*then)).map(|(_, by)| by).sum();
+        (u32::try_from(i64::from(count) - moved).unwrap_or(0), moved)
     }
 }
 
@@ -80,6 +117,8 @@ pub struct Case<'a> {
     pub thought: u32,
     pub scaling: &'a Scaling,
     pub wants: &'a Wants,
+    /// How it moved lately.
+    pub moves: &'a Moves,
     /// No fresh report at all, or an edge fell silent: why nothing may shrink.
     pub blind: Option<String>,
     /// No decision was made yet on counts that an earlier run left behind.
@@ -122,8 +161,9 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
 
     let mut ladder = Ladder { at: want, clamps: Vec::new(), holds: Vec::new() };
     hold(&mut ladder, &case);
+    tolerate(&mut ladder, &case);
     step(&mut ladder, &case);
-    let Scaling { floor, ceiling, .. } = *case.scaling;
+    let (floor, ceiling) = (case.scaling.floor, case.scaling.ceiling);
     // What others started and is over a ceiling was not decided: it goes in steps. Money holds at once.
     let kept = case.kept.as_ref().map_or(0, |kept| kept.most);
     if let Some(Holds { value, rule, because, .. }) = case.scheduled {
@@ -267,10 +307,33 @@ fn mode(ladder: &mut Ladder, case: &Case) -> bool {
     mode != ScalingMode::Off
 }
 
+/// A difference that is not worth an action. Downwards only: too many cost little, too few are felt.
+fn tolerate(ladder: &mut Ladder, case: &Case) {
+    let percent = case.scaling.tolerance;
+    // As far as `f64` tells: 3 % of 100 are three.
+    let ignored = f64::from(case.thought) * percent / 100.0 - 1e-9;
+    if ladder.at < case.thought && f64::from(case.thought - ladder.at) < ignored {
+        let because = format!("{} fewer are under {percent} % of {}", case.thought - ladder.at, case.thought);
+        ladder.clamp(Limit::Tolerance, |at| at.max(case.thought), || because.clone());
+    }
+}
+
 fn step(ladder: &mut Ladder, case: &Case) {
-    let Scaling { step_up, step_down, .. } = *case.scaling;
-    let most = case.thought.saturating_add(step_up);
-    ladder.clamp(Limit::StepUp, |at| at.min(most), || format!("at most {step_up} more at once"));
-    let least = case.thought.saturating_sub(step_down);
-    ladder.clamp(Limit::StepDown, |at| at.max(least), || format!("at most {step_down} fewer at once"));
+    let Scaling { step_up, step_down, .. } = case.scaling;
+    for step in &step_up.0 {
+        let (most, moved) = case.moves.most(step, case.thought, case.now);
+        ladder.clamp(Limit::StepUp, |at| at.min(most), || format!("at most {step} more{}", at_once(step, moved)));
+    }
+    for step in &step_down.0 {
+        let (least, moved) = case.moves.least(step, case.thought, case.now);
+        ladder.clamp(Limit::StepDown, |at| at.max(least), || format!("at most {step} fewer{}", at_once(step, moved)));
+    }
+}
+
+fn at_once(step: &Step, moved: u32) -> String {
+    match (step.within, moved) {
+        (None, _) => " at once".to_owned(),
+        (Some(_), 0) => String::new(),
+        (Some(_), moved) => format!(", {moved} of them done"),
+    }
 }

@@ -134,6 +134,8 @@ pub enum Limit {
     Script,
     /// An operator's hold.
     Operator,
+    /// A decrease by so little is none.
+    Tolerance,
     StepUp,
     StepDown,
     /// The ceiling of a schedule.
@@ -158,6 +160,7 @@ impl Limit {
             Limit::Foreign => "foreign",
             Limit::Launches => "launches",
             Limit::Operator => "operator",
+            Limit::Tolerance => "tolerance",
             Limit::StepUp => "step up",
             Limit::StepDown => "step down",
             Limit::Schedule => "schedule",

@@ -21,7 +21,7 @@ use wire::PoolReport;
 
 use crate::budget::{Budget, Month};
 use crate::carried::{Carried, Trouble};
-use crate::decide::{OperatorHold, Wants};
+use crate::decide::{Moves, OperatorHold, Wants};
 use crate::decision::{Capacity, Decision};
 use crate::edges::{EdgeId, Mark, PoolEdges};
 use crate::hint::Hints;
@@ -60,6 +60,7 @@ pub struct Pool {
     /// The count that stands; `None` before the first decision of a pool that nobody ran before.
     desired: Option<u32>,
     wants: Wants,
+    moves: Moves,
     /// The actuator has said what runs. Before that nothing is decided.
     observed: bool,
     take_over: bool,
@@ -131,6 +132,7 @@ impl Pool {
             gone: VecDeque::new(),
             desired: None,
             wants: Wants::default(),
+            moves: Moves::default(),
             observed: false,
             take_over: false,
             standby: false,
@@ -167,6 +169,10 @@ impl Pool {
             self.signals.configure(scaling);
             if scaling.hints.is_none() {
                 self.hints.clear();
+            }
+            if self.scaling().mode.only_thinks() && !scaling.mode.only_thinks() {
+                // What would have stood moved otherwise than what did; where a trial begins, they are one.
+                self.moves = Moves::default();
             }
             let keeps = |trial: &Trial| scaling.mode.only_thinks() && trial.suits(scaling);
             self.trial = self.trial.take().filter(keeps);
@@ -282,6 +288,7 @@ impl Pool {
         let asked = decision.to - self.hands.surplus(decision.to);
         self.carried.ask(self.wall.instant(decision.at), decision.from, decision.to, asked, running);
         self.desired = Some(decision.to);
+        self.move_on(decision);
         // Without a fresh report the first decision was none that could have shrunk the pool.
         if decision.inputs.edges.iter().any(|edge| edge.fresh) {
             self.take_over = false;
@@ -290,6 +297,16 @@ impl Pool {
             trial.accept(would);
         }
         self.last = Some(decision.clone());
+    }
+
+    /// What limits over a time look back on. In a mode that only thinks that is what would have stood.
+    fn move_on(&mut self, decision: &Decision) {
+        let (from, to) = match (&self.trial, decision.would) {
+            (Some(trial), Some(would)) => (trial.count(), would),
+            _ => (decision.from, decision.to),
+        };
+        let window = self.scaling().step_up.window().max(self.scaling().step_down.window());
+        self.moves.push(self.wall.instant(decision.at), i64::from(to) - i64::from(from), window);
     }
 
     /// Whether [`Pool::next`] has nothing to do, whatever edges have reported: no decision is due, and no origin is on its way.

@@ -2,6 +2,7 @@
 
 mod script;
 
+use config::region::{Scaling, Step, Steps};
 use forebay_scaler as scaler;
 use scaler::decide::OperatorHold;
 use scaler::{Decision, Event, Limit};
@@ -123,7 +124,7 @@ fn without_reports_schedules_and_the_floor_still_act_upward() {
 #[test]
 fn steps_bound_one_decision_each_way() {
     let mut setting = scaling();
-    (setting.step_up, setting.step_down) = (2, 1);
+    (setting.step_up, setting.step_down) = (2.into(), 1.into());
     setting.reactive.as_mut().unwrap().window = secs(1);
     let mut script = Script::new(setting, NOON);
     let mut counts = Vec::new();
@@ -134,6 +135,70 @@ fn steps_bound_one_decision_each_way() {
     assert_eq!(counts, [2, 4, 6, 7, 7, 6, 5, 4]);
     assert_eq!(limits(script.last()), [Limit::StepDown]);
     assert_eq!(limits(&script.decisions[0]), [Limit::StepUp]);
+}
+
+#[test]
+fn a_step_over_a_time_counts_what_was_added_in_it_however_often_it_is_decided() {
+    let mut setting = Scaling { ceiling: 40, ..scaling() };
+    setting.step_up = Steps(vec![
+        Step { origins: 4, percent: 0, within: None },
+        Step { origins: 6, percent: 50, within: Some(secs(60)) },
+    ]);
+    setting.reactive.as_mut().unwrap().window = secs(1);
+    let mut script = Script::new(setting, NOON);
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        script.run(1, &[("e1", 400)]);
+        counts.push(script.count());
+    }
+    assert_eq!(counts, [4, 6, 6, 6], "4 at once, 6 in the minute");
+    let clamp = script.last().clamps.first().unwrap();
+    assert_eq!((clamp.limit, &clamp.because[..]), (Limit::StepUp, "at most 4 more at once"));
+    let clamp = &script.last().clamps[1];
+    assert_eq!((clamp.limit, &clamp.because[..]), (Limit::StepUp, "at most 6 or 50 % in 60 s more, 6 of them done"));
+    script.run(56, &[("e1", 400)]);
+    assert_eq!(script.count(), 6, "the first four are a minute old in a second");
+    script.run(60, &[("e1", 400)]);
+    assert_eq!(script.count(), 12, "6, as half of 6 is less");
+    script.run(60, &[("e1", 400)]);
+    script.run(60, &[("e1", 400)]);
+    assert_eq!(script.count(), 27, "half of 18 is more");
+}
+
+#[test]
+fn a_step_down_over_a_time_takes_no_more_than_its_part() {
+    let mut setting = Scaling { ceiling: 40, ..scaling() };
+    setting.step_down = Step { origins: 0, percent: 20, within: Some(secs(30)) }.into();
+    setting.reactive.as_mut().unwrap().window = secs(1);
+    let mut script = Script::new(setting, NOON);
+    script.run(31, &[("e1", 200)]);
+    assert_eq!(script.count(), 20);
+    script.run(1, &[("e1", 100)]);
+    assert_eq!(script.count(), 16, "a fifth of 20");
+    script.run(29, &[("e1", 100)]);
+    assert_eq!(script.count(), 16);
+    script.run(1, &[("e1", 100)]);
+    assert_eq!(script.count(), 12, "a fifth of 16 is 4, rounded up");
+}
+
+#[test]
+fn a_decrease_by_less_than_the_tolerance_is_none_and_an_increase_by_one_is_one() {
+    let mut setting = Scaling { ceiling: 200, ..scaling() };
+    setting.reactive.as_mut().unwrap().window = secs(1);
+    let mut script = Script::new(setting, NOON);
+    script.run(1, &[("e1", 1000)]);
+    assert_eq!(script.count(), 100);
+    script.run(1, &[("e1", 980)]);
+    assert_eq!(script.count(), 100, "2 are under 3 %");
+    assert_eq!(limits(script.last()), [Limit::Tolerance]);
+    assert_eq!(script.last().clamps[0].because, "2 fewer are under 3 % of 100");
+    script.run(1, &[("e1", 1010)]);
+    assert_eq!(script.count(), 101);
+    script.run(1, &[("e1", 970)]);
+    assert_eq!(script.count(), 97, "4 are over 3 % of 101");
+    script.run(1, &[("e1", 300)]);
+    script.run(1, &[("e1", 290)]);
+    assert_eq!(script.count(), 29, "one origin is never too little");
 }
 
 #[test]
@@ -231,7 +296,7 @@ fn a_decision_that_was_not_recorded_does_not_stand() {
 #[test]
 fn deciding_twice_changes_nothing() {
     let mut setting = scaling();
-    setting.step_up = 2;
+    setting.step_up = 2.into();
     let mut script = Script::new(setting, NOON);
     script.run(1, &[("e1", 80)]);
     let (count, decisions) = (script.count(), script.decisions.len());

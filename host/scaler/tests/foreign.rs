@@ -64,7 +64,7 @@ fn three_that_somebody_starts_are_kept_through_the_stabilisation_and_then_given_
 
 #[test]
 fn what_is_given_back_goes_in_the_usual_steps() {
-    let mut script = four(Scaling { step_down: 1, ..setting() });
+    let mut script = four(Scaling { step_down: 1.into(), ..setting() });
     others(&mut script, 3);
     script.live(STABILISATION - 1, 40, 5, &[]);
     let counts: Vec<_> = (0..4)
@@ -166,7 +166,7 @@ fn a_crash_of_ours_is_replaced_beside_others_only_under_the_count_that_was_decid
 
 #[test]
 fn the_ceiling_holds_for_what_is_decided_and_others_over_it_go_in_steps() {
-    let mut script = four(Scaling { ceiling: 6, step_down: 1, ..setting() });
+    let mut script = four(Scaling { ceiling: 6, step_down: 1.into(), ..setting() });
     others(&mut script, 4);
     for _ in 0..STABILISATION - 1 {
         // The demand wants more than the ceiling: that is no reason to keep them for longer.

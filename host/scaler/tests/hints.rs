@@ -181,7 +181,7 @@ fn the_bounds_of_the_pool_hold_over_any_hint() {
     assert_eq!(script.count(), 8);
     assert!(limits(script.last()).contains(&Limit::Ceiling));
     let mut setting = hinted(&HintKind::ALL, 4);
-    setting.step_up = 1;
+    setting.step_up = 1.into();
     let mut script = Script::new(setting, NOON);
     script.run(12, &[("e1", 10)]);
     script.pass();

@@ -28,7 +28,7 @@ fn held(decision: &Decision) -> bool {
 
 #[test]
 fn a_shadow_decides_as_if_it_acted_and_the_count_stays() {
-    let mut script = three_then(Scaling { step_up: 1, ..with(ScalingMode::Shadow) });
+    let mut script = three_then(Scaling { step_up: 1.into(), ..with(ScalingMode::Shadow) });
     script.run(30, &[("e1", 70)]);
     let decision = script.last().clone();
     assert_eq!((decision.from, decision.to, decision.would), (3, 3, Some(7)), "{}", decision.line);
@@ -84,7 +84,7 @@ fn up_only_grows_and_never_shrinks_and_says_what_it_would() {
 fn turned_on_a_pool_goes_on_from_the_count_that_stands() {
     let mut script = three_then(with(ScalingMode::Shadow));
     script.run(30, &[("e1", 70)]);
-    script.apply(Event::Configured(region(Scaling { step_up: 1, ..scaling() }, &[])));
+    script.apply(Event::Configured(region(Scaling { step_up: 1.into(), ..scaling() }, &[])));
     script.run(1, &[("e1", 70)]);
     let decision = script.last();
     assert_eq!((decision.from, decision.to, decision.would), (3, 4, None), "{}", decision.line);

@@ -2,7 +2,7 @@
 
 mod script;
 
-use config::region::{Scaling, ScalingMode, When};
+use config::region::{Scaling, ScalingMode, Step, Steps, When};
 use forebay_scaler as scaler;
 use scaler::Decision;
 use script::*;
@@ -24,12 +24,24 @@ impl Dice {
     }
 }
 
+/// One limit or two, at once or over some seconds.
+fn any_steps(dice: &mut Dice) -> Steps {
+    let mut step = || Step {
+        origins: 1 + dice.below(5) as u32,
+        percent: 20 * dice.below(6) as u32,
+        within: (dice.below(2) == 0).then(|| secs(1 + dice.below(20))),
+    };
+    let (first, second) = (step(), step());
+    if dice.below(2) == 0 { first.into() } else { Steps(vec![first, second]) }
+}
+
 fn any_scaling(dice: &mut Dice) -> Scaling {
     let mut setting = scaling();
     setting.floor = dice.below(4) as u32;
     setting.ceiling = setting.floor + 1 + dice.below(10) as u32;
-    setting.step_up = 1 + dice.below(5) as u32;
-    setting.step_down = 1 + dice.below(5) as u32;
+    setting.step_up = any_steps(dice);
+    setting.step_down = any_steps(dice);
+    setting.tolerance = dice.below(30) as f64;
     setting.stabilisation = secs(dice.below(20));
     let reactive = setting.reactive.as_mut().unwrap();
     reactive.window = secs(1 + dice.below(10));
@@ -136,6 +148,15 @@ fn more_demand_never_gives_less() {
     }
 }
 
+/// Where a step leads, by what stood when its window began.
+fn step_up(step: &Step, decision: &Decision, earlier: &[Decision]) -> u32 {
+    let within = |one: &&Decision| step.within.is_some_and(|within| one.at + within > decision.at);
+    let moved: i64 = earlier.iter().filter(within).map(|one| i64::from(one.to) - i64::from(one.from)).sum();
+    let start = i64::from(decision.from) - moved;
+    let most = start + i64::from(step.origins).max((start * i64::from(step.percent) + 99) / 100);
+    most.max(decision.from.into()) as u32
+}
+
 #[test]
 fn an_increase_is_never_delayed_by_a_hold() {
     for seed in 0..100 {
@@ -143,8 +164,9 @@ fn an_increase_is_never_delayed_by_a_hold() {
         let setting = any_scaling(&mut dice);
         let mut script = Script::new(setting.clone(), START);
         wander(&mut dice, &mut script, 60);
-        for decision in script.decisions.iter().filter(|decision| decision.want > decision.from) {
-            let most = decision.want.min(decision.from + setting.step_up).max(setting.floor).min(setting.ceiling);
+        for (place, decision) in script.decisions.iter().enumerate().filter(|(_, one)| one.want > one.from) {
+            let steps = setting.step_up.0.iter().map(|step| step_up(step, decision, &script.decisions[..place]));
+            let most = steps.fold(decision.want, u32::min).max(setting.floor).min(setting.ceiling);
             assert_eq!(decision.to, most, "seed {seed}: {}", decision.line);
         }
     }

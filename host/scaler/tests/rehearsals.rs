@@ -115,7 +115,8 @@ fn schedules_go_by_when_it_begins() {
 
 #[test]
 fn steps_bounds_and_stabilisation_hold_in_it() {
-    let limited = Scaling { step_up: 1, step_down: 1, stabilisation: secs(600), floor: 3, ceiling: 5, ..scaling() };
+    let limited =
+        Scaling { step_up: 1.into(), step_down: 1.into(), stabilisation: secs(600), floor: 3, ceiling: 5, ..scaling() };
     let course = Course { ceiling: 5, first: 3, ..waves(4) };
     let told = rehearse(&setting(limited, 15), &course);
     for decision in &told.decisions {

@@ -69,7 +69,7 @@ fn of_several_windows_the_one_that_began_later_holds() {
 #[test]
 fn a_scheduled_ceiling_binds_in_its_window_and_says_so() {
     let mut setting = scaling();
-    (setting.floor, setting.step_down) = (2, 1);
+    (setting.floor, setting.step_down) = (2, 1.into());
     setting.schedules = vec![Schedule { floor: None, ceiling: Some(3), ..evening() }];
     let mut script = Script::new(setting, "2026-03-02T16:59:40Z");
     script.run(19, &[("e1", 60)]);

@@ -70,7 +70,7 @@ fn a_script_proposes_and_the_largest_wins_within_the_bounds() {
 
 #[test]
 fn holds_and_steps_apply_to_what_a_script_proposes() {
-    let setting = Scaling { step_up: 2, stabilisation: secs(30), ..scripted(&["cpu"]) };
+    let setting = Scaling { step_up: 2.into(), stabilisation: secs(30), ..scripted(&["cpu"]) };
     let mut script = Script::new(setting, NOON);
     script.run(12, &[("e1", 10)]);
     propose(&mut script, 7, "cpu 91 %");

@@ -109,6 +109,8 @@ fn scaling(
     let budget = raw.budget.as_ref().map(|budget| super::scaling_budget::budget(budget, raw, errors));
     let warm_pool = raw.warm_pool.as_ref().map(|warm| self::warm_pool(warm, predictive.is_some(), errors));
     let hints = raw.hints.as_ref().map(|hints| self::hints(hints, raw, errors));
+    let step_up = super::steps::steps(raw.step_up.as_ref(), &super::steps::UP, errors);
+    let step_down = super::steps::steps(raw.step_down.as_ref(), &super::steps::DOWN, errors);
     Some(Scaling {
         mode: raw.mode.value,
         floor: raw.floor.0,
@@ -121,8 +123,9 @@ fn scaling(
         scripts: scripts?,
         lead: Lead::initial(raw.lead.as_ref()),
         lead_bounds: lead_bounds(raw.lead.as_ref(), errors),
-        step_up: raw.step_up.0,
-        step_down: raw.step_down.0,
+        step_up: step_up?,
+        step_down: step_down?,
+        tolerance: raw.tolerance.0,
         stabilisation: raw.stabilisation.0,
         warm_pool: super::transpose(warm_pool)?,
         hints: super::transpose(hints)?,

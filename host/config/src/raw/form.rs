@@ -30,7 +30,7 @@ pub use http::{HeaderName, HeaderValue, Host, Method, UrlPath};
 pub(crate) use measure::written_duration;
 pub use measure::{Period, Size, Span};
 pub use module::{Authority, HttpsUrl, ModuleAt, ModulePlace, Sha256};
-pub use money::{Money, Share};
+pub use money::{Money, Share, Tolerance};
 pub use number::{Count, Faults, Lanes, PortNumber, Positive, Ratio, Status, Workers};
 pub use pairs::Pairs;
 pub use pattern::Pattern;

@@ -5,12 +5,15 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::budget::RouteBudget;
-use super::form::{Address, Count, FilePath, Ip, Name, Period, Positive, Ratio, Span, Status, Text, UrlPath};
+use super::form::{
+    Address, Count, FilePath, Ip, Name, Period, Positive, Ratio, Span, Status, Text, Tolerance, UrlPath,
+};
 use super::lead::Lead;
 use super::plugin::{Freeform, RouteLimits};
 use super::scaling_budget::ScalingBudget;
 use super::schedule::Schedule;
 use super::signal::{Signal, Source};
+use super::steps::Steps;
 use super::value::{At, List, Value, keys};
 use super::warm_pool::WarmPool;
 use crate::error::{Errors, Problem};
@@ -114,10 +117,12 @@ keys! {
         /// From the decision to capacity that serves: boot, warm-up and slow start. Schedules without a lead of
         /// their own start this much early. Default: learned from the origins that are started.
         optional lead: Lead,
-        /// Most origins added in one decision.
-        default step_up: Positive = region::Scaling::STEP_UP,
-        /// Most origins removed in one decision.
-        default step_down: Positive = region::Scaling::STEP_DOWN,
+        /// Most origins added. Default: in one decision 10, or as many as there are if that is more.
+        optional step_up: Steps,
+        /// Most origins removed. Default: in one decision 2, or 5 % if that is more.
+        optional step_down: Steps,
+        /// A decrease by less than this part of the count stays undone; one origin never is less.
+        default tolerance: Tolerance = region::Scaling::TOLERANCE,
         /// A decrease waits until no decision of this window wanted more.
         default stabilisation: Span = region::Scaling::STABILISATION,
         /// Origins that have booted and wait, to join without a boot. Default: none.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Actuator, Hints, LeadBounds, RoutePlugin, ScalingBudget, ScalingMode, Schedule, Signal, SignalSource, WarmPool,
+    Actuator, Hints, LeadBounds, RoutePlugin, ScalingBudget, ScalingMode, Schedule, Signal, SignalSource, Steps,
+    WarmPool,
 };
 
 #[derive(Clone, Debug)]
@@ -26,10 +27,12 @@ pub struct Scaling {
     pub lead: Duration,
     /// `None`: the lead is as the file says, whatever is measured.
     pub lead_bounds: Option<LeadBounds>,
-    /// Most origins added in one decision.
-    pub step_up: u32,
-    /// Most origins removed in one decision.
-    pub step_down: u32,
+    /// Most origins added.
+    pub step_up: Steps,
+    /// Most origins removed.
+    pub step_down: Steps,
+    /// A decrease by less than so many percent of the count stays undone.
+    pub tolerance: f64,
     /// A decrease waits until no decision of this window wanted more.
     pub stabilisation: Duration,
     /// Origins that wait beside those that serve; `None`: none do.
@@ -42,8 +45,8 @@ pub struct Scaling {
 impl Scaling {
     pub const FLOOR: u32 = 1;
     pub const LEAD: Duration = Duration::from_secs(120);
-    pub const STEP_UP: u32 = 10;
-    pub const STEP_DOWN: u32 = 2;
+    /// From 34 origins on: fewer are never lowered by less than one.
+    pub const TOLERANCE: f64 = 3.0;
     pub const STABILISATION: Duration = Duration::from_secs(300);
 
     /// Requests a second that one origin carries, by the reactive rule or else by the signals.

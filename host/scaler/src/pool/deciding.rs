@@ -108,6 +108,7 @@ impl Pool {
             thought: self.trial.as_ref().map_or(from, Trial::count),
             scaling: self.scaling(),
             wants: &self.wants,
+            moves: &self.moves,
             blind,
             take_over: self.take_over,
             kept: self.kept(now),

@@ -142,6 +142,11 @@ impl Pool {
         }
     }
 
+    /// Where the next step down from so many would lead.
+    fn a_step_down(&self, count: u32, now: Timestamp) -> u32 {
+        self.scaling().step_down.0.iter().map(|step| self.moves.least(step, count, now).0).max().unwrap_or(count)
+    }
+
     /// What keeps the count up for those that others started, and over the ceiling: they were not decided here.
     /// Until the stabilisation has passed nothing goes for it, then in steps.
     pub(super) fn kept(&self, now: Timestamp) -> Option<Kept> {
@@ -149,7 +154,7 @@ impl Pool {
         let stabilisation = self.scaling().stabilisation;
         let number = desired.saturating_sub(surplus.decided);
         if stamp::age(now, surplus.latest) >= stabilisation {
-            return Some(Kept { most: desired.saturating_sub(self.scaling().step_down), because: None });
+            return Some(Kept { most: self.a_step_down(desired, now), because: None });
         }
         let until = self.wall.shows(stamp::later(surplus.latest, stabilisation));
         let because = format!("{number} run that were not decided here, kept until {until:.0}");

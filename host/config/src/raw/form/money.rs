@@ -1,13 +1,14 @@
-//! Shares of requests and sums of money: a number and its sign.
+//! Shares of requests, tolerances and sums of money: a number and its sign.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value as Json;
 
 use super::Wrong;
 use crate::error::Errors;
 use crate::node::{Kind, Node};
-use crate::raw::value::Value;
+use crate::raw::value::{Value, Written};
 
 /// A share of requests, in percent: `99.9%`.
 #[derive(Clone, Debug)]
@@ -54,6 +55,55 @@ impl JsonSchema for Share {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[0-9]+([.][0-9]+)?%$", "examples": ["99.9%"] })
+    }
+}
+
+/// A difference that is none, in percent: `3%`.
+#[derive(Clone, Debug)]
+pub struct Tolerance(pub f64);
+
+impl Tolerance {
+    fn near(number: f64) -> Option<String> {
+        (0.0..=50.0).contains(&number).then(|| format!("{number}%"))
+    }
+}
+
+impl Value for Tolerance {
+    fn read(node: &Node, errors: &mut Errors) -> Option<Tolerance> {
+        let wrong = match &node.kind {
+            Kind::Text(text) => match text.strip_suffix('%').map(str::parse::<f64>) {
+                Some(Ok(percent)) if (0.0..=50.0).contains(&percent) => return Some(Tolerance(percent)),
+                Some(Ok(_)) => Wrong::default(),
+                _ => Wrong::near(text.trim().trim_end_matches('%').trim().parse().ok().and_then(Tolerance::near)),
+            },
+            Kind::Float(number) => Wrong::near(Tolerance::near(*number)),
+            Kind::Int(number) => Wrong::near(Tolerance::near(*number as f64)),
+            _ => Wrong::default(),
+        };
+        errors.add(&node.place, wrong.problem(node, "allowed: a percentage from 0% to 50%, such as 3%"));
+        None
+    }
+}
+
+impl JsonSchema for Tolerance {
+    fn schema_name() -> Cow<'static, str> {
+        "Tolerance".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]+([.][0-9]+)?%$", "examples": ["3%"] })
+    }
+}
+
+impl From<f64> for Tolerance {
+    fn from(percent: f64) -> Tolerance {
+        Tolerance(percent)
+    }
+}
+
+impl Written for Tolerance {
+    fn written(&self) -> Json {
+        format!("{}%", self.0).into()
     }
 }
 

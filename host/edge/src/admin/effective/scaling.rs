@@ -1,7 +1,7 @@
 //! How many origins a pool should have, and the calendars that its schedules name.
 
 use config::calendar::Calendar;
-use config::{Actuator, Aim, RoutePlugin, Scaling, ScalingBudget, Signal, SignalSource, When};
+use config::{Actuator, Aim, RoutePlugin, Scaling, ScalingBudget, Signal, SignalSource, Step, Steps, When};
 use serde_json::{Value, json};
 
 use super::{crash_budget, plugin_config, plugin_limits, span};
@@ -60,11 +60,18 @@ pub fn scaling(scaling: &Scaling) -> Value {
                 "at_most": span(bounds.at_most),
             }),
         },
-        "step_up": scaling.step_up,
-        "step_down": scaling.step_down,
+        "step_up": steps(&scaling.step_up),
+        "step_down": steps(&scaling.step_down),
+        "tolerance": format!("{}%", scaling.tolerance),
         "stabilisation": span(scaling.stabilisation),
         "actuator": actuator,
     })
+}
+
+fn steps(steps: &Steps) -> Vec<Value> {
+    let step =
+        |step: &Step| json!({ "origins": step.origins, "percent": step.percent, "within": step.within.map(span) });
+    steps.0.iter().map(step).collect()
 }
 
 fn signal(signal: &Signal) -> Value {
