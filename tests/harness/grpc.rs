@@ -34,6 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::certificate::Certificate;
 use crate::client_http2::header_map;
+use crate::port::Port;
 use crate::wait::{PATIENCE, wait_until};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -42,6 +43,7 @@ type Seen = Arc<Mutex<Vec<String>>>;
 /// A listening server. It stops when it is dropped.
 pub struct Grpc {
     pub address: SocketAddr,
+    _port: Port,
     seen: Seen,
     _stop: oneshot::Sender<()>,
 }
@@ -59,6 +61,9 @@ impl Grpc {
     }
 
     fn serve(tls: Option<Arc<rustls::ServerConfig>>) -> Grpc {
+        let port = Port::free();
+        // `localhost` may be another address than the other name of the same machine.
+        let at = if tls.is_some() { format!("localhost:{}", port.address.port()) } else { port.address.to_string() };
         let (say_address, address) = std::sync::mpsc::channel();
         let (stop, mut stopped) = oneshot::channel::<()>();
         let seen = Seen::default();
@@ -66,8 +71,7 @@ impl Grpc {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async move {
-                let at = if tls.is_some() { "localhost:0" } else { "127.0.0.1:0" };
-                let listener = TcpListener::bind(at).await.expect("the system has a free port");
+                let listener = TcpListener::bind(at).await.expect("nobody else has the port");
                 say_address.send(listener.local_addr().expect("it is bound")).expect("the test waits for it");
                 loop {
                     let socket = tokio::select! {
@@ -85,7 +89,7 @@ impl Grpc {
             });
         });
         let address = address.recv().expect("the server's thread says where it listens");
-        Grpc { address, seen, _stop: stop }
+        Grpc { address, _port: port, seen, _stop: stop }
     }
 
     /// What it has seen: a line `METHOD HEADERS MESSAGE` for each call that was read, `METHOD reset CODE` or

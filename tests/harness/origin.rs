@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::certificate::Certificate;
 use crate::http1::{Head, Headers, Messages, chunk};
+use crate::port::Port;
 use crate::wait::{PATIENCE, wait_until};
 
 type Answer = dyn Fn(&mut Exchange) -> io::Result<()> + Send + Sync;
@@ -20,6 +21,8 @@ type Answer = dyn Fn(&mut Exchange) -> io::Result<()> + Send + Sync;
 pub struct Origin {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    // Nobody listens there after it, so what is still sent to it reaches no other origin.
+    _port: Port,
 }
 
 /// One request, and the connection to answer it on.
@@ -63,19 +66,19 @@ impl Origin {
         tls: Option<Arc<rustls::ServerConfig>>,
         answer: impl Fn(&mut Exchange) -> io::Result<()> + Send + Sync + 'static,
     ) -> Origin {
-        Origin::listen(
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            Arc::new(Shared {
-                answer: Box::new(answer),
-                tls,
-                open: AtomicBool::new(true),
-                requests: AtomicUsize::new(0),
-                connections: AtomicUsize::new(0),
-                in_flight: AtomicUsize::new(0),
-                seen: Mutex::new(Vec::new()),
-                sockets: Mutex::new(BTreeMap::new()),
-            }),
-        )
+        let shared = Arc::new(Shared {
+            answer: Box::new(answer),
+            tls,
+            open: AtomicBool::new(true),
+            requests: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            seen: Mutex::new(Vec::new()),
+            sockets: Mutex::new(BTreeMap::new()),
+        });
+        let port = Port::free();
+        shared.listen(port.address);
+        Origin { address: port.address, shared, _port: port }
     }
 
     /// Answers 200 with `text`, whatever comes.
@@ -92,19 +95,6 @@ impl Origin {
             let body = exchange.messages.body()?;
             exchange.respond(200, &[("x-echo", "yes")], &body)
         })
-    }
-
-    fn listen(address: SocketAddr, shared: Arc<Shared>) -> Origin {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
-        socket.set_reuse_address(true).expect("an address can be used again");
-        socket.bind(&address.into()).unwrap_or_else(|e| panic!("cannot listen on {address}: {e}"));
-        socket.listen(1024).expect("a bound socket listens");
-        let listener = TcpListener::from(socket);
-        let address = listener.local_addr().expect("a bound socket has an address");
-        shared.open.store(true, Ordering::SeqCst);
-        let accepting = shared.clone();
-        std::thread::spawn(move || accepting.accept(&listener));
-        Origin { address, shared }
     }
 
     pub fn requests(&self) -> usize {
@@ -143,9 +133,7 @@ impl Origin {
 
     /// Listens again, on the same address.
     pub fn restart(&self) {
-        let again = Origin::listen(self.address, self.shared.clone());
-        // `self` already stops the thread: the second handle must not do so now.
-        std::mem::forget(again);
+        self.shared.listen(self.address);
     }
 }
 
@@ -156,6 +144,16 @@ impl Drop for Origin {
 }
 
 impl Shared {
+    fn listen(self: &Arc<Self>, address: SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+        socket.set_reuse_address(true).expect("an address can be used again");
+        socket.bind(&address.into()).unwrap_or_else(|e| panic!("cannot listen on {address}: {e}"));
+        socket.listen(1024).expect("a bound socket listens");
+        self.open.store(true, Ordering::SeqCst);
+        let (accepting, listener) = (self.clone(), TcpListener::from(socket));
+        std::thread::spawn(move || accepting.accept(&listener));
+    }
+
     fn accept(self: Arc<Self>, listener: &TcpListener) {
         while let Ok((socket, _)) = listener.accept() {
             if !self.open.load(Ordering::SeqCst) {

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::client_http2::{Frames, headers};
 use crate::http1::Headers;
+use crate::port::Port;
 
 /// What came: a whole request.
 #[derive(Clone, Debug)]
@@ -37,21 +38,23 @@ pub struct Answered {
 /// A listening HTTP/2 origin. It stops when it is dropped.
 pub struct OriginHttp2 {
     pub address: SocketAddr,
+    _port: Port,
     connections: Arc<AtomicUsize>,
     _stop: oneshot::Sender<()>,
 }
 
 impl OriginHttp2 {
     pub fn serve(answer: impl Fn(Asked) -> Answered + Send + Sync + 'static) -> OriginHttp2 {
-        let (say_address, address) = std::sync::mpsc::channel();
+        let (port, (say_bound, bound)) = (Port::free(), std::sync::mpsc::channel());
+        let address = port.address;
         let (stop, mut stopped) = oneshot::channel::<()>();
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("the system has a free port");
-                say_address.send(listener.local_addr().expect("it is bound")).expect("the test waits for it");
+                let listener = TcpListener::bind(address).await.expect("nobody else has the port");
+                say_bound.send(()).expect("the test waits for it");
                 let answer = Arc::new(answer);
                 loop {
                     let socket = tokio::select! {
@@ -68,8 +71,8 @@ impl OriginHttp2 {
                 }
             });
         });
-        let address = address.recv().expect("the origin's thread says where it listens");
-        OriginHttp2 { address, connections, _stop: stop }
+        bound.recv().expect("the origin's thread says that it listens");
+        OriginHttp2 { address, _port: port, connections, _stop: stop }
     }
 
     pub fn connections(&self) -> usize {

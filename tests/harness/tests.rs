@@ -73,3 +73,17 @@ fn two_ports_are_never_the_same() {
     numbers.dedup();
     assert_eq!(numbers.len(), 50);
 }
+
+#[test]
+fn the_address_of_an_origin_that_has_ended_is_no_other_origins() {
+    let mut had = std::collections::BTreeSet::new();
+    for i in 0..500 {
+        let address = Origin::saying("here").address;
+        assert!(
+            had.insert(address),
+            "{address} was given again to origin {i}, and who still sends there would reach it"
+        );
+    }
+    // The blocks of a process are its own: none of its ports is ever another's.
+    assert!(had.iter().all(|address| Client::try_connect(*address).is_err()));
+}

@@ -1,11 +1,11 @@
 //! A client and an origin that keep every byte that came, and send what they are told to.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use harness::{PATIENCE, wait_until};
+use harness::{PATIENCE, Port, wait_until};
 
 /// Longer than anything here takes: what comes no further by then has come to a stop, and is told so.
 const STUCK: Duration = Duration::from_secs(3);
@@ -14,6 +14,7 @@ const STUCK: Duration = Duration::from_secs(3);
 pub struct Far {
     pub address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
+    _port: Port,
 }
 
 #[derive(Default)]
@@ -27,8 +28,9 @@ struct Shared {
 
 impl Far {
     pub fn start() -> Far {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let port = Port::free();
+        let address = port.address;
+        let listener = TcpListener::bind(address).expect("nobody else has the port");
         let shared = Arc::<Mutex<Shared>>::default();
         let kept = shared.clone();
         std::thread::spawn(move || {
@@ -41,7 +43,7 @@ impl Far {
                 });
             }
         });
-        Far { address, shared }
+        Far { address, shared, _port: port }
     }
 
     /// What the next request is answered; of a HEAD the head alone.
