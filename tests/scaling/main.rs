@@ -4,6 +4,7 @@
 //! - [`region`]: the three files that a test here writes
 //! - [`calendar`]: a calendar's file changes
 //! - [`clock`]: the wall clock is set under them
+//! - [`farewell`]: an edge ends in order, or is killed
 //! - [`hints`]: a plugin's hint has origins started before their load comes
 //! - [`signals`]: what is no request has origins started too
 //! - [`pair`]: two aggregators that share a lease; [`lease`]: which of them acts, whatever is lost
@@ -12,6 +13,7 @@
 
 mod calendar;
 mod clock;
+mod farewell;
 mod hints;
 mod lease;
 mod outage;

@@ -131,6 +131,15 @@ impl Region {
         self.aggregator = Process::start_with(&arguments, self.folder.path(), &self.environment, None);
     }
 
+    /// Starts the edge again, under another name.
+    #[track_caller]
+    pub fn start_edge(&mut self, name: &str) {
+        let text = std::fs::read_to_string(self.folder.path().join("edge.yaml")).expect("it was written");
+        self.folder.write("edge.yaml", text.replacen("  name: e1\n", &format!("  name: {name}\n"), 1));
+        self.edge = Process::start_with(&["run", "-c", "edge.yaml"], self.folder.path(), &self.environment, None);
+        wait_until("the edge to serve from an origin", PATIENCE, || (self.status()? == 200).then_some(()));
+    }
+
     /// What the aggregator answers, if it does.
     pub fn ask(&self, path: &str) -> Option<Value> {
         let mut client = Client::try_connect(self.control).ok()?;

@@ -195,7 +195,8 @@ pub struct Edge {
 
 impl Edge {
     pub fn new(name: &str, aggregator: SocketAddr) -> Edge {
-        let report = Report { version: 1, edge: name.into(), boot: 1, seq: 0, period_ms: 1000, pools: BTreeMap::new() };
+        let (edge, pools) = (name.into(), BTreeMap::new());
+        let report = Report { version: 1, edge, boot: 1, seq: 0, period_ms: 1000, pools, farewell: false };
         Edge { aggregator, report, warms: true, load: 0, in_flight: BTreeMap::new(), known: None }
     }
 

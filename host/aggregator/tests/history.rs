@@ -46,7 +46,8 @@ fn a_killed_aggregator_loses_at_most_its_last_tick() {
             let requests = 10 + random % 90;
             let pool = PoolReport { requests, ..PoolReport::default() };
             let pools = [("shop".to_string(), pool)].into();
-            let report = Report { version: 1, edge: "e1".into(), boot: 1, seq, period_ms: period_ms.max(1), pools };
+            let (edge, period_ms) = ("e1".into(), period_ms.max(1));
+            let report = Report { version: 1, edge, boot: 1, seq, period_ms, pools, farewell: false };
             let (status, answer) = post(victim.address, &serde_json::to_string(&report).unwrap());
             assert_eq!(status, 200, "{answer}");
             sent += requests;

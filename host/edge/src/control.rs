@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,7 +19,7 @@ use wire::Stage;
 use crate::membership::{Member, Memberships};
 use crate::origin::{health, warm};
 use crate::report::Counts;
-use crate::report::reporter::{self, Answering};
+use crate::report::reporter::{self, Answering, Life};
 use crate::worker::Shared;
 use crate::{admin, membership};
 
@@ -26,12 +27,24 @@ use crate::{admin, membership};
 const LOOK: Duration = Duration::from_millis(500);
 /// How often counts are brought into the metrics, for readers other than the admin address.
 const PUBLISH: Duration = Duration::from_secs(1);
+/// For all aggregators to hear that the edge has ended in order. It is a round trip; an aggregator that hangs
+/// keeps nobody from ending.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A running control thread. Dropping it stops it.
 pub struct Control {
     admin: Option<SocketAddr>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Whether the control thread shall end, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    No,
+    /// The edge has served its last exchange: aggregators are told first.
+    InOrder,
+    AtOnce,
 }
 
 /// Starts the control thread. `admin` is bound already, so that a taken port is an error of the
@@ -43,13 +56,20 @@ pub fn start(shared: Arc<Shared>, metrics: PrometheusHandle, admin: Option<TcpLi
     let address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let base = Counts::none(Instant::now());
-    let (stop, mut stopped) = watch::channel(false);
+    let (stop, mut stopped) = watch::channel(Stop::No);
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
-            tokio::select! {
-                () = run(shared, metrics, admin, base) => {}
-                _ = stopped.wait_for(|stop| *stop) => {}
+            let ended = Rc::new(watch::Sender::new(false));
+            let how = tokio::select! {
+                () = run(shared, metrics, admin, base, ended.clone()) => Stop::AtOnce,
+                // Without a sender there is no edge any more.
+                how = stopped.wait_for(|stop| *stop != Stop::No) => how.map_or(Stop::AtOnce, |how| *how),
+            };
+            if how == Stop::InOrder {
+                ended.send_replace(true);
+                // Closed once the last reporter has said it, or has given up.
+                let _ = tokio::time::timeout(FAREWELL, ended.closed()).await;
             }
         });
     })?;
@@ -62,13 +82,23 @@ impl Control {
         self.admin
     }
 
-    /// Ends all of it, also requests to the admin address; returns when the thread has ended.
-    pub fn stop(self) {}
+    /// Tells the aggregators that the edge has ended in order, then ends all of it, also requests to the admin address;
+    /// returns when the thread has ended.
+    pub fn stop(self) {
+        self.stop.send_replace(Stop::InOrder);
+    }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
-        self.stop.send_replace(true);
+        // What was said before is done first.
+        self.stop.send_if_modified(|stop| {
+            let goes_on = *stop == Stop::No;
+            if goes_on {
+                *stop = Stop::AtOnce;
+            }
+            goes_on
+        });
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -77,14 +107,20 @@ impl Drop for Control {
     }
 }
 
-async fn run(shared: Arc<Shared>, metrics: PrometheusHandle, admin: Option<TcpListener>, base: Counts) {
+async fn run(
+    shared: Arc<Shared>,
+    metrics: PrometheusHandle,
+    admin: Option<TcpListener>,
+    base: Counts,
+    ended: Rc<watch::Sender<bool>>,
+) {
     if let Some(listener) = admin {
         tokio::task::spawn_local(admin::serve(shared.clone(), metrics.clone(), listener));
     }
     tokio::task::spawn_local(publish(shared.clone(), metrics));
     let boot = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let boot = u64::try_from(boot.as_millis()).unwrap_or(u64::MAX);
-    let mut watched = Watched { boot, base: Some(base), ..Watched::default() };
+    let mut watched = Watched { boot, ended, base: Some(base), ..Watched::default() };
     let mut changes = shared.membership.changes();
     loop {
         changes.borrow_and_update();
@@ -109,6 +145,8 @@ async fn publish(shared: Arc<Shared>, metrics: PrometheusHandle) {
 #[derive(Default)]
 struct Watched {
     boot: u64,
+    /// Whether this run of the edge has ended in order.
+    ended: Rc<watch::Sender<bool>>,
     /// For the aggregators that the edge starts with: they are told of all that was counted.
     base: Option<Counts>,
     answering: Answering,
@@ -131,13 +169,14 @@ impl Watched {
     fn reconcile(&mut self, shared: &Arc<Shared>) {
         let snapshot = shared.snapshot.load_full();
         let aggregators = snapshot.region.edge.iter().flat_map(|edge| edge.aggregators.iter().cloned());
-        let (boot, answering) = (self.boot, &self.answering);
+        let (boot, ended, answering) = (self.boot, &self.ended, &self.answering);
         let first = self.base.take();
         self.reporters.set(aggregators.map(|one| (one, ())), |aggregator, ()| {
             let now = || Counts::take(&shared.membership, &shared.state, Instant::now());
             let base = first.clone().unwrap_or_else(now);
             let (shared, aggregator) = (shared.clone(), aggregator.clone());
-            tokio::task::spawn_local(reporter::run(shared, aggregator, boot, base, answering.clone()))
+            let life = Life { boot, ended: ended.subscribe() };
+            tokio::task::spawn_local(reporter::run(shared, aggregator, life, base, answering.clone()))
         });
         let (checked, warmed) = wanted(&shared.membership);
         self.checks.set(checked, |_, (pool, member)| tokio::task::spawn_local(health::watch(pool, member)));

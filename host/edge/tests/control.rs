@@ -321,3 +321,45 @@ fn stopping_ends_reports_and_closes_the_admin_address() {
     assert_eq!(reports(&aggregator).len(), count);
     assert_eq!(Arc::strong_count(&shared), 1, "nothing holds on to it");
 }
+
+#[test]
+fn an_edge_that_ends_in_order_says_so_in_its_last_report_to_every_aggregator_that_hears() {
+    let answer = json(&membership("r9", &[]));
+    let well = || {
+        Served::start({
+            let answer = answer.clone();
+            move |_| Some((200, answer.clone()))
+        })
+    };
+    let (first, second) = (well(), well());
+    // One is gone, one breaks off, and one takes the connection and never answers: they keep nobody from ending.
+    let (breaks, hangs) = (Served::start(|_| None), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let urls = [first.url(), second.url(), breaks.url(), format!("http://{}", nowhere())];
+    let hanging = format!("http://{}", hangs.local_addr().unwrap());
+    let keys = format!("{FAST}, aggregators: [{}, {hanging}]", urls.join(", "));
+    let Scene { shared, control, .. } = Scene::start(&keys, "{ name: r9, origins: [127.0.0.1:9] }");
+    until("both have heard of it", || !reports(&first).is_empty() && !reports(&second).is_empty());
+    let (pool, telemetry) = (shared.membership.pool("r9").unwrap(), Telemetry::new(0, shared.ledger.clone()));
+    for _ in 0..7 {
+        drop(telemetry.pool_started(&pool));
+    }
+    control.stop();
+    for aggregator in [&first, &second] {
+        let all = reports(aggregator);
+        let (last, before) = all.split_last().unwrap();
+        assert!(last.farewell && before.iter().all(|report| !report.farewell), "{all:?}");
+        assert_eq!(requests(&all, "r9"), 7, "what came last is in it");
+        assert_eq!(last.seq, before.last().unwrap().seq + 1);
+    }
+    assert!(reports(&breaks).iter().all(|report| !report.farewell), "it may have taken the first: that is repeated");
+}
+
+#[test]
+fn an_edge_that_does_not_end_in_order_says_no_farewell() {
+    let answer = json(&membership("r10", &[]));
+    let aggregator = Served::start(move |_| Some((200, answer.clone())));
+    let scene = Scene::start(&reporting_to(&[&aggregator]), "{ name: r10, origins: [127.0.0.1:9] }");
+    until("it has reported", || reports(&aggregator).len() > 1);
+    drop(scene);
+    assert!(reports(&aggregator).iter().all(|report| !report.farewell));
+}

@@ -234,6 +234,9 @@ pub struct Inputs {
     /// As many further edges are not named, where there are over 32 that report or over 32 that are silent.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub edges_more: u32,
+    /// Edges that have ended in order in the last minute: nothing stands in for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
     /// What the signals say, and which of them asks for the most; missing where no rule follows the load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub demand: Option<Demand>,

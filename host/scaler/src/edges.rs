@@ -1,5 +1,6 @@
 //! Who reported, when, and what is a repeat. An edge that fell silent is `missing` for a while:
-//! its share of the load is unknown, not zero.
+//! its share of the load is unknown, not zero. One that said farewell is neither: from then on it sees
+//! nothing, and that is known.
 
 pub mod doubt;
 
@@ -16,6 +17,9 @@ use doubt::{Doubt, Doubts};
 
 /// How long something stands in for a silent edge ([`crate::missing`]). Past it the edge is taken for gone.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
+/// How long one that said farewell is remembered: longer than reports of it may be repeated, and short, as edges may have
+/// another name after each start.
+const LEFT_FOR: Duration = Duration::from_secs(60);
 /// Means of what an edge brings fade with these times, in seconds.
 const LAST: f64 = 5.0;
 const LATELY: f64 = 300.0;
@@ -40,6 +44,8 @@ pub struct Edge {
     pub mark: Mark,
     /// When its last report arrived.
     pub at: Timestamp,
+    /// That report was its last, and said so.
+    left: bool,
     /// What that report said, by the number of the pool.
     pools: Vec<Option<Latest>>,
 }
@@ -98,7 +104,7 @@ impl Edges {
         }
         self.doubts.judge(report, mark, stale, now)?;
         if let Some(edge) = self.by_name.get_mut(&report.edge) {
-            (edge.mark, edge.at) = (mark, now);
+            (edge.mark, edge.at, edge.left) = (mark, now, report.farewell);
             return Ok(Some(edge.id));
         }
         if self.by_name.len() >= MOST_EDGES {
@@ -106,7 +112,7 @@ impl Edges {
         }
         let id = EdgeId(self.ids);
         self.ids += 1;
-        let edge = Edge { name: report.edge.clone(), id, mark, at: now, pools: Vec::new() };
+        let edge = Edge { name: report.edge.clone(), id, mark, at: now, left: report.farewell, pools: Vec::new() };
         self.by_name.insert(report.edge.clone(), edge);
         Ok(Some(id))
     }
@@ -142,7 +148,7 @@ impl Edges {
     fn forget(&mut self, now: Timestamp, stale: Duration) {
         let soon = self.forgot_at.is_some_and(|at| at <= now && stamp::age(now, at) < Duration::from_secs(1));
         if !soon || self.by_name.len() >= MOST_EDGES {
-            self.by_name.retain(|_, edge| stamp::age(now, edge.at) <= stale + FORGOTTEN_AFTER);
+            self.by_name.retain(|_, edge| stamp::age(now, edge.at) <= edge.kept(stale));
             self.forgot_at = Some(now);
         }
     }
@@ -158,13 +164,17 @@ impl Edges {
         let Some(number) = self.pools.get(pool) else { return edges };
         for edge in self.by_name.values() {
             let Some(latest) = edge.pools.get(*number).and_then(Option::as_ref) else { continue };
-            match stamp::age(now, edge.at) {
-                age if age <= stale => {
-                    edges.ids.insert(edge.id);
-                    edges.fresh.push((edge, latest));
-                }
-                age if age <= stale + FORGOTTEN_AFTER => edges.missing.push((edge, latest)),
-                _ => {}
+            let age = stamp::age(now, edge.at);
+            if age > edge.kept(stale) {
+                continue;
+            }
+            if edge.left || age <= stale {
+                edges.ids.insert(edge.id);
+            }
+            match edge.left {
+                true => edges.left.push(edge),
+                false if age <= stale => edges.fresh.push((edge, latest)),
+                false => edges.missing.push((edge, latest)),
             }
         }
         edges
@@ -172,12 +182,19 @@ impl Edges {
 
     /// When the next edge of any pool turns stale.
     pub fn next_stale(&self, now: Timestamp, stale: Duration) -> Option<Timestamp> {
-        self.by_name.values().map(|edge| stamp::later(edge.at, stale)).filter(|at| *at > now).min()
+        let edges = self.by_name.values().filter(|edge| !edge.left);
+        edges.map(|edge| stamp::later(edge.at, stale)).filter(|at| *at > now).min()
     }
 
     /// How many are fresh, of any pool.
     pub fn fresh(&self, now: Timestamp, stale: Duration) -> usize {
-        self.by_name.values().filter(|edge| stamp::age(now, edge.at) <= stale).count()
+        self.by_name.values().filter(|edge| !edge.left && stamp::age(now, edge.at) <= stale).count()
+    }
+}
+
+impl Edge {
+    fn kept(&self, stale: Duration) -> Duration {
+        if self.left { LEFT_FOR } else { stale + FORGOTTEN_AFTER }
     }
 }
 
@@ -189,14 +206,18 @@ pub struct PoolEdges<'a> {
     pub fresh: Vec<(&'a Edge, &'a Latest)>,
     /// Stale, and not yet taken for gone.
     pub missing: Vec<(&'a Edge, &'a Latest)>,
+    /// Who said farewell lately. Nothing is expected of them.
+    pub left: Vec<&'a Edge>,
     /// Whose reports were not believed lately.
     pub doubted: Vec<(&'a str, &'a Doubt)>,
-    /// Of the fresh ones.
+    /// Of the fresh ones, and of those that left.
     ids: Ids,
 }
 
 impl PoolEdges<'_> {
-    pub fn is_fresh(&self, id: EdgeId) -> bool {
+    /// Whether what it saw of the last seconds counts as it stands: it is fresh, or has left, and what it saw
+    /// before that was no less real.
+    pub fn counts(&self, id: EdgeId) -> bool {
         self.ids.has(id)
     }
 }

@@ -227,6 +227,11 @@ impl Pool {
         }
     }
 
+    /// An edge has ended in order.
+    pub fn left(&mut self, edge: EdgeId, now: Timestamp) {
+        self.series.leave(edge, now);
+    }
+
     /// An origin was looked at.
     pub fn scraped(&mut self, scraped: &Scraped, now: Timestamp) {
         self.signals.scraped(scraped, now);

@@ -230,6 +230,9 @@ impl Region {
                 pool.report(&report.edge, edge, seen, period, now);
             }
         }
+        if report.farewell {
+            self.pools.values_mut().for_each(|pool| pool.left(edge, now));
+        }
         self.edges.keep(report, |pool| self.pools.contains_key(pool), now);
         Ok(Applied::Taken)
     }

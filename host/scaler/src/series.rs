@@ -66,6 +66,8 @@ pub struct Series {
     horizon: Option<i64>,
     /// The first second that was added to since [`Series::take_touched`].
     touched: Option<i64>,
+    /// The millisecond that the last report went up to.
+    until: i64,
 }
 
 /// Means per second over a window.
@@ -138,6 +140,7 @@ impl Series {
         let end = now.as_millisecond();
         let start = end - period.as_millis() as i64;
         self.set_back(end.div_euclid(1000));
+        self.until = end;
         self.sum_up((end - 1).div_euclid(1000));
         let cost = report.costs.values().sum::<f64>();
         let mut from = start;
@@ -158,6 +161,14 @@ impl Series {
         let oldest = end.div_euclid(1000) - KEPT_SECONDS;
         while self.buckets.front().is_some_and(|bucket| bucket.second <= oldest) {
             self.buckets.pop_front();
+        }
+    }
+
+    /// An edge has said farewell: until it reports again it sees nothing, and what it saw before fades out of windows
+    /// as they go on. Left out at once it would be missed in them before others tell of its clients.
+    pub fn leave(&mut self, edge: EdgeId, now: Timestamp) {
+        if let Some(recent) = self.recent.get_mut(&edge) {
+            recent.leave(now.as_millisecond());
         }
     }
 
@@ -187,8 +198,8 @@ impl Series {
         let begin = self.buckets.partition_point(|bucket| bucket.second <= before);
         for bucket in self.buckets.range_mut(begin..).take_while(|bucket| bucket.second <= horizon) {
             let second = bucket.second;
-            for share in self.recent.values().filter_map(|recent| recent.of(second)) {
-                bucket.fold(share, 1.0);
+            for share in self.recent.values().filter_map(|recent| recent.whole(second)) {
+                bucket.fold(&share, 1.0);
             }
         }
         self.recent.retain(|_, recent| recent.last() > second - SILENT_SECONDS);
@@ -223,7 +234,7 @@ impl Series {
     pub fn seed(&mut self, second: i64, level: Level, covered: f64) {
         let place = self.place(second);
         // Who saw the second knows better.
-        let seen = self.buckets[place].edges > 0.0 || self.recent.values().any(|recent| recent.of(second).is_some());
+        let seen = self.buckets[place].edges > 0.0 || self.recent.values().any(|recent| recent.whole(second).is_some());
         if !seen {
             self.buckets[place].seed = Some((level, covered));
         }
@@ -241,14 +252,14 @@ impl Series {
     /// Whether each of these edges reported in the seconds that the `window` before `now` touches.
     pub fn all_reported(&self, window: Duration, now: Timestamp, mut edges: impl Iterator<Item = EdgeId>) -> bool {
         let (first, end) = touched(window, now);
-        edges.all(|edge| self.recent.get(&edge).is_some_and(|recent| recent.sum(first, end).is_some()))
+        edges.all(|edge| self.recent.get(&edge).is_some_and(|recent| recent.sum(first, end, self.until).is_some()))
     }
 
     /// What one edge saw in the seconds that the `window` before `now` touches, also if that is some minutes ago
     /// and it has been silent since.
     pub fn of_edge(&self, edge: EdgeId, window: Duration, now: Timestamp) -> Option<Level> {
         let (first, end) = touched(window, now);
-        Some(self.recent.get(&edge)?.sum(first, end)?.level(1.0))
+        Some(self.recent.get(&edge)?.sum(first, end, self.until)?.level(1.0))
     }
 
     /// The mean of the seconds from `from` up to `to`, of all edges, of which there should be
@@ -267,7 +278,7 @@ impl Series {
         let late = self.horizon.map_or(from, |horizon| from.max(horizon + 1));
         let span = (to - from) as f64;
         for (_, recent) in self.recent.iter().filter(|(edge, _)| counts(**edge)) {
-            let Some(sum) = recent.sum(late, to) else { continue };
+            let Some(sum) = recent.sum(late, to, self.until) else { continue };
             held.edges += 1;
             held.live = held.live.plus(sum.level(1.0), 1.0);
             held.live_covered += (sum.covered_ms / 1000.0).min(span);

@@ -281,8 +281,8 @@ impl Signals {
             .with(level.map(|level| level.requests + look.missing.requests()))
     }
 
-    /// The sum over edges: what those that fell silent said last goes on. One that says nothing has seen nothing of
-    /// it, if others have.
+    /// The sum over edges: what those that fell silent said last goes on, and what those said that left fades as any
+    /// edge's does that sees nothing more. One that says nothing has seen nothing of it, if others have.
     fn of_edges(&self, look: &Look, reading: Reading) -> Reading {
         let told = self.told.get(&reading.name);
         let edges = look.edges.fresh.iter().chain(&look.edges.missing);
@@ -292,6 +292,9 @@ impl Signals {
             value = Some(value.unwrap_or(0.0) + moving.value);
             age = age.max(moving.age(look.now));
         }
+        let left = look.edges.left.iter().filter_map(|edge| told?.get(&edge.id));
+        let fading: f64 = left.map(|moving| moving.faded(self.window, look.now)).sum();
+        let value = value.map(|value| value + fading);
         if value.is_none() {
             return Reading { gap: true, because: Some("no edge has told of it".to_owned()), ..reading };
         }
@@ -340,7 +343,7 @@ impl Reading {
 fn carried(step: i64, view: &View, (latencies, quantile): (&Latencies, f64), origins: f64) -> Option<Carried> {
     let offered = requests(step, view)?;
     let (end, window) = span(step)?;
-    let level = view.series.level(window, end, |edge| view.edges.is_fresh(edge))?;
+    let level = view.series.level(window, end, |edge| view.edges.counts(edge))?;
     let latency = match latencies.quantile(quantile, window, end) {
         Quantile::Of(latency) => Some(latency),
         Quantile::Few { .. } => None,

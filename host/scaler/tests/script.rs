@@ -155,7 +155,16 @@ impl Script {
             seq: self.seq,
             period_ms: 1000,
             pools: [("shop".to_string(), pool)].into(),
+            farewell: false,
         }
+    }
+
+    /// The last report of `edge`, of so many requests, which says so.
+    pub fn farewell(&mut self, edge: &str, requests: u64) -> Report {
+        let report = self.make_report(edge, PoolReport { requests, ..PoolReport::default() });
+        let report = Report { farewell: true, ..report };
+        assert_eq!(self.apply(Event::Report(report.clone())), Applied::Taken);
+        report
     }
 
     /// A report of so many requests and of what plugins ask for: plugin, kind, value, seconds that it

@@ -29,6 +29,9 @@ pub struct Report {
     pub period_ms: u64,
     /// By pool name.
     pub pools: BTreeMap<String, PoolReport>,
+    /// The last of this run: the edge has ended in order, nothing is in flight, and none of its load is to come.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub farewell: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -145,9 +148,24 @@ impl Stage {
     }
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_last_report_says_that_it_is_one_and_one_of_before_farewells_says_nothing() {
+        let old = r#"{"version":1,"edge":"e","boot":1,"seq":1,"period_ms":1000,"pools":{}}"#;
+        let report: Report = serde_json::from_str(old).unwrap();
+        assert!(!report.farewell);
+        assert_eq!(serde_json::to_string(&report).unwrap(), old);
+        let last = Report { farewell: true, ..report };
+        let written = serde_json::to_string(&last).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&written).unwrap(), last);
+    }
 
     #[test]
     fn a_report_of_before_hints_is_read_and_a_field_of_after_them_is_passed_over() {

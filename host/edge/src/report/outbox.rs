@@ -66,9 +66,18 @@ impl Outbox {
             seq: self.seq,
             period_ms,
             pools,
+            farewell: false,
         };
         self.sent = Some(Sent { report: report.clone(), counts: now, doubtful: false });
         (report, false)
+    }
+
+    /// The same, as the last of this run.
+    pub fn last(&mut self, now: Counts) -> (Report, bool) {
+        let (mut report, repeat) = self.next(now);
+        // A repeat is word for word what may have been taken already.
+        report.farewell = !repeat;
+        (report, repeat)
     }
 
     /// The report that was sent has been taken.
@@ -181,6 +190,20 @@ mod tests {
         bench.outbox.delivered();
         let (next, pool, repeat) = bench.after(0, 0);
         assert_eq!((next.seq, next.period_ms, pool.requests, repeat), (2, 2000, 6, false));
+    }
+
+    #[test]
+    fn the_last_report_says_so_and_comes_after_what_may_have_been_delivered() {
+        let mut bench = Bench::new();
+        let (first, ..) = bench.after(1, 10);
+        bench.outbox.unknown();
+        let counts = || Counts::take(&bench.memberships, &State::default(), bench.now);
+        let (again, repeat) = bench.outbox.last(counts());
+        assert!(repeat);
+        assert_eq!(again, first, "word for word: it says nothing of an end");
+        bench.outbox.delivered();
+        let (last, repeat) = bench.outbox.last(counts());
+        assert_eq!((last.seq, last.farewell, repeat), (2, true, false));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use metrics::counter;
+use tokio::sync::watch;
 use wire::{Membership, Report};
 
 use super::Counts;
@@ -62,9 +63,17 @@ impl Answering {
     }
 }
 
-/// Reports to one aggregator until it is dropped. `aggregator` is `http://host:port` as the file
-/// has it; `boot` is when this run of the edge began, `base` what it need not be told.
-pub async fn run(shared: Arc<Shared>, aggregator: String, boot: u64, base: Counts, answering: Answering) {
+/// When this run of the edge began (milliseconds since the Unix epoch), and whether it has ended in order.
+pub struct Life {
+    pub boot: u64,
+    /// Dropped once the aggregator knows, or cannot be told.
+    pub ended: watch::Receiver<bool>,
+}
+
+/// Reports to one aggregator until the edge ends, or until it is dropped. `aggregator` is `http://host:port` as the
+/// file has it, `base` what it need not be told.
+pub async fn run(shared: Arc<Shared>, aggregator: String, life: Life, base: Counts, answering: Answering) {
+    let Life { boot, mut ended } = life;
     let Some(authority) = authority(&aggregator) else {
         tracing::error!(target: "forebay::report", aggregator, "no reports: the address is not http://host:port");
         return;
@@ -80,14 +89,14 @@ pub async fn run(shared: Arc<Shared>, aggregator: String, boot: u64, base: Count
         answering,
     };
     // Soon, and not at once: the answer brings the origins, but a report of no time says nothing.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let mut due = Instant::now();
-    loop {
+    let mut due = Instant::now() + Duration::from_millis(50);
+    // A report on its way is waited for: what may have been taken must not be told anew.
+    while tokio::time::timeout_at(due.into(), ended.wait_for(|ended| *ended)).await.is_err() {
         reporter.report().await;
         let interval = edge_of(&reporter.shared).report_interval;
         due = (due + interval).max(Instant::now());
-        tokio::time::sleep_until(due.into()).await;
     }
+    reporter.bid_farewell().await;
 }
 
 struct Reporter {
@@ -110,6 +119,19 @@ impl Reporter {
         for _ in 0..2 {
             let counts = Counts::take(&self.shared.membership, &self.shared.state, Instant::now());
             let (report, repeat) = self.outbox.next(counts);
+            let well = self.send(&report).await;
+            if !(well && repeat) {
+                return;
+            }
+        }
+    }
+
+    /// Brings the aggregator up to the end of this run. It is tried once: who does not hear of it takes the edge for
+    /// silent, and an end must not wait for an aggregator that may be gone.
+    async fn bid_farewell(&mut self) {
+        for _ in 0..2 {
+            let counts = Counts::take(&self.shared.membership, &self.shared.state, Instant::now());
+            let (report, repeat) = self.outbox.last(counts);
             let well = self.send(&report).await;
             if !(well && repeat) {
                 return;

@@ -202,6 +202,9 @@ fn inputs(inputs: &Inputs, page: &mut Page) {
     if inputs.edges_more > 0 {
         page.row("seen", &format!("{} edges more, whose last reports are younger", inputs.edges_more));
     }
+    if !inputs.left.is_empty() {
+        page.row("seen", &format!("ended in order within the last minute: {}", inputs.left.join(", ")));
+    }
     if let Some(coverage) = inputs.coverage.filter(|coverage| *coverage < 1.0) {
         page.row("seen", &format!("{:.0} % of the expected demand is reported", 100.0 * coverage));
     }

@@ -414,7 +414,7 @@ pub(crate) fn requests(step: i64, view: &View) -> Option<f64> {
     if !view.series.all_reported(window, end, view.edges.fresh.iter().map(|(edge, _)| edge.id)) {
         return None;
     }
-    Some(view.series.level(window, end, |edge| view.edges.is_fresh(edge))?.requests)
+    Some(view.series.level(window, end, |edge| view.edges.counts(edge))?.requests)
 }
 
 /// The end of a step, and the window before it that is the step: up to a millisecond before the next one begins, which

@@ -241,6 +241,7 @@ impl Pool {
                 })
                 .collect(),
             edges_more: more as u32,
+            left: oldest(edges.left.clone()).into_iter().map(|edge| edge.name.clone()).collect(),
             demand: None,
         }
     }

@@ -214,6 +214,7 @@ impl Rehearsal {
             seq: self.seq,
             period_ms: period.unsigned_abs(),
             pools: BTreeMap::from([(self.pool.clone(), pool)]),
+            farewell: false,
         };
         self.region.apply(Event::Report(report), now)?;
         if self.origins.iter().any(|origin| origin.stage == Stage::Draining) {

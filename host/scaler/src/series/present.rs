@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Level, Series};
 use crate::edges::PoolEdges;
 
-/// Levels of windows that end now, of the edges that are fresh. Several rules and the record itself ask for the same
+/// Levels of windows that end now, of the edges that count. Several rules and the record itself ask for the same
 /// window in one decision, and [`Series::level`] walks over the shares of every edge: each window is looked at once.
 pub struct Present<'a> {
     series: &'a Series,
@@ -27,7 +27,7 @@ impl<'a> Present<'a> {
     pub fn level(&self, window: Duration) -> Option<Level> {
         let known = self.seen.borrow().iter().find(|(of, _)| *of == window).map(|(_, level)| *level);
         known.unwrap_or_else(|| {
-            let level = self.series.level(window, self.now, |edge| self.edges.is_fresh(edge));
+            let level = self.series.level(window, self.now, |edge| self.edges.counts(edge));
             self.seen.borrow_mut().push((window, level));
             level
         })

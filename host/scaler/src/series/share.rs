@@ -44,11 +44,13 @@ impl Share {
 pub(super) struct Recent {
     slots: [(i64, Share); SLOTS],
     last: i64,
+    /// When it left, in milliseconds: it sees nothing from then on, and that is as good as reported.
+    left: Option<i64>,
 }
 
 impl Default for Recent {
     fn default() -> Recent {
-        Recent { slots: [(i64::MIN, Share::default()); SLOTS], last: i64::MIN }
+        Recent { slots: [(i64::MIN, Share::default()); SLOTS], last: i64::MIN, left: None }
     }
 }
 
@@ -64,11 +66,28 @@ impl Recent {
         }
         slot.1.add(share);
         self.last = self.last.max(second);
+        self.left = None;
     }
 
-    pub fn of(&self, second: i64) -> Option<&Share> {
+    pub fn leave(&mut self, at: i64) {
+        self.left = Some(at);
+    }
+
+    fn of(&self, second: i64) -> Option<&Share> {
         let (found, share) = &self.slots[Recent::slot(second)];
         (*found == second).then_some(share)
+    }
+
+    /// Milliseconds between these two in which it was known to see nothing.
+    fn nothing_ms(&self, from: i64, to: i64) -> f64 {
+        self.left.map_or(0, |left| (to - left.max(from)).max(0)) as f64
+    }
+
+    /// Of a second that is over.
+    pub fn whole(&self, second: i64) -> Option<Share> {
+        let mut share = *self.of(second)?;
+        share.covered_ms += self.nothing_ms(second * 1000, (second + 1) * 1000);
+        Some(share)
     }
 
     /// The last second that it reported.
@@ -76,8 +95,9 @@ impl Recent {
         self.last
     }
 
-    /// Of the seconds from `from` up to `to`; `None` if it reported none of them.
-    pub fn sum(&self, from: i64, to: i64) -> Option<Share> {
+    /// Of the seconds from `from` up to `to`; `None` if it reported none of them. `until`: the millisecond that any
+    /// report went up to.
+    pub fn sum(&self, from: i64, to: i64, until: i64) -> Option<Share> {
         let mut sum = Share::default();
         if self.last < from {
             return None;
@@ -86,6 +106,7 @@ impl Recent {
         for share in (first..to.min(self.last + 1)).filter_map(|second| self.of(second)) {
             sum.add(share);
         }
+        sum.covered_ms += self.nothing_ms(from * 1000, until.min(to * 1000));
         (sum.covered_ms > 0.0).then_some(sum)
     }
 

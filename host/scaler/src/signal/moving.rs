@@ -26,6 +26,12 @@ impl Moving {
         self.at = now;
     }
 
+    /// What is left of it in a window where nothing has come since.
+    pub fn faded(&self, window: Duration, now: Timestamp) -> f64 {
+        let fades = (window.as_secs_f64() / 2.0).max(1e-3);
+        self.value * libm::exp(-self.age(now).as_secs_f64() / fades)
+    }
+
     pub fn age(&self, now: Timestamp) -> Duration {
         stamp::age(now, self.at)
     }
