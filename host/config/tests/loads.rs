@@ -270,22 +270,26 @@ fn a_budget_is_a_price_or_an_slo_and_hours_or_money() {
     use config::{Aim, Money, Monthly, ScalingBudget};
 
     let budget = |keys: &str| {
+        let of_rule = if keys.contains("price:") { "" } else { ", price: 30" };
         let text = format!(
             "aggregator: {{address: \"127.0.0.1:0\"}}\npools: [{{name: shop, scaling: {{ceiling: 9, actuator: dry_run, \
-             predictive: {{requests_per_origin: 10, price: 30}}, budget: {keys}}}}}]\n"
+             predictive: {{requests_per_origin: 10{of_rule}}}, budget: {keys}}}}}]\n"
         );
         region(&text, Path::new(".")).pools["shop"].scaling.as_ref().unwrap().budget.clone().unwrap()
     };
+    let slo = |kept: f64, price_at_most: f64| Aim::Slo { kept, price_at_most };
     let hours = |origin_hours: f64, money: Option<Money>| {
         Some(Monthly { origin_hours, money, zone: "UTC".into(), hard: false })
     };
-    assert_eq!(budget("{slo: 99.9%}"), ScalingBudget { aim: Aim::Slo(99.9), monthly: None });
+    assert_eq!(budget("{slo: 99.9%}"), ScalingBudget { aim: slo(99.9, 1000.0), monthly: None });
+    let dear = ScalingBudget { aim: slo(99.9, 5000.0), monthly: None };
+    assert_eq!(budget("{slo: 99.9%, price_at_most: 5000}"), dear);
     assert_eq!(budget("{price: 70}"), ScalingBudget { aim: Aim::Price(70.0), monthly: None });
     let of_the_rule = ScalingBudget { aim: Aim::Price(30.0), monthly: hours(5000.0, None) };
     assert_eq!(budget("{origin_hours: 5000}"), of_the_rule, "the price of predictive");
     let money = Money { amount: 1200.0, currency: "USD".into(), origin_hour: 0.25 };
     let paid = budget("{slo: 99%, money: 1200 USD, origin_hour: 0.25}");
-    assert_eq!(paid, ScalingBudget { aim: Aim::Slo(99.0), monthly: hours(4800.0, Some(money)) });
+    assert_eq!(paid, ScalingBudget { aim: slo(99.0, 1000.0), monthly: hours(4800.0, Some(money)) });
     let hard = budget("{origin_hours: 5000, zone: Europe/Berlin, hard: true}").monthly.unwrap();
     assert_eq!((hard.zone.as_str(), hard.hard), ("Europe/Berlin", true));
 }

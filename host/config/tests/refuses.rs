@@ -317,6 +317,15 @@ fn a_budget_that_contradicts_itself_is_refused() {
         ("{slo: 100%}", vec![at(".slo", "found \"100%\"; allowed: a share from 50% to 99.999%, such as 99.9%")]),
         ("{slo: NaN%}", vec![at(".slo", "found \"NaN%\"; allowed: a share from 50% to 99.999%, such as 99.9%")]),
         (
+            "{price: 4, price_at_most: 400}",
+            vec![at(
+                ".price_at_most",
+                "\"price_at_most\" without \"slo\"; allowed: beside \"slo\", whose price it bounds",
+            )],
+        ),
+        ("{slo: 99%, price_at_most: 9}", vec![at(".price_at_most", "found 9; allowed: 10 to 10000")]),
+        ("{slo: 99%, price_at_most: 20000}", vec![at(".price_at_most", "found 20000; allowed: 10 to 10000")]),
+        (
             "{money: 1200, origin_hour: 1}",
             vec![at(
                 ".money",
@@ -348,6 +357,13 @@ fn a_budget_that_contradicts_itself_is_refused() {
     ] {
         refused(&budget(keys), &says.iter().map(String::as_str).collect::<Vec<_>>());
     }
+    refused(
+        &scaling(
+            "      predictive: {requests_per_origin: 10, price: 30}\n      actuator: dry_run\n      budget: {price: 40}\n",
+        ),
+        &["region.yaml:8: pools[0].scaling.budget.price: 40, and \"predictive\" has the price 30; \
+           allowed: \"price\" in one of \"budget\" and \"predictive\""],
+    );
     refused(
         &scaling("      actuator: dry_run\n      budget: {slo: 99%}\n"),
         &[

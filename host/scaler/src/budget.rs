@@ -113,7 +113,7 @@ impl Budget {
     pub fn aim(setting: &ScalingBudget) -> Aim {
         match setting.aim {
             Asked::Price(price) => Aim::Price(price),
-            Asked::Slo(slo) => Aim::Violation(100.0 - slo),
+            Asked::Slo { kept, price_at_most } => Aim::Violation { percent: 100.0 - kept, price_at_most },
         }
     }
 
@@ -157,13 +157,13 @@ impl Budget {
 
     /// How it stands.
     pub fn told(&self, picked: Option<&Picked>, now: Timestamp) -> Spending {
-        let needs = picked.filter(|picked| picked.capped).map(|picked| picked.aimed);
+        let needs = picked.filter(|picked| picked.short()).map(|picked| picked.aimed);
         let month = self.account.as_ref().map(|account| account.told(picked, now));
         let slo = match self.setting.aim {
-            Asked::Slo(slo) => Some(slo),
+            Asked::Slo { kept, .. } => Some(kept),
             Asked::Price(_) => None,
         };
-        let reached = picked.is_none_or(|picked| picked.reachable && !picked.capped);
+        let reached = picked.is_none_or(|picked| picked.reachable && !picked.short());
         let mut spending = Spending {
             slo,
             price: picked.map(|picked| picked.holds.price),
@@ -173,7 +173,12 @@ impl Budget {
             month,
             verdict: String::new(),
         };
-        spending.verdict = spending.describe(picked.is_none_or(|picked| picked.reachable));
+        let price_at_most = match self.setting.aim {
+            Asked::Slo { price_at_most, .. } if picked.is_some_and(|picked| picked.dear) => Some(price_at_most),
+            Asked::Slo { .. } | Asked::Price(_) => None,
+        };
+        let (reachable, capped) = picked.map_or((true, false), |picked| (picked.reachable, picked.capped));
+        spending.verdict = spending.describe(reachable, capped, price_at_most);
         spending
     }
 }
@@ -228,7 +233,7 @@ impl Account {
             ceiling_hours: tenths(self.ceiling()),
             spent_hours: (spent * 1e4).round() / 1e4,
             projected_hours: with(picked.map_or(so_far, |picked| picked.holds.origins)),
-            needed_hours: picked.filter(|picked| picked.capped).map(|picked| with(picked.aimed.origins)),
+            needed_hours: picked.filter(|picked| picked.short()).map(|picked| with(picked.aimed.origins)),
             origin_hour: self.monthly.money.as_ref().map(|money| money.origin_hour),
             currency: self.monthly.money.as_ref().map(|money| money.currency.clone()),
             running: self.running,
@@ -237,8 +242,9 @@ impl Account {
 }
 
 impl Spending {
-    /// `reachable`: some price reaches the aim.
-    fn describe(&self, reachable: bool) -> String {
+    /// `reachable`: some price reaches the aim. `capped`: the month's ceiling is in the way. `price_at_most`: what a
+    /// violating request may cost is, being less than the aim takes.
+    fn describe(&self, reachable: bool, capped: bool, price_at_most: Option<f64>) -> String {
         let aim = match (self.slo, &self.needs, self.price) {
             (Some(slo), Some(_), _) if !reachable => format!("what comes nearest to the SLO {slo} %"),
             (Some(slo), ..) => format!("the SLO {slo} %"),
@@ -266,7 +272,7 @@ impl Spending {
             )
         };
         match (&self.month, self.month.as_ref().and_then(|month| month.needed_hours)) {
-            (Some(month), Some(needed)) => {
+            (Some(month), Some(needed)) if capped => {
                 let over = month.projected_hours > month.ceiling_hours;
                 let passed = if over {
                     format!(
@@ -280,6 +286,17 @@ impl Spending {
                     "{aim} costs {} in this month, unreachable for {}: {kept} of the requests within capacity is what that buys ({price}){passed}",
                     amount(needed),
                     amount(month.ceiling_hours),
+                )
+            }
+            (month, _) if price_at_most.is_some() => {
+                let takes = self.needs.map_or(String::new(), |needs| {
+                    format!("price {:.0}, {:.1} origins on average", needs.price, needs.origins)
+                });
+                let aim = if reachable { aim } else { format!("{aim}, which no price reaches,") };
+                format!(
+                    "{aim} takes {takes}, and a violating request may cost {:.0}: {kept} of the requests within capacity is what that buys ({price}){}",
+                    price_at_most.unwrap_or_default(),
+                    month.as_ref().map(without).unwrap_or_default()
                 )
             }
             (month, _) if !reachable => {

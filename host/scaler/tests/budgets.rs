@@ -42,6 +42,11 @@ fn frontier(engine: &Engine) -> Vec<Bought> {
     prices().map(|price| engine.tuner().bought(price, engine.believes()).expect("it has paid")).collect()
 }
 
+/// At any price.
+fn slo(percent: f64) -> Aim {
+    Aim::Violation { percent, price_at_most: *ScalingBudget::PRICES.end() }
+}
+
 fn mean_price(picks: &[Picked]) -> f64 {
     picks.iter().map(|picked| picked.holds.price).sum::<f64>() / picks.len() as f64
 }
@@ -49,8 +54,7 @@ fn mean_price(picks: &[Picked]) -> f64 {
 #[test]
 fn a_higher_slo_costs_more_and_violates_less_and_both_are_about_kept() {
     let demand = demand("flights-feb");
-    let [(low, low_picks, _), (high, high_picks, engine)] =
-        [1.0, 0.1].map(|most| run(&demand, Aim::Violation(most), None));
+    let [(low, low_picks, _), (high, high_picks, engine)] = [1.0, 0.1].map(|most| run(&demand, slo(most), None));
     assert!(high.cost > 1.03 * low.cost && high.violation < 0.5 * low.violation, "{low:?} {high:?}");
     assert!((0.3..1.6).contains(&low.violation), "99 %: {low:?}");
     assert!(high.violation < 0.25, "99.9 %: {high:?}");
@@ -58,10 +62,10 @@ fn a_higher_slo_costs_more_and_violates_less_and_both_are_about_kept() {
     assert!(high_picks.iter().all(|picked| !picked.capped && picked.holds == picked.aimed));
     // It is the cheapest that keeps it.
     let frontier = frontier(&engine);
-    let mut pricing = Pricing::new(Aim::Violation(0.1));
+    let mut pricing = Pricing::new(slo(0.1));
     pricing.settle(&mut engine.clone(), None);
     let holds = pricing.picked().expect("it has paid").holds;
-    assert!(holds.violation <= 0.1, "{holds:?}");
+    assert!(holds.violation <= 0.1 && holds.price <= ScalingBudget::PRICE_AT_MOST, "{holds:?}");
     assert!(
         frontier.iter().filter(|bought| bought.price < holds.price).all(|bought| bought.violation > 0.1),
         "{holds:?}"
@@ -72,11 +76,11 @@ fn a_higher_slo_costs_more_and_violates_less_and_both_are_about_kept() {
 #[test]
 fn what_there_is_to_spend_caps_the_price_and_the_figures_are_those_of_the_frontier() {
     let demand = demand("flights-feb");
-    let (free, _, engine) = run(&demand, Aim::Violation(0.05), None);
+    let (free, _, engine) = run(&demand, slo(0.05), None);
     let frontier = frontier(&engine);
     let (cheapest, dearest) = (frontier[0], frontier[frontier.len() - 1]);
     let most = (cheapest.origins + dearest.origins) / 2.0;
-    let mut pricing = Pricing::new(Aim::Violation(0.05));
+    let mut pricing = Pricing::new(slo(0.05));
     pricing.settle(&mut engine.clone(), Some(most));
     let picked = *pricing.picked().expect("it has paid");
     assert!(picked.capped && picked.aimed.origins > most && picked.holds.origins <= most, "{picked:?}");
@@ -87,7 +91,7 @@ fn what_there_is_to_spend_caps_the_price_and_the_figures_are_those_of_the_fronti
         assert!(frontier.contains(&bought), "{bought:?}");
     }
     // And over the whole trace the bill obeys.
-    let (bound, picks, _) = run(&demand, Aim::Violation(0.05), Some(most));
+    let (bound, picks, _) = run(&demand, slo(0.05), Some(most));
     let days = (demand.len() - scored_from(&Settings::default().lives)) as f64 / 5760.0;
     let mean = bound.cost / (24.0 * days);
     assert!(
@@ -96,14 +100,14 @@ fn what_there_is_to_spend_caps_the_price_and_the_figures_are_those_of_the_fronti
     );
     assert!(picks.iter().filter(|picked| picked.capped).count() > picks.len() / 2);
     // Less than the cheapest price takes is not had by outages.
-    let mut poor = Pricing::new(Aim::Violation(0.05));
+    let mut poor = Pricing::new(slo(0.05));
     poor.settle(&mut engine.clone(), Some(1.0));
     assert_eq!(poor.picked().map(|picked| picked.holds), Some(cheapest));
 }
 
 #[test]
 fn an_slo_that_no_price_reaches_takes_the_cheapest_that_comes_near() {
-    let (_, picks, engine) = run(&demand("elb-requests"), Aim::Violation(0.001), None);
+    let (_, picks, engine) = run(&demand("elb-requests"), slo(0.001), None);
     let frontier = frontier(&engine);
     let least = frontier.iter().map(|bought| bought.violation).fold(f64::INFINITY, f64::min);
     let last = picks.last().expect("it has paid");
@@ -111,13 +115,58 @@ fn an_slo_that_no_price_reaches_takes_the_cheapest_that_comes_near() {
     // Where more money buys nothing any more, it is not spent.
     let flat = [(10.0, 5.0, 2.0), (20.0, 6.0, 0.54), (40.0, 9.0, 0.51), (80.0, 30.0, 0.5)];
     let flat = flat.map(|(price, origins, violation)| Bought { price, origins, violation });
-    let near = pick(&flat, Aim::Violation(0.1), |_| None, None).expect("it has paid");
+    let near = pick(&flat, slo(0.1), |_| None, None).expect("it has paid");
     assert_eq!((near.holds, near.reachable, near.capped), (flat[1], false, false));
     // A price is a price: it asks for nothing that could not be had.
     let mut given = Pricing::new(Aim::Price(80.0));
     given.settle(&mut engine.clone(), None);
     let given = given.picked().expect("it has paid");
     assert!(given.reachable && !given.capped && given.holds.price == 80.0);
+}
+
+#[test]
+fn an_slo_is_followed_up_to_the_price_that_a_violating_request_may_have_and_no_further() {
+    // At 3,000 of the SLO's, and at 200 as near as the least there is.
+    let frontier = [(10.0, 5.0, 2.0), (100.0, 8.0, 0.4), (200.0, 9.0, 0.38), (1000.0, 14.0, 0.3), (3000.0, 30.0, 0.09)];
+    let frontier = frontier.map(|(price, origins, violation)| Bought { price, origins, violation });
+    let picked = |percent: f64, price_at_most: f64, most: Option<f64>| {
+        pick(&frontier, Aim::Violation { percent, price_at_most }, |_| None, most).expect("it has paid")
+    };
+    for (percent, price_at_most, most, holds, aimed, is) in [
+        // In reach, within the price, and within the money: nothing is in the way.
+        (0.3, 1000.0, None, 3, 3, (true, false, false)),
+        (0.1, 3000.0, None, 4, 4, (true, false, false)),
+        // In reach for more than a request may cost: the most that the price buys.
+        (0.1, 1000.0, None, 3, 4, (true, true, false)),
+        (0.3, 999.0, None, 1, 3, (true, true, false)),
+        // The price's grid ends a rounding before it.
+        (0.3, 1000.0 / (1.0 + 1e-12), None, 3, 3, (true, false, false)),
+        // Not in reach at all: what comes nearest, and what of it the price buys.
+        (0.01, 10_000.0, None, 4, 4, (false, false, false)),
+        (0.01, 1000.0, None, 3, 4, (false, true, false)),
+        // And money bounds what is left.
+        (0.1, 1000.0, Some(8.5), 1, 4, (true, true, true)),
+        (0.1, 1000.0, Some(20.0), 3, 4, (true, true, false)),
+        (0.1, 3000.0, Some(20.0), 3, 4, (true, false, true)),
+        // Under the first price nothing is bought.
+        (0.3, 5.0, None, 0, 3, (true, true, false)),
+    ] {
+        let found = picked(percent, price_at_most, most);
+        let what = format!("{percent} % at most for {price_at_most}, with {most:?}: {found:?}");
+        assert_eq!((found.holds, found.aimed), (frontier[holds], frontier[aimed]), "{what}");
+        assert_eq!((found.reachable, found.dear, found.capped), is, "{what}");
+    }
+}
+
+#[test]
+fn an_slo_that_is_dear_or_out_of_reach_is_not_chased_over_a_trace() {
+    // Flash crowds that nothing foretells: the bench that an SLO as a hard bound spends most on, in vain.
+    let demand = demand("elb-requests");
+    let bounded = Aim::Violation { percent: 0.001, price_at_most: ScalingBudget::PRICE_AT_MOST };
+    let ((chased, ..), (held, picks, _)) = (run(&demand, slo(0.001), None), run(&demand, bounded, None));
+    assert!(held.cost < chased.cost, "{held:?} {chased:?}");
+    let last = picks.last().expect("it has paid");
+    assert!(!last.reachable && last.dear && last.holds.price <= 1000.1 && last.aimed.price > 1000.1, "{last:?}");
 }
 
 fn monthly(origin_hours: f64, zone: &str, hard: bool) -> ScalingBudget {
@@ -267,7 +316,7 @@ fn load(step: u64) -> f64 {
 #[test]
 fn a_live_pool_says_what_its_slo_costs_and_what_the_money_buys() {
     let aimed = |money: f64| ScalingBudget {
-        aim: Asked::Slo(99.9),
+        aim: Asked::Slo { kept: 99.9, price_at_most: 1000.0 },
         monthly: Some(Monthly {
             origin_hours: money / 0.5,
             money: Some(Money { amount: money, currency: "USD".into(), origin_hour: 0.5 }),
@@ -327,4 +376,28 @@ fn a_live_pool_says_what_its_slo_costs_and_what_the_money_buys() {
     assert!((told.projected_hours * 0.5 - cost(has.origins)).abs() < 0.1, "{told:?}");
     let json = serde_json::to_value(script.last()).unwrap();
     assert_eq!(json["budget"]["slo"], 99.9);
+    // Money enough, and a request may not cost what the SLO takes.
+    let cheap = |price_at_most: f64| {
+        let mut region = config::Region::clone(&slow(1e6));
+        let mut pool = config::region::Pool::clone(&region.pools["shop"]);
+        pool.scaling.as_mut().unwrap().budget.as_mut().unwrap().aim = Asked::Slo { kept: 99.99, price_at_most };
+        region.pools.insert("shop".into(), std::sync::Arc::new(pool));
+        std::sync::Arc::new(region)
+    };
+    script.apply(Event::Configured(cheap(20.0)));
+    let dear = pass(&mut script, 4);
+    let (needs, has) = (dear.needs.expect("it costs more"), dear.buys.unwrap());
+    assert!(!dear.reached && has.price <= 20.1 && needs.price > 20.1 && needs.origins > has.origins, "{dear:?}");
+    let takes = format!(
+        "takes price {:.0}, {:.1} origins on average, and a violating request may cost 20: ",
+        needs.price, needs.origins
+    );
+    let has = format!("{:.3} % of the requests within capacity is what that buys (price 20, ", 100.0 - has.violation);
+    assert!(
+        dear.verdict.starts_with("the SLO 99.99 %") || dear.verdict.starts_with("what comes nearest"),
+        "{}",
+        dear.verdict
+    );
+    assert!(dear.verdict.contains(&takes) && dear.verdict.contains(&has), "{}: {takes} {has}", dear.verdict);
+    assert!(!dear.verdict.contains("unreachable for"), "there is money enough: {}", dear.verdict);
 }

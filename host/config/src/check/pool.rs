@@ -103,7 +103,7 @@ fn scaling(
     });
     let predictive = raw.predictive.as_ref().map(|predictive| Predictive {
         requests_per_origin: predictive.requests_per_origin.as_ref().map(|requests| requests.0),
-        price: predictive.price.0,
+        price: predictive.price.as_ref().map_or(Predictive::PRICE, |price| price.0),
         shadow: predictive.shadow.value,
     });
     let budget = raw.budget.as_ref().map(|budget| super::scaling_budget::budget(budget, raw, errors));

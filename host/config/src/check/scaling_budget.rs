@@ -9,9 +9,11 @@ use crate::region::{Aim, Money, Monthly, Predictive, ScalingBudget};
 
 pub fn budget(raw: &At<raw::ScalingBudget>, scaling: &pool_raw::Scaling, errors: &mut Errors) -> Option<ScalingBudget> {
     refuse_contradictions(raw, scaling, errors);
-    let given = scaling.predictive.as_ref().map_or(Predictive::PRICE, |rule| rule.price.0);
+    let given = scaling.predictive.as_ref().and_then(|rule| rule.price.as_ref());
+    let given = given.map_or(Predictive::PRICE, |price| price.0);
+    let price_at_most = raw.price_at_most.as_ref().map_or(ScalingBudget::PRICE_AT_MOST, |price| price.0);
     let aim = match (&raw.slo, &raw.price) {
-        (Some(slo), _) => Aim::Slo(slo.0),
+        (Some(slo), _) => Aim::Slo { kept: slo.0, price_at_most },
         (None, price) => Aim::Price(price.as_ref().map_or(given, |price| price.0)),
     };
     let money = match (&raw.money, &raw.origin_hour) {
@@ -45,6 +47,7 @@ fn refuse_contradictions(raw: &At<raw::ScalingBudget>, scaling: &pool_raw::Scali
         let problem = Problem::found(format!("\"{key}\" is what \"predictive\" goes by, and there is no such rule"));
         errors.add(at, problem.allowed("needed: \"predictive\" in the same scaling"));
     }
+    refuse_prices(raw, scaling, errors);
     match (place(&raw.money), place(&raw.origin_hour)) {
         (Some(at), None) if whole => {
             let problem = Problem::found("\"money\" without what an origin costs");
@@ -59,6 +62,25 @@ fn refuse_contradictions(raw: &At<raw::ScalingBudget>, scaling: &pool_raw::Scali
     if whole && raw.hard.value && ceilings.iter().all(|(_, given)| given.is_none()) {
         let problem = Problem::found("\"hard\" without a ceiling");
         errors.add(&raw.hard.place, problem.allowed("needed: \"origin_hours\" or \"money\" beside it"));
+    }
+}
+
+/// Of two prices one would not hold, and a price that bounds an SLO bounds nothing else.
+fn refuse_prices(raw: &At<raw::ScalingBudget>, scaling: &pool_raw::Scaling, errors: &mut Errors) {
+    let of_rule = scaling.predictive.as_ref().and_then(|rule| rule.price.as_ref());
+    if let (Some(price), Some(other)) = (&raw.price, of_rule) {
+        let problem = Problem::found(format!("{}, and \"predictive\" has the price {}", price.0, other.0));
+        errors.add(&price.place, problem.allowed("allowed: \"price\" in one of \"budget\" and \"predictive\""));
+    }
+    let Some(most) = &raw.price_at_most else { return };
+    if raw.slo.is_none() && !errors.has_under(&raw.place) {
+        let problem = Problem::found("\"price_at_most\" without \"slo\"");
+        errors.add(&most.place, problem.allowed("allowed: beside \"slo\", whose price it bounds"));
+    }
+    let (least, largest) = (ScalingBudget::PRICES.start(), ScalingBudget::PRICES.end());
+    if !ScalingBudget::PRICES.contains(&most.0) {
+        let problem = Problem::found(format!("found {}", most.0));
+        errors.add(&most.place, problem.allowed(format!("allowed: {least} to {largest}")));
     }
 }
 

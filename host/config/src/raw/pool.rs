@@ -205,8 +205,8 @@ keys! {
     pub struct Predictive {
         /// Requests a second that one origin can carry: its capacity, without any spare. Default: it goes by `signals`.
         optional requests_per_origin: Ratio,
-        /// What a violating request costs, in what serving one costs: higher keeps more spare.
-        default price: Ratio = region::Predictive::PRICE,
+        /// What a violating request costs, in what serving one costs: higher keeps more spare. Default: 80.
+        optional price: Ratio,
         /// It only says in each decision what it would have done.
         default shadow: bool = region::Predictive::SHADOW,
     }

@@ -11,6 +11,8 @@ keys! {
         optional price: Ratio,
         /// The share of requests that shall find capacity: it picks the price. Default: the price is given.
         optional slo: Share,
+        /// What saving one more violating request may cost for the SLO, in what serving one costs: 10 to 10000. Default: 1000.
+        optional price_at_most: Ratio,
         /// The most origin-hours of a calendar month. One of `origin_hours` and `money`. Default: no such ceiling.
         optional origin_hours: Ratio,
         /// The same as money.

@@ -12,8 +12,9 @@ pub struct ScalingBudget {
 pub enum Aim {
     /// What a violating request costs, in what serving one costs.
     Price(f64),
-    /// Percent of the requests that shall find capacity.
-    Slo(f64),
+    /// Percent of the requests that shall find capacity, and what saving one more may cost at most, in what
+    /// serving one costs.
+    Slo { kept: f64, price_at_most: f64 },
 }
 
 /// The ceiling of a calendar month.
@@ -36,6 +37,14 @@ pub struct Money {
     pub currency: String,
     /// What an origin costs an hour.
     pub origin_hour: f64,
+}
+
+impl ScalingBudget {
+    /// A request that comes over capacity may cost as much as a thousand that are served. What an SLO takes beyond that
+    /// is a noise or a flash that nobody can provide for, and is dear without end.
+    pub const PRICE_AT_MOST: f64 = 1000.0;
+    /// Prices that mean anything to the tuner: under the first nothing is bought, past the last all are the same.
+    pub const PRICES: core::ops::RangeInclusive<f64> = 10.0..=10_000.0;
 }
 
 impl Monthly {

@@ -2,6 +2,10 @@
 //! past: the blend that it chooses, with its mean bill and its violation. So an SLO picks a price (the cheapest whose
 //! blend violated no more), and what there is to spend caps it (the highest whose blend cost no more).
 //!
+//! At a price the blend is where one more violating request is saved for just that price, so the price is also what the
+//! last bit of an SLO costs. An SLO is therefore followed up to a highest price and no further: beyond it, flashes without
+//! a warning and noise under an origin are chased, at any cost and in vain. What it would have cost is told.
+//!
 //! A mean of counts costs and violates at most the mean of what they cost and violate, so what is told of a blend
 //! is rather too much than too little.
 
@@ -18,13 +22,17 @@ const PRICES: i32 = 31;
 /// tenth costs more than all before it.
 const NEAR: f64 = 1.1;
 
+/// Prices of the grid are powers: the one that is meant by 1000 may be the next number after it.
+const ROUNDED: f64 = 1.0 + 1e-9;
+
 /// What a pool aims at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Aim {
     /// What a violating request costs, in what serving one costs.
     Price(f64),
-    /// Percent of the requests that may come over capacity.
-    Violation(f64),
+    /// So many percent of the requests may come over capacity; saving one more may cost `price_at_most`, in what
+    /// serving one costs.
+    Violation { percent: f64, price_at_most: f64 },
 }
 
 /// What a price would have bought lately.
@@ -45,11 +53,18 @@ pub struct Picked {
     pub aimed: Bought,
     /// There is a price that reaches the SLO, if it is one.
     pub reachable: bool,
-    /// There was less to spend than that takes.
+    /// The aim takes a higher price than a violating request may have.
+    pub dear: bool,
+    /// There was less to spend than what is left to aim at takes.
     pub capped: bool,
 }
 
 impl Picked {
+    /// It is not what is aimed at that holds.
+    pub fn short(&self) -> bool {
+        self.dear || self.capped
+    }
+
     /// In origins of which so many carry what one of these does.
     pub fn scaled(self, scale: f64) -> Picked {
         let of = |bought: Bought| Bought { origins: bought.origins * scale, ..bought };
@@ -68,19 +83,32 @@ pub fn pick(frontier: &[Bought], aim: Aim, at: impl Fn(f64) -> Option<Bought>, m
     let least = frontier.iter().map(|bought| bought.violation).min_by(f64::total_cmp)?;
     let (aimed, reachable) = match aim {
         Aim::Price(price) => (at(price)?, true),
-        Aim::Violation(most) => {
-            let within = |most: f64| frontier.iter().find(|bought| bought.violation <= most).copied();
-            (within(most).or_else(|| within(NEAR * least))?, least <= most)
+        Aim::Violation { percent, .. } => (nearest(frontier, percent)?, least <= percent),
+    };
+    // Within the highest price.
+    let wanted = match aim {
+        Aim::Violation { percent, price_at_most } if aimed.price > price_at_most * ROUNDED => {
+            let end = frontier.partition_point(|bought| bought.price <= price_at_most * ROUNDED);
+            nearest(&frontier[..end.max(1)], percent)?
         }
+        Aim::Violation { .. } | Aim::Price(_) => aimed,
     };
-    let Some(most) = most.filter(|most| aimed.origins > *most) else {
-        return Some(Picked { holds: aimed, aimed, reachable, capped: false });
+    let dear = wanted.price < aimed.price;
+    let Some(most) = most.filter(|most| wanted.origins > *most) else {
+        return Some(Picked { holds: wanted, aimed, reachable, dear, capped: false });
     };
-    let within = |bought: &&Bought| bought.price < aimed.price && bought.origins <= most;
+    let within = |bought: &&Bought| bought.price < wanted.price && bought.origins <= most;
     // Cheaper than the cheapest is an outage: then the budget is passed, and says so.
-    let cheapest = frontier.first().filter(|cheapest| cheapest.price < aimed.price).unwrap_or(&aimed);
+    let cheapest = frontier.first().filter(|cheapest| cheapest.price < wanted.price).unwrap_or(&wanted);
     let holds = *frontier.iter().rfind(within).unwrap_or(cheapest);
-    Some(Picked { holds, aimed, reachable, capped: true })
+    Some(Picked { holds, aimed, reachable, dear, capped: true })
+}
+
+/// The cheapest that violates so many percent and no more; if none does, the cheapest that comes near the least.
+fn nearest(frontier: &[Bought], percent: f64) -> Option<Bought> {
+    let least = frontier.iter().map(|bought| bought.violation).min_by(f64::total_cmp)?;
+    let most = if least <= percent { percent } else { NEAR * least };
+    frontier.iter().find(|bought| bought.violation <= most).copied()
 }
 
 /// The price of one engine.
@@ -109,7 +137,7 @@ impl Pricing {
     pub fn first(aim: Aim) -> f64 {
         match aim {
             Aim::Price(price) => price,
-            Aim::Violation(_) => config::region::Predictive::PRICE,
+            Aim::Violation { .. } => config::region::Predictive::PRICE,
         }
     }
 

@@ -114,15 +114,16 @@ fn signal(signal: &Signal) -> Value {
 }
 
 fn budget(budget: &ScalingBudget) -> Value {
-    let (price, slo) = match budget.aim {
-        Aim::Price(price) => (Some(price), None),
-        Aim::Slo(slo) => (None, Some(format!("{slo}%"))),
+    let (price, slo, price_at_most) = match budget.aim {
+        Aim::Price(price) => (Some(price), None, None),
+        Aim::Slo { kept, price_at_most } => (None, Some(format!("{kept}%")), Some(price_at_most)),
     };
     let monthly = budget.monthly.as_ref();
     let money = monthly.and_then(|monthly| monthly.money.as_ref());
     json!({
         "price": price,
         "slo": slo,
+        "price_at_most": price_at_most,
         "origin_hours": monthly.map(|monthly| monthly.origin_hours),
         "money": money.map(|money| format!("{} {}", money.amount, money.currency)),
         "origin_hour": money.map(|money| money.origin_hour),
