@@ -317,3 +317,69 @@ fn a_grpc_call_that_is_another_than_was_expected_is_named_with_both_sides() {
     let said = run("['callout:a']", NOTHING, spec);
     refused(&said, &["hex digits, two a byte", "NOT_FOUND", "\"grpc\" stands beside", "\"message\" stands beside"]);
 }
+
+const POLICY: &str = "local asked = 0 return { autoscale = function(metrics)
+    asked = asked + 1
+    if not metrics.requests_per_second then return nil end
+    return metrics.requests_per_second / 10, ('asked %d at %d of %s'):format(asked, metrics.now, metrics.pool) end }";
+
+#[test]
+fn a_policy_is_asked_and_its_count_and_reason_are_held_against_what_is_expected() {
+    let spec = "- name: it counts and says why\n  time: 1000\n  steps:\n    \
+                - { autoscale: { requests_per_second: 21 }, expect: { proposal: { origins: 3, because: asked 1 at 1000 of shop } } }\n    \
+                - { after: 20s, autoscale: { pool: a, requests_per_second: 0 }, expect: { proposal: { origins: 0, because: { contains: 2 at 1020 of a } } } }\n    \
+                - { autoscale: {}, expect: { proposal: none } }\n    - { autoscale: { requests_per_second: 1 } }\n";
+    passes("[]", POLICY, spec);
+    let spec = "- name: first\n  autoscale: { requests_per_second: 21 }\n  expect: { proposal: { origins: 2, because: { contains: twice } } }\n\
+                - name: second\n  autoscale: { requests_per_second: 21 }\n  expect: { proposal: none }\n\
+                - name: third\n  autoscale: {}\n  expect: { proposal: 1 }\n";
+    let first = ["FAIL  first", "expected  2", "found     3: asked 1 at", "proposal's reason", "with \"twice\" in it"];
+    let others =
+        ["FAIL  second", "expected  none", "FAIL  third", "expected  one", "found     none", "0 passed, 3 failed"];
+    fails("[]", POLICY, spec, &[&first[..], &others[..]].concat());
+}
+
+#[test]
+fn a_policy_that_fails_has_the_fault_that_production_makes_of_it_and_the_next_question_is_answered() {
+    let main = "return { autoscale = function(metrics)
+        if metrics.in_flight == 1 then while true do end end
+        if metrics.in_flight == 2 then return 'many' end
+        if metrics.in_flight == 3 then forebay.http.call('shop', {}) end
+        return 0/0 * (metrics.in_flight or 0) + 7 end }";
+    let spec = "- name: a\n  steps:\n    - { autoscale: { in_flight: 1 }, expect: { fault: { verdict: CPU, callback: autoscale } } }\n    \
+                - { autoscale: { in_flight: 2 }, expect: { fault: { verdict: TRAP, contains: returned string for the origins } } }\n    \
+                - { autoscale: { in_flight: 4 }, expect: { fault: { verdict: TRAP, contains: NaN origins } } }\n    \
+                - { autoscale: { in_flight: 3 }, expect: { fault: TRAP } }\n";
+    passes("['callout:shop']", main, spec);
+    let spec = "- name: a\n  autoscale: { in_flight: 2 }\n  expect: { proposal: 7 }\n";
+    fails(
+        "[]",
+        main,
+        spec,
+        &["fault", "expected  none", "TRAP in autoscale: autoscale: returned string for the origins"],
+    );
+    let spec = "- name: a\n  autoscale: {}\n";
+    fails(
+        "[]",
+        "return { on_request_headers = function() end }",
+        spec,
+        &["a plugin that can be asked", "it has no autoscale"],
+    );
+}
+
+#[test]
+fn what_a_policy_is_shown_has_the_keys_that_there_are_and_no_others() {
+    let policy = |spec: &str| run("[]", POLICY, spec);
+    let said = policy("- name: a\n  autoscale: { request_per_second: 5 }\n");
+    refused(&said, &["spec.yaml:2:", "unknown key \"request_per_second\"", "requests_per_second"]);
+    let said = policy("- name: a\n  autoscale: { origins: { serving: -1 }, signals: { cpu: { value: hot } } }\n");
+    refused(&said, &["found the number -1", "found \"hot\"", "a number from 0, such as 0.8 or 50"]);
+    let said = policy("- name: a\n  autoscale: { proposals: [{ source: reactve, origins: 3 }] }\n");
+    refused(&said, &["reactve", "reactive, predictive, schedule", "did you mean \"reactive\""]);
+    let said = policy("- name: a\n  request: {}\n  autoscale: {}\n");
+    refused(&said, &["\"autoscale\" stands beside \"request\"", "each in a step of its own"]);
+    let said = policy("- name: a\n  request: {}\n  expect: { proposal: 3 }\n");
+    refused(&said, &["a proposal is expected, and nobody asks for one", "needed: \"autoscale\""]);
+    let said = policy("- name: a\n  autoscale: {}\n  expect: { proposal: nothing }\n");
+    refused(&said, &["found \"nothing\"", "a count, a map of origins and because, or none"]);
+}

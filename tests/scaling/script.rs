@@ -144,3 +144,58 @@ fn check_refuses_a_script_that_is_none_with_the_reason() {
     let mut process = Process::start(&["run", "-c", "region.yaml"], folder.path());
     assert_eq!(process.wait().code(), Some(64));
 }
+
+/// `plugins/wasm/trend`, as whoever takes it from there has it.
+#[test]
+fn a_policy_in_wasm_has_origins_started_for_the_load_and_says_why() {
+    let module = guest("plugins/wasm/trend", "trend.wasm");
+    let plugins = format!("{{name: trend, wasm: {}}}", module.display());
+    // An origin is said to carry a request in five seconds.
+    let scripts = "{name: trend, config: {requests_per_origin: 0.2}}";
+    let region = region("", &plugins, scripts, &[]);
+    let decision = decided(&region, "more than the floor for the requests", |decision| {
+        assert_eq!(region.status(), Some(200));
+        of_script(decision, "trend")["origins"].as_u64().is_some_and(|origins| origins >= 4)
+    });
+    let because = of_script(&decision, "trend")["because"].as_str().expect("it says why").to_owned();
+    assert!(because.ends_with("/s, and not rising") || because.contains(" a minute: "), "{because}");
+    wait_until("the ceiling", PATIENCE, || {
+        assert_eq!(region.status(), Some(200));
+        (region.origins("serving").len() == 4).then_some(())
+    });
+    let journaled = |record: &Value| record["decision"]["winner"] == "script trend" && record["decision"]["to"] == 4;
+    wait_until("the journal", PATIENCE, || region.journal().iter().any(journaled).then_some(()));
+}
+
+/// `plugins/lua/thresholds`: the articles' policy, on a signal of the pool.
+#[test]
+fn a_policy_by_thresholds_goes_up_over_them_and_back_down_under_them() {
+    let folder = harness::binary::root().join("plugins/lua/thresholds");
+    let plugins = format!("{{name: thresholds, lua: {}}}", folder.display());
+    // The window of the load is the reactive rule's, which asks for nothing here.
+    let signals = "      signals: [{name: load, source: requests, per_origin: 1}]\n      \
+                   reactive: {requests_per_origin: 1000000, window: 2s}\n";
+    let scripts = "{name: thresholds, config: {signal: load, high: 300, low: 100}}";
+    let region = region(signals, &plugins, scripts, &[]);
+    let over = |decision: &Value| {
+        of_script(decision, "thresholds")["because"].as_str().is_some_and(|why| why.contains(", over 300"))
+    };
+    decided(&region, "a load over the threshold", |decision| {
+        for _ in 0..10 {
+            assert_eq!(region.status(), Some(200));
+        }
+        over(decision)
+    });
+    wait_until("one more", PATIENCE, || {
+        for _ in 0..10 {
+            assert_eq!(region.status(), Some(200));
+        }
+        (region.origins("serving").len() >= 2).then_some(())
+    });
+    // Nobody asks for anything any more.
+    let decision = decided(&region, "the floor again", |decision| decision["to"] == 1);
+    assert!(
+        of_script(&decision, "thresholds")["because"].as_str().is_some_and(|why| why.contains(", under 100")),
+        "{decision}"
+    );
+}

@@ -25,6 +25,7 @@ pub mod secret;
 pub mod signal;
 pub mod spec;
 pub mod spec_grpc;
+pub mod spec_scale;
 pub mod state;
 pub mod steps;
 pub mod target;

@@ -1,5 +1,7 @@
 //! `spec.yaml`: the cases of `forebay plugin test`, with nothing left to check.
 
+pub mod scale;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -66,6 +68,8 @@ pub type Data<T> = Vec<(String, Vec<(String, T)>)>;
 pub struct Step {
     pub after: Duration,
     pub request: Option<Request>,
+    /// A policy is asked.
+    pub autoscale: Option<scale::View>,
     pub origin: Response,
     pub callouts: Vec<Callout>,
     pub expect: Expect,
@@ -184,6 +188,7 @@ pub struct Expect {
     pub reaches_origin: Option<bool>,
     pub response: Option<Answered>,
     pub closed: bool,
+    pub proposal: Option<scale::Proposal>,
     pub logs: Vec<Line>,
     pub no_logs: Vec<String>,
     /// By name, with labels or without; `None`: never touched.

@@ -677,6 +677,9 @@ fn a_script_of_scaling_is_a_plugin_that_there_is_once_and_on_disk() {
         errors(with(cpu, "{name: cpu, config: {high: 70}, limits: {cpu: 5ms}, crash_budget: {faults: 3}}")),
         [] as [&str; 0]
     );
+    // It is shown the signals, so they are of use without another rule.
+    let signals = "      signals: [{source: in_flight, per_origin: 9}]\n      scripts: [";
+    assert_eq!(errors(with(cpu, "cpu").replace("      scripts: [", signals)), [] as [&str; 0]);
     assert_eq!(
         errors(with(cpu, "cpv")),
         ["region.yaml:7: pools[0].scaling.scripts[0]: no plugin \"cpv\"; plugins are: cpu; did you mean \"cpu\"?"]
@@ -1447,7 +1450,7 @@ fn signals_that_no_rule_goes_by_and_rules_that_need_requests_are_told() {
         &keys("{requests_per_origin: 5}", ""),
         &[
             "region.yaml:7: pools[0].scaling.signals[0]: no rule goes by the signals; needed: \"reactive\" or \"predictive\" \
-           without \"requests_per_origin\" in the same scaling",
+           without \"requests_per_origin\", or \"scripts\", in the same scaling",
         ],
     );
     refused(

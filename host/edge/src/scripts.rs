@@ -100,7 +100,7 @@ impl Scripts {
         let desk = scripts.0.clone();
         let thread = std::thread::Builder::new().name("scripts".into()).stack_size(crate::worker::STACK);
         thread
-            .spawn(move || Asking::new(&desk).work(&desk))
+            .spawn(move || Asking::new(&desk.state).work(&desk))
             .map_err(|error| StartError::one(&format!("the thread of scripts: {error}")))?;
         Ok(scripts)
     }
@@ -229,15 +229,15 @@ impl Script {
 }
 
 /// The thread's own: instances belong to it.
-struct Asking {
+pub(crate) struct Asking {
     surroundings: Rc<Surroundings>,
     /// By what they are instances of.
     running: HashMap<u64, Rc<Running>>,
 }
 
 impl Asking {
-    fn new(desk: &Desk) -> Asking {
-        Asking { surroundings: Surroundings::new(desk.state.clone()), running: HashMap::new() }
+    pub(crate) fn new(state: &Arc<State>) -> Asking {
+        Asking { surroundings: Surroundings::new(state.clone()), running: HashMap::new() }
     }
 
     /// The life of the thread.
@@ -312,7 +312,8 @@ impl Asking {
         Ok(said.map(noted))
     }
 
-    fn call(&mut self, bound: &Arc<Bound>, view: &Bytes) -> Result<Option<Proposed>, Fault> {
+    /// Asks this version, in the instance that it has or in a new one.
+    pub(crate) fn call(&mut self, bound: &Arc<Bound>, view: &Bytes) -> Result<Option<Proposed>, Fault> {
         let fit = self.running.get(&bound.id).filter(|running| running.is_fit()).cloned();
         let running = match fit {
             Some(running) => running,
@@ -333,7 +334,7 @@ impl Asking {
     }
 }
 
-fn tell_fault(pool: &str, bound: &Bound, fault: &Fault) {
+pub(crate) fn tell_fault(pool: &str, bound: &Bound, fault: &Fault) {
     let (plugin, version) = (&*bound.settings.plugin, &*bound.settings.version);
     let trace = fault.trace.as_deref().unwrap_or_default();
     tracing::warn!(

@@ -7,6 +7,7 @@
 //! - this file: [`Stage`], which plays the cases of a `spec.yaml`
 //! - [`region`]: what a region file would say; [`scene`]: one case: its thread, its client
 //! - [`cast`]: who plays the origins and the targets of callouts
+//! - [`policy`]: policies of a pool's scaling, which are asked
 //! - [`pieces`]: bodies that arrive piece by piece
 //! - [`record`]: what the plugin logged and how it failed; [`series`]: what it counted
 //! - [`measure`]: what each callback costs
@@ -23,6 +24,7 @@ pub mod cast;
 mod grpc;
 pub mod measure;
 pub mod pieces;
+mod policy;
 pub mod record;
 pub mod region;
 pub mod scene;
@@ -145,7 +147,7 @@ impl Stage {
     /// Nothing is held against what the case expects: play it first.
     pub fn bench(&mut self, case: &Case, warmup: u32, times: u32) -> Result<Measured, Vec<String>> {
         let region = region::of(&self.role, case)?;
-        let scene = || scene::bench(case, &region, warmup, times);
+        let scene = || scene::bench(&self.role, case, &region, warmup, times);
         let measured = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("stage".into()).stack_size(crate::worker::STACK);
             thread.spawn_scoped(scope, scene).map(|thread| thread.join())

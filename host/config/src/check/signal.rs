@@ -182,10 +182,12 @@ fn refuse_unused(scaling: &pool_raw::Scaling, errors: &mut Errors) {
     }
     if let Some(first) = scaling.signals.first()
         && !rules.iter().any(|(_, by_signals)| *by_signals)
+        // A script is shown them.
+        && scaling.scripts.is_empty()
         && !errors.has_under(&first.place)
     {
         let problem = Problem::found("no rule goes by the signals");
-        let needed = "needed: \"reactive\" or \"predictive\" without \"requests_per_origin\" in the same scaling";
+        let needed = "needed: \"reactive\" or \"predictive\" without \"requests_per_origin\", or \"scripts\", in the same scaling";
         errors.add(&first.place, problem.allowed(needed));
     }
 }

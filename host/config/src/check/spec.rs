@@ -1,5 +1,7 @@
 //! `spec.yaml`.
 
+mod scale;
+
 use std::time::Duration;
 
 use crate::error::{Errors, Place, Problem};
@@ -7,6 +9,7 @@ use crate::raw::form::{Pairs, Text};
 use crate::raw::route::Headers;
 use crate::raw::spec as raw;
 use crate::raw::spec_grpc as raw_grpc;
+use crate::raw::spec_scale::Autoscale;
 use crate::raw::value::{At, List};
 use crate::spec::{
     Answer, Answered, Asked, Callout, Case, Data, Expect, Fault, Grpc, GrpcAnswer, Line, Request, Response, Step,
@@ -29,15 +32,18 @@ pub fn cases(raw: &List<raw::Case>, errors: &mut Errors) -> Option<Vec<Case>> {
 }
 
 fn case(raw: &raw::Case, errors: &mut Errors) -> Option<Case> {
-    let alone = raw.request.is_some() || raw.origin.is_some() || raw.expect.is_some() || !raw.callouts.is_empty();
+    let asked = raw.request.is_some() || raw.autoscale.is_some();
+    let alone = asked || raw.origin.is_some() || raw.expect.is_some() || !raw.callouts.is_empty();
     if alone && !raw.steps.is_empty() {
-        let problem = Problem::found("\"steps\" stand beside \"request\", \"origin\", \"callouts\" or \"expect\"");
+        let problem =
+            Problem::found("\"steps\" stand beside \"request\", \"autoscale\", \"origin\", \"callouts\" or \"expect\"");
         errors.add(&raw.place, problem.allowed("allowed: these in each step, or without steps"));
     }
     let steps = if raw.steps.is_empty() {
-        vec![step(Duration::ZERO, &raw.request, &raw.origin, &raw.callouts, &raw.expect, errors)?]
+        vec![step(Duration::ZERO, (&raw.request, &raw.autoscale), &raw.origin, &raw.callouts, &raw.expect, errors)?]
     } else {
-        let step = |s: &At<raw::Step>| step(s.after.0, &s.request, &s.origin, &s.callouts, &s.expect, errors);
+        let step =
+            |s: &At<raw::Step>| step(s.after.0, (&s.request, &s.autoscale), &s.origin, &s.callouts, &s.expect, errors);
         raw.steps.iter().map(step).collect::<Option<_>>()?
     };
     if let Some(region) = &raw.region
@@ -69,7 +75,7 @@ fn data<T, U>(raw: &Option<At<Pairs<Pairs<T>>>>, meant: impl Fn(&T) -> U) -> Dat
 
 fn step(
     after: Duration,
-    request: &Option<At<raw::Request>>,
+    (request, autoscale): (&Option<At<raw::Request>>, &Option<At<Autoscale>>),
     origin: &Option<At<raw::Origin>>,
     callouts: &List<raw::Callout>,
     expect: &Option<At<raw::Expect>>,
@@ -77,9 +83,14 @@ fn step(
 ) -> Option<Step> {
     let request = request.as_ref().map(|request| self::request(request, errors));
     let nobody = request.is_none();
+    if let Some(autoscale) = autoscale.as_ref().filter(|_| !nobody) {
+        let problem = Problem::found("\"autoscale\" stands beside \"request\"");
+        errors.add(&autoscale.place, problem.allowed("allowed: one of them, or each in a step of its own"));
+    }
     let step = Step {
         after,
         request,
+        autoscale: autoscale.as_ref().map(|asked| scale::view(asked)),
         origin: origin.as_ref().map_or_else(Response::default, |origin| response(origin, errors)),
         callouts: callouts.iter().map(|c| callout(c, errors)).collect::<Option<_>>()?,
         expect: expect.as_ref().map(|expect| self::expect(expect)).unwrap_or_default(),
@@ -90,6 +101,13 @@ fn step(
     {
         let problem = Problem::found("a request or a response is expected, and there is no request");
         errors.add(&expect.place, problem.allowed("needed: \"request\""));
+    }
+    if let Some(expect) = expect
+        && autoscale.is_none()
+        && step.expect.proposal.is_some()
+    {
+        let problem = Problem::found("a proposal is expected, and nobody asks for one");
+        errors.add(&expect.place, problem.allowed("needed: \"autoscale\""));
     }
     Some(step)
 }
@@ -229,6 +247,7 @@ fn expect(raw: &raw::Expect) -> Expect {
             trailers: wanted(&answered.trailers),
         }),
         closed: raw.closed.value,
+        proposal: raw.proposal.as_ref().map(|wanted| scale::wanted(wanted)),
         logs: raw
             .logs
             .iter()

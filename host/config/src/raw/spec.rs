@@ -39,6 +39,8 @@ keys! {
         optional kv: Pairs<Pairs<Text>>,
         /// The request of the client.
         optional request: Request,
+        /// A policy of a pool's scaling is asked, and sees this.
+        optional autoscale: super::spec_scale::Autoscale,
         /// How the origin answers: 200 without a body if not given.
         optional origin: Origin,
         /// What the plugin asks others, in this order, and what they answer. All must be asked.
@@ -57,6 +59,8 @@ keys! {
         default after: Span = std::time::Duration::ZERO,
         /// The request of the client; without one only time passes.
         optional request: Request,
+        /// A policy of a pool's scaling is asked, and sees this.
+        optional autoscale: super::spec_scale::Autoscale,
         /// How the origin answers.
         optional origin: Origin,
         /// What the plugin asks others.
@@ -155,6 +159,8 @@ keys! {
         optional response: Answered,
         /// The exchange ended without an answer. Default: it must not.
         default closed: bool = false,
+        /// What the policy proposed.
+        optional proposal: super::spec_scale::ProposalWanted,
         /// Log lines of the plugin: each must be there.
         list logs: Line,
         /// Texts that no log line of the plugin may contain.

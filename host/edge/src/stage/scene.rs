@@ -19,6 +19,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::cast::{Cast, PIPE, Player, announce};
 use super::measure::{Measured, Probe};
 use super::pieces::{self, Pieces};
+use super::policy::Policy;
 use super::record::Record;
 use super::series::Series;
 use super::verdict::{self, Got};
@@ -97,7 +98,7 @@ pub fn play(
 }
 
 /// Measures a case; runs on a thread of its own, which is the worker's.
-pub fn bench(case: &Case, region: &Arc<Region>, warmup: u32, times: u32) -> Result<Measured, Vec<String>> {
+pub fn bench(role: &Role, case: &Case, region: &Arc<Region>, warmup: u32, times: u32) -> Result<Measured, Vec<String>> {
     let clock = Simulated::new(UNIX_EPOCH + case.time);
     let _installed = clock.install();
     fastrand::seed(1);
@@ -115,6 +116,7 @@ pub fn bench(case: &Case, region: &Arc<Region>, warmup: u32, times: u32) -> Resu
         furnish(&worker, region, case);
         worker.keep();
         clock::idle().await;
+        let mut policy = Policy::new(&worker);
         for time in 0..warmup.saturating_add(times) {
             if time == warmup {
                 probe.begin();
@@ -122,6 +124,10 @@ pub fn bench(case: &Case, region: &Arc<Region>, warmup: u32, times: u32) -> Resu
             for step in &case.steps {
                 cast.rehearse(&step.origin, &step.callouts);
                 clock::sleep(step.after).await;
+                if let Some(view) = &step.autoscale {
+                    // What came of it does not matter here either.
+                    let _ = policy.ask(&worker, &role.name, view, since_1970());
+                }
                 if let Some(request) = &step.request {
                     // What came of it does not matter here, only what it cost.
                     let _ = clock::timeout(PATIENCE, exchange(&worker, request, step)).await;
@@ -147,6 +153,12 @@ fn not_started(case: &Case, record: &Record, errors: &[String]) -> Played {
     Played { findings: verdict::seen(&expect, &seen), logs, ..Played::default() }
 }
 
+/// What lasts from step to step.
+struct Known {
+    policy: Policy,
+    counted: Series,
+}
+
 struct Scene<'a> {
     role: &'a Role,
     record: &'a Record,
@@ -169,9 +181,9 @@ impl Scene<'_> {
         furnish(&worker, region, case);
         worker.keep();
         clock::idle().await;
-        let mut before = Series::default();
+        let mut known = Known { policy: Policy::new(&worker), counted: Series::default() };
         for (number, step) in case.steps.iter().enumerate() {
-            let acted = self.step(&worker, &cast, step, &mut before, &mut played.logs).await;
+            let acted = self.step(&worker, &cast, step, &mut known, &mut played.logs).await;
             for finding in &acted.findings {
                 let step = if self.several { format!("step {}: ", number + 1) } else { String::new() };
                 played.findings.push(Finding { what: step + &finding.what, ..finding.clone() });
@@ -187,7 +199,7 @@ impl Scene<'_> {
         worker: &Rc<Worker>,
         cast: &Rc<Cast>,
         step: &Step,
-        before: &mut Series,
+        known: &mut Known,
         logs: &mut Vec<String>,
     ) -> Acted {
         let expect = &step.expect;
@@ -201,6 +213,8 @@ impl Scene<'_> {
             }
             None => None,
         };
+        let asked = step.autoscale.as_ref();
+        let asked = asked.map(|view| known.policy.ask(worker, &self.role.name, view, since_1970()));
         let took = clock::now().saturating_duration_since(began);
         clock::idle().await;
         // What the plugin asks after the exchange, or in the background.
@@ -210,13 +224,14 @@ impl Scene<'_> {
             clock::idle().await;
         }
         let mut findings = verdict::exchange(expect, &cast.received.borrow(), got.as_ref());
+        findings.extend(asked.iter().flat_map(|said| verdict::proposal(expect, said)));
         findings.extend(cast.findings());
         let seen = self.record.take();
         logs.extend(seen.shown());
         findings.extend(verdict::seen(expect, &seen));
         let after = Series::of(&self.role.name, &worker.shared.state.metrics.render(|_| true));
-        findings.extend(verdict::metrics(expect, before, &after));
-        *before = after;
+        findings.extend(verdict::metrics(expect, &known.counted, &after));
+        known.counted = after;
         let state = &worker.shared.state;
         findings.extend(verdict::held("dict", &expect.dict, |dict, key| {
             let (value, _) = state.dict(dict).get(key.as_bytes(), state.now()).ok()?;
@@ -236,6 +251,10 @@ impl Scene<'_> {
         }
         Acted { findings, got, took }
     }
+}
+
+fn since_1970() -> Duration {
+    clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn put(shared: &Shared, dict: &str, key: &str, value: &str) -> abi::Answer<()> {

@@ -1,11 +1,13 @@
 //! What was expected, held against what happened.
 
+use config::spec::scale::Proposal;
 use config::spec::{Answer, Answered, Asked, Expect, Line as WantedLine};
 use http::HeaderMap;
 
 use super::Finding;
 use super::cast::Received;
 use super::pieces::Whole;
+use super::policy::Said;
 use super::record::{Fault, Seen};
 use super::series::Series;
 
@@ -121,6 +123,32 @@ pub fn exchange(expect: &Expect, received: &[Received], got: Option<&Result<Got,
             findings.push(Finding::new("response", "a response", format!("closed without one: {why}")));
         }
         _ => {}
+    }
+    findings
+}
+
+/// What a policy said that was asked. Its fault is told with the others.
+pub fn proposal(expect: &Expect, said: &Result<Said, &'static str>) -> Vec<Finding> {
+    let said = match said {
+        Ok(Ok(said)) => said,
+        Ok(Err(_)) => return Vec::new(),
+        Err(why) => return vec![Finding::new("autoscale", "a plugin that can be asked", *why)],
+    };
+    let shown = said.as_ref().map_or("none".to_owned(), |said| format!("{}: {}", said.origins, said.because));
+    let (wanted, said) = match (&expect.proposal, said) {
+        (None, _) | (Some(Proposal::None), None) => return Vec::new(),
+        (Some(Proposal::None), Some(_)) => return vec![Finding::new("proposal", "none", shown)],
+        (Some(Proposal::Of { .. }), None) => return vec![Finding::new("proposal", "one", shown)],
+        (Some(Proposal::Of { origins, because }), Some(said)) => ((origins, because), said),
+    };
+    let mut findings = Vec::new();
+    if let Some(origins) = wanted.0
+        && *origins != said.origins
+    {
+        findings.push(Finding::new("proposal", origins.to_string(), shown));
+    }
+    if let Some(because) = wanted.1 {
+        value("proposal's reason".to_owned(), because, std::slice::from_ref(&said.because), &mut findings);
     }
     findings
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use config::spec::{self, Case};
+use config::spec::{self, Case, Step};
 use edge::stage::Stage;
 use edge::stage::measure::{Cost, Measured};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub struct Options {
     /// The plugin's folder
     dir: PathBuf,
     /// The case of spec.yaml that is played: the first with this text in its name. Default: the
-    /// first with a request, in which the plugin does not fail
+    /// first with a request, or a question to a policy, in which the plugin does not fail
     #[arg(long, value_name = "TEXT")]
     case: Option<String>,
     /// Exchanges that are measured
@@ -56,12 +56,14 @@ fn choose<'a>(cases: &'a [Case], options: &Options) -> Result<&'a Case, Unfit> {
     let fits = |case: &&Case| match &options.case {
         Some(text) => case.name.contains(text),
         None => {
-            case.steps.iter().all(|step| step.expect.fault.is_none()) && case.steps.iter().any(|s| s.request.is_some())
+            let does = |step: &Step| step.request.is_some() || step.autoscale.is_some();
+            case.steps.iter().all(|step| step.expect.fault.is_none()) && case.steps.iter().any(does)
         }
     };
     cases.iter().find(fits).ok_or_else(|| {
         let names: Vec<_> = cases.iter().map(|case| format!("{:?}", case.name)).collect();
-        let wanted = options.case.as_ref().map_or("with a request".to_owned(), |text| format!("{text:?}"));
+        let wanted =
+            options.case.as_ref().map_or("with a request or a question".to_owned(), |text| format!("{text:?}"));
         Unfit::one(format!("no case {wanted}; cases are: {}", names.join(", ")))
     })
 }

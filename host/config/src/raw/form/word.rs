@@ -13,6 +13,7 @@ use crate::raw::value::{Value, Written};
 use crate::region::{
     Balance, ClientCertificate, DayName, FaultPolicy, HintKind, Isolation, LimitMode, LogFormat, Over, Per, ScalingMode,
 };
+use crate::spec::scale::{Rule, Way};
 use crate::spec::{Failure, Level};
 
 /// A closed set of words.
@@ -206,5 +207,23 @@ words! {
         "warn" => Level::Warn: "warn",
         "error" => Level::Error: "error",
         "critical" => Level::Critical: "critical",
+    }
+}
+
+words! {
+    /// A policy that proposes before the scripts are asked.
+    Rule {
+        "reactive" => Rule::Reactive: "by the load as it is",
+        "predictive" => Rule::Predictive: "by the load that is coming",
+        "schedule" => Rule::Schedule: "by the calendar",
+    }
+}
+
+words! {
+    /// How a forecast came about.
+    Way {
+        "cold" => Way::Cold: "under two hours are known",
+        "untuned" => Way::Untuned: "nothing was chosen yet",
+        "tuned" => Way::Tuned: "by what would have been cheapest",
     }
 }
