@@ -100,3 +100,42 @@ fn names_that_are_none_are_refused_with_a_near_one() {
     }
     assert!(!folder.path().join("made").exists());
 }
+
+/// A policy that was made in `kind`, with its tests played.
+fn policy(kind: &str) -> Folder {
+    let folder = Folder::new();
+    let dir = format!("--dir={}", folder.path().join("made").display());
+    let said = tool(&["new", "--policy", kind, &dir], Path::new("shop-count"));
+    assert_eq!(said.code, 0, "{}", said.errors);
+    let made = folder.path().join("made");
+    let tested = tool(&["test"], &made);
+    assert_eq!(tested.code, 0, "{}{}", tested.out, tested.errors);
+    assert!(tested.out.ends_with("4 passed, 0 failed\n"), "{}", tested.out);
+    let linted = tool(&["lint"], &made);
+    assert_eq!(linted.code, 0, "{}{}", linted.out, linted.errors);
+    let readme = std::fs::read_to_string(made.join("README.md")).expect("it was written");
+    assert!(readme.contains("scripts:\n        - { name: shop-count,") && !readme.contains("NAME"), "{readme}");
+    folder
+}
+
+#[test]
+fn a_new_policy_in_lua_passes_its_tests_has_nothing_to_lint_and_can_be_measured() {
+    let folder = policy("--lua");
+    let made = folder.path().join("made");
+    assert!(made.join(".luarc.json").is_file() && made.join(".forebay/forebay.lua").is_file());
+    let measured = tool(&["bench", "--exchanges=20", "--warmup=5"], &made);
+    assert_eq!(measured.code, 0, "{}{}", measured.out, measured.errors);
+    assert!(measured.out.lines().any(|line| line.starts_with("autoscale ") && line.contains("20")), "{}", measured.out);
+    // Its cases are about what it does: another policy fails them.
+    let main = std::fs::read_to_string(made.join("main.lua")).expect("it was written");
+    let other = main.replace("load / each,", "load / each + 1,");
+    std::fs::write(made.join("main.lua"), other).expect("it can be written over");
+    let failed = tool(&["test"], &made);
+    assert_eq!(failed.code, 1, "{}{}", failed.out, failed.errors);
+    assert!(failed.out.contains("found     4: 120 requests/s at 50 per origin"), "{}", failed.out);
+}
+
+#[test]
+fn a_new_policy_in_rust_passes_its_tests_and_has_nothing_to_lint() {
+    assert!(policy("--wasm").path().join("made/src/lib.rs").is_file());
+}

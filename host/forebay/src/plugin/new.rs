@@ -18,6 +18,9 @@ pub struct Options {
     /// In Rust, for Wasm
     #[arg(long, conflicts_with = "lua")]
     wasm: bool,
+    /// A policy of a pool's scaling, which says how many origins there should be
+    #[arg(long)]
+    policy: bool,
     /// The folder that is made; the plugin's name if not given
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
@@ -32,8 +35,11 @@ const LUA: &[(&str, &str)] = &[
     ("text_spec.lua", include_str!("new/lua/text_spec.lua")),
     SPEC,
     ("README.md", include_str!("new/lua/README.md")),
+];
+
+/// For the editor of who writes Lua. Hidden, so that it is no module: the types of `forebay`.
+const TYPES: &[(&str, &str)] = &[
     (".luarc.json", include_str!("new/lua/luarc.json")),
-    // Hidden, so that it is no module: the types of `forebay` for the editor.
     (".forebay/forebay.lua", include_str!("../../../../sdk-lua/library/forebay.lua")),
     (".forebay/forebay/base64.lua", include_str!("../../../../sdk-lua/library/forebay/base64.lua")),
     (".forebay/forebay/hash.lua", include_str!("../../../../sdk-lua/library/forebay/hash.lua")),
@@ -45,11 +51,27 @@ const LUA: &[(&str, &str)] = &[
 
 const WASM: &[(&str, &str)] = &[
     ("plugin.yaml", include_str!("new/wasm/plugin.yaml")),
-    ("Cargo.toml", include_str!("new/wasm/package.toml")),
     ("src/lib.rs", include_str!("new/wasm/src/lib.rs")),
     SPEC,
     ("README.md", include_str!("new/wasm/README.md")),
-    (".gitignore", "target/\n"),
+];
+
+const PACKAGE: &[(&str, &str)] = &[("Cargo.toml", include_str!("new/wasm/package.toml")), (".gitignore", "target/\n")];
+
+const POLICY_SPEC: (&str, &str) = ("spec.yaml", include_str!("new/policy/spec.yaml"));
+
+const LUA_POLICY: &[(&str, &str)] = &[
+    ("plugin.yaml", include_str!("new/policy/lua/plugin.yaml")),
+    ("main.lua", include_str!("new/policy/lua/main.lua")),
+    POLICY_SPEC,
+    ("README.md", include_str!("new/policy/lua/README.md")),
+];
+
+const WASM_POLICY: &[(&str, &str)] = &[
+    ("plugin.yaml", include_str!("new/policy/wasm/plugin.yaml")),
+    ("src/lib.rs", include_str!("new/policy/wasm/src/lib.rs")),
+    POLICY_SPEC,
+    ("README.md", include_str!("new/policy/wasm/README.md")),
 ];
 
 const LONGEST: usize = 63;
@@ -57,12 +79,18 @@ const LONGEST: usize = 63;
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     check(&options.name)?;
     let dir = options.dir.clone().unwrap_or_else(|| PathBuf::from(&options.name));
-    let files = if options.wasm { WASM } else { LUA };
+    let (own, beside) = match (options.wasm, options.policy) {
+        (false, false) => (LUA, TYPES),
+        (false, true) => (LUA_POLICY, TYPES),
+        (true, false) => (WASM, PACKAGE),
+        (true, true) => (WASM_POLICY, PACKAGE),
+    };
+    let files = [own, beside].concat();
     if fs::symlink_metadata(&dir).is_ok() {
         let text = format!("{}: there is something of this name already; nothing was changed", dir.display());
         return Err(Unfit::one(text).into());
     }
-    write(&dir, files, &options.name)?;
+    write(&dir, &files, &options.name)?;
     println!("{}", dir.display());
     files.iter().for_each(|(file, _)| println!("  {file}"));
     println!("next: forebay plugin test {}", dir.display());
