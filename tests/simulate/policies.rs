@@ -142,3 +142,32 @@ fn signals_that_no_recording_has_are_left_out_and_named() {
     let error = refused(&["--trace", named(&trace), "--policy", named(&only), "--capacity", "50"]);
     assert!(error.contains("only requests are recorded, and pool shop goes by busy (in_flight)"), "{error}");
 }
+
+#[test]
+fn a_script_of_the_pool_is_asked_in_each_tick_and_by_what_was_recorded() {
+    let folder = Folder::new();
+    let trace = folder.write("week.csv", two_days());
+    // Seven origins while the load rises over what two carry, and three where it does not; never asked twice in a tick.
+    folder.write(
+        "surge.lua",
+        "local last = 0\nfunction autoscale(metrics)\n  if metrics.now <= last then return 50, 'asked twice' end\n  \
+         last = metrics.now\n  if (metrics.requests_per_second or 0) > 200 then return 7, 'a surge' end\n  \
+         return 3, ('quiet at %d'):format(metrics.origins.desired)\nend\n",
+    );
+    let plugins = "plugins: [{name: surge, lua: surge.lua}]\n";
+    let policy = folder.write("new.yaml", plugins.to_string() + &region("scripts: [surge]"));
+    let plain = folder.write("plain.yaml", region(""));
+    let arguments = ["--trace", named(&trace), "--policy", named(&policy), "--out", "explain"];
+    let text = said(&arguments);
+    assert!(text.lines().any(|line| line.contains("-> 7: script surge (a surge)")), "{text}");
+    assert!(text.contains("script surge (quiet at ") && !text.contains("asked twice"), "{text}");
+    assert!(!text.contains("silent") && !text.contains("no answer"), "{text}");
+    assert_eq!(said(&arguments), text, "the same again, byte for byte");
+    let both = ["--trace", named(&trace), "--policy", named(&policy), named(&plain)];
+    let report = json(&both);
+    let (scripted, plain) = (figure(&report, "new", "cost"), figure(&report, "plain", "cost"));
+    assert!(scripted > plain + 20.0, "three in place of two all day: {scripted} and {plain}");
+    folder.write("surge.lua", "return { on_tick = function() end }\n");
+    let error = refused(&both);
+    assert!(error.contains("plugin \"surge\" has no autoscale"), "{error}");
+}

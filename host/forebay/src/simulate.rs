@@ -3,7 +3,7 @@
 //! - [`stdio`]: the engine as another simulator's policy
 //! - [`recorded`]: recorded demand, from a [`file`], a pool's history or a [`prometheus`] server
 //! - [`tried`]: the pools of region files that are tried on it
-//! - [`runs`]: each policy's run
+//! - [`runs`]: each policy's run; [`asked`]: the scripts of its pool
 //! - [`outcome`], [`table`], [`html`]: what the runs say
 //!
 //! The same recording and options give the same report: nothing here is measured or drawn.
@@ -21,6 +21,7 @@ use scaler::replay::Lives;
 use crate::region::Unfit;
 use crate::{moment, span};
 
+mod asked;
 mod file;
 mod html;
 mod outcome;

@@ -13,6 +13,7 @@ use scaler::replay::score::{Score, Tally};
 use scaler::{Capacity, Decision};
 
 use super::Options;
+use super::asked::Asked;
 use super::outcome::{Line, Outcome};
 use super::progress::Progress;
 use super::recorded::{Recorded, STEP};
@@ -207,7 +208,9 @@ pub fn play(case: &Case, options: &Options, tried: &[Tried], progress: &Progress
         };
         let mut explain = Explain::new(options.explains(), &mut explained);
         explain.head(&case.name, &tried.name);
-        let score = rehearsal::run(&setting, course, each, |decision| explain.note(decision));
+        let asked = Asked::of(tried)?;
+        let ask = |question| asked.answer(question);
+        let score = rehearsal::run_asking(&setting, course, ask, each, |decision| explain.note(decision));
         let score = score.map_err(|refused| format!("{}: {}", case.name, refused.detail))?;
         played.push(Played { policy: tried.name.clone(), score, hours: log.hours });
     }

@@ -4,7 +4,8 @@
 //! Nothing is decided here. Every tick the edge reports what came since the last, decisions stand as soon as
 //! they are made, and what the region asks for is done at once: an origin is ready when its boot is over, and the
 //! edge has exchanges in flight with one that leaves until its drain is over. Warm-up requests are part of the
-//! boot: who is ready is warmed. In a gap the edge is silent.
+//! boot: who is ready is warmed. In a gap the edge is silent. A script is asked once a tick, and has answered before
+//! that tick is over.
 
 use core::net::{Ipv4Addr, SocketAddr};
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::score::{Score, Tally};
 use crate::decision::{Capacity, Decision};
 use crate::region::{Actions, Event, Region};
 use crate::report::Refused;
+use crate::script::{Answer, Question};
 use crate::stage::Observed;
 
 const EDGE: &str = "replay";
@@ -41,20 +43,38 @@ pub struct Setting {
     pub unit: f64,
 }
 
-/// Runs the course. `each` hears of every step what the pool was, `decided` of every decision.
+/// Runs the course, where nobody runs the pool's scripts. `each` hears of every step what the pool was, `decided` of
+/// every decision.
 ///
 /// # Errors
 /// A demand that no edge could have reported.
 pub fn run(
     setting: &Setting,
     course: &Course,
+    each: impl FnMut(usize, &Moment),
+    decided: impl FnMut(&Decision),
+) -> Result<Score, Refused> {
+    let nobody = |_| Answer::Silent("nobody runs scripts in this replay".to_owned());
+    run_asking(setting, course, nobody, each, decided)
+}
+
+/// The same, where `ask` is asked what a script says. It is the run's only outside: where it answers alike, the run
+/// is the same.
+///
+/// # Errors
+/// A demand that no edge could have reported.
+pub fn run_asking(
+    setting: &Setting,
+    course: &Course,
+    mut ask: impl FnMut(Question) -> Answer,
     mut each: impl FnMut(usize, &Moment),
     mut decided: impl FnMut(&Decision),
 ) -> Result<Score, Refused> {
     let mut rehearsal = Rehearsal::new(setting, course);
+    let mut beside = Beside { ask: &mut ask, decided: &mut decided };
     let mut tally = Tally::new(course.lives, course.from);
     for (step, demand) in course.demand.iter().enumerate() {
-        let moment = rehearsal.step(demand.map(|demand| demand * setting.unit), &mut decided)?;
+        let moment = rehearsal.step(demand.map(|demand| demand * setting.unit), &mut beside)?;
         match demand {
             Some(demand) => {
                 tally.add_step(*demand, moment.capacity, moment.billed, f64::from(moment.launched), moment.changed);
@@ -64,6 +84,12 @@ pub fn run(
         each(step, &moment);
     }
     Ok(tally.score())
+}
+
+/// Who is asked, and who is told.
+struct Beside<'a> {
+    ask: &'a mut dyn FnMut(Question) -> Answer,
+    decided: &'a mut dyn FnMut(&Decision),
 }
 
 /// An origin that is only thought.
@@ -137,13 +163,13 @@ impl Rehearsal {
     }
 
     /// One step in which so many requests a second came.
-    fn step(&mut self, load: Option<f64>, decided: &mut impl FnMut(&Decision)) -> Result<Moment, Refused> {
+    fn step(&mut self, load: Option<f64>, beside: &mut Beside<'_>) -> Result<Moment, Refused> {
         self.moment = Moment::default();
         let length = (self.lives.step * 1000.0) as i64;
         let (begin, end) = (self.now, self.now + length);
         while self.now < end {
             if self.now >= self.due {
-                self.tick(decided)?;
+                self.tick(beside)?;
                 self.due = self.now + self.tick;
             }
             let span = self.due.min(end) - self.now;
@@ -157,7 +183,7 @@ impl Rehearsal {
         Ok(self.moment)
     }
 
-    fn tick(&mut self, decided: &mut impl FnMut(&Decision)) -> Result<(), Refused> {
+    fn tick(&mut self, beside: &mut Beside<'_>) -> Result<(), Refused> {
         let now = instant(self.now);
         self.report(now)?;
         for _ in 0..ROUNDS {
@@ -167,17 +193,25 @@ impl Rehearsal {
             }
             let mut actions = self.region.next(now);
             self.note(&actions);
+            let mut questions = std::mem::take(&mut actions.questions);
             for decision in std::mem::take(&mut actions.decisions) {
-                decided(&decision);
+                (beside.decided)(&decision);
                 let moves = decision.from != decision.to;
                 self.moment.changed |= moves;
                 self.region.apply(Event::Decided(Box::new(decision)), now)?;
                 actions = self.region.next(now);
                 self.note(&actions);
+                questions.append(&mut actions.questions);
             }
             self.act(&actions);
-            // One whose boot is over is news to the region.
-            if !self.news {
+            let asked = !questions.is_empty();
+            for question in questions {
+                let (pool, script) = (question.pool.clone(), question.script.clone());
+                let answer = (beside.ask)(question);
+                self.region.apply(Event::Scripted { pool, script, answer }, now)?;
+            }
+            // One whose boot is over is news to the region, and so is an answer.
+            if !self.news && !asked {
                 break;
             }
         }
