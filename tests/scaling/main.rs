@@ -8,6 +8,7 @@
 //! - [`hints`]: a plugin's hint has origins started before their load comes
 //! - [`signals`]: what is no request has origins started too
 //! - [`pair`]: two aggregators that share a lease; [`lease`]: which of them acts, whatever is lost
+//! - [`lapsed`]: what the last to lead does where the lease's store is silent
 //! - [`script`]: a policy plugin proposes
 //! - [`outage`]: the aggregator dies, the edge goes on; it comes back and adopts what runs
 
@@ -15,6 +16,7 @@ mod calendar;
 mod clock;
 mod farewell;
 mod hints;
+mod lapsed;
 mod lease;
 mod outage;
 mod pair;

@@ -11,9 +11,12 @@ use harness::binary::forebay;
 use harness::{Client, Folder, PATIENCE, Port, Process, Redis, wait_until};
 use serde_json::Value;
 
-/// Two to five origins, of twenty requests a second each.
+/// Two to five origins, of twenty requests a second each; and three at least on the days of a calendar.
 const SCALING: &str = "      floor: 2\n      ceiling: 5\n      stabilisation: 500ms\n      \
-                       reactive: {requests_per_origin: 20, window: 2s, headroom: 1.0}";
+                       reactive: {requests_per_origin: 20, window: 2s, headroom: 1.0}\n      \
+                       schedules: [{name: event, cron: \"* * * * *\", on: days, zone: UTC, duration: 5m, \
+                       floor: 3, lead: 0s}]";
+const CALENDAR: &str = "calendars: [{name: days, ical: days.ics}]\n";
 
 pub struct Aggregator {
     pub process: Process,
@@ -38,8 +41,9 @@ impl Pair {
         let ports: Vec<_> = (0..2 + edges).map(|_| Port::free()).collect();
         let controls = [ports[0].address, ports[1].address];
         let log = "log: {format: json, filter: info, access: false}\n";
+        folder.write("days.ics", days("20200101", "20200102"));
         let pools = format!(
-            "pools:\n  - name: shop\n    warmup: {{path: /warmup, requests: 1}}\n    timeouts: {{response: 2s, body: 1s}}\n    \
+            "{CALENDAR}pools:\n  - name: shop\n    warmup: {{path: /warmup, requests: 1}}\n    timeouts: {{response: 2s, body: 1s}}\n    \
              scaling:\n{SCALING}\n      actuator:\n        process:\n          command: [\"{}\", origin, \"--port={{port}}\", \
              \"--boot=50ms\", \"--service=1ms\", \"--capacity=1000\"]\n          ready_path: /ready\n          \
              stop_timeout: 2s\n          state_dir: {}\n",
@@ -110,6 +114,19 @@ impl Pair {
         self.aggregators[i].process = Process::start(&["run", "-c", &file], self.folder.path());
     }
 
+    /// From now on it is a day of the calendar, or none any more.
+    pub fn set_event(&self, now: bool) {
+        self.folder.write("days.ics", if now { days("20200101", "20991231") } else { days("20200101", "20200102") });
+    }
+
+    /// What `forebay explain` prints of the pool.
+    #[track_caller]
+    pub fn explained(&self, i: usize) -> String {
+        let url = format!("http://{}", self.aggregators[i].control);
+        let output = std::process::Command::new(forebay()).args(["explain", "shop", "--aggregator", &url]).output();
+        String::from_utf8(output.expect("it runs").stdout).expect("it is text")
+    }
+
     /// All lines that an aggregator has written, as role, token, decision.
     pub fn journal(&self, i: usize) -> Vec<(String, Option<u64>, Value)> {
         let path = self.folder.path().join(&self.aggregators[i].journal);
@@ -123,13 +140,13 @@ impl Pair {
             .collect()
     }
 
-    /// No token stands in both journals, and each leader's line has one.
+    /// No token stands in both journals, and each line that was acted on has one.
     #[track_caller]
     pub fn assert_one_writer_for_each_token(&self) {
         let tokens = |i| {
             let lines = self.journal(i).into_iter();
-            let leading = lines.filter(|(role, ..)| role == "leader");
-            leading.map(|(_, token, decision)| token.unwrap_or_else(|| panic!("no token: {decision}"))).collect()
+            let acting = lines.filter(|(role, ..)| role != "standby");
+            acting.map(|(_, token, decision)| token.unwrap_or_else(|| panic!("no token: {decision}"))).collect()
         };
         let (first, second): (BTreeSet<u64>, BTreeSet<u64>) = (tokens(0), tokens(1));
         assert!(first.is_disjoint(&second), "{first:?} and {second:?}");
@@ -186,6 +203,13 @@ impl Drop for Pair {
             let _ = std::process::Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status();
         }
     }
+}
+
+/// A calendar with one event of whole days, the last of which is not one of them.
+fn days(from: &str, to: &str) -> String {
+    format!(
+        "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTART;VALUE=DATE:{from}\r\nDTEND;VALUE=DATE:{to}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
 }
 
 pub fn status(address: SocketAddr) -> Option<u16> {

@@ -60,7 +60,7 @@ impl Actuator {
         }
     }
 
-    /// `stop` shall stop, and `run` origins shall run beside them. Refused, and told, in the name of a token
+    /// `stop` shall stop, and `run` origins shall run beside them; nobody stops for who does not lead. Refused, and told, in the name of a token
     /// after which a higher one has acted.
     pub fn set(&mut self, right: Right, run: u32, stop: &[SocketAddr], now: Timestamp) {
         match self {

@@ -39,7 +39,8 @@ const ADOPTABLE: Duration = Duration::from_secs(3600);
 enum Record {
     Decision {
         region: String,
-        /// `leader`: it is acted on; `standby`: it was decided in shadow, beside the one that acts.
+        /// `leader`: it is acted on; `lapsed`: the same, without a lease; `standby`: it was decided in shadow, beside
+        /// the one that acts.
         #[serde(default = "leader")]
         role: String,
         /// Of the lease, in whose name it is acted on.
@@ -101,7 +102,7 @@ impl Journal {
         match record {
             Record::Decision { decision, role, token, .. } => {
                 self.token = self.token.max(token.unwrap_or_default());
-                if role == leader() {
+                if role != Right::Shadow.role() {
                     self.keep(*decision);
                 }
             }

@@ -11,6 +11,11 @@
 //! nothing is granted for one ttl, and what aggregators remember is counted on from. (4) What is acted on
 //! compares tokens itself, under a lock (`actuator/process/record.rs`): a word that was on its way
 //! while its sender was paused is refused.
+//!
+//! [`Right::Lapsed`] is what the last holder has left where the store falls silent: it may raise pools to their
+//! scheduled floors. Promises (1) and (2) do not hold for it, as another may have been granted the lease by a store
+//! that is silent to this one alone; (3) and (4) do, so whoever has been granted it since acts in the
+//! name of a higher token, and from its first word on nothing is taken from this one.
 
 pub mod server;
 
@@ -31,6 +36,9 @@ pub enum Right {
     Sole,
     /// The lease's holder.
     Token(u64),
+    /// The lease's last holder, as far as can be known while its store is silent: scheduled floors may be
+    /// brought about, and nothing may be stopped.
+    Lapsed(u64),
     /// Another may act: look, and touch nothing.
     Shadow,
 }
@@ -40,16 +48,25 @@ impl Right {
         self != Right::Shadow
     }
 
+    /// Origins may be stopped in this name.
+    pub fn leads(self) -> bool {
+        matches!(self, Right::Sole | Right::Token(_))
+    }
+
     pub fn token(self) -> Option<u64> {
         match self {
-            Right::Token(token) => Some(token),
+            Right::Token(token) | Right::Lapsed(token) => Some(token),
             Right::Sole | Right::Shadow => None,
         }
     }
 
     /// As records and the API spell it.
     pub fn role(self) -> &'static str {
-        if self.acts() { "leader" } else { "standby" }
+        match self {
+            Right::Sole | Right::Token(_) => "leader",
+            Right::Lapsed(_) => "lapsed",
+            Right::Shadow => "standby",
+        }
     }
 }
 
@@ -91,8 +108,10 @@ pub struct Lease {
     leads: Option<(u64, Moment)>,
     /// The highest token that was heard of, from whomever.
     highest: u64,
-    /// The last that was ours.
-    held: u64,
+    /// The last that was ours, and when it ended; `None`: there was none, or another may have had one since.
+    held: Option<(u64, Moment)>,
+    /// The last question had no answer.
+    silent: bool,
     /// When to ask next.
     due: Moment,
 }
@@ -100,7 +119,7 @@ pub struct Lease {
 impl Lease {
     /// `highest`: what an earlier run left.
     pub fn new(ttl: Duration, highest: u64) -> Lease {
-        Lease { ttl, leads: None, highest, held: 0, due: Moment::ZERO }
+        Lease { ttl, leads: None, highest, held: None, silent: false, due: Moment::ZERO }
     }
 
     /// Clocks of two machines run at slightly different speeds, and acting takes a moment.
@@ -116,6 +135,13 @@ impl Lease {
     /// The token, while the lease is ours.
     pub fn token(&self, now: Moment) -> Option<u64> {
         self.leads.filter(|(_, until)| now < *until).map(|(token, _)| token)
+    }
+
+    /// The token of the last lease, if it was ours and a whole ttl has passed since it ended, in which nobody
+    /// answered: whoever can reach the store has been granted one by then, and is about to say so to the actuators.
+    pub fn lapsed(&self, now: Moment) -> Option<u64> {
+        let (token, ended) = self.held.filter(|(token, _)| *token == self.highest)?;
+        (self.silent && self.token(now).is_none() && now >= ended + self.ttl).then_some(token)
     }
 
     /// What to ask now, or when to look again.
@@ -136,6 +162,7 @@ impl Lease {
     /// The answer to what was sent at `sent`; `None`: there was none.
     pub fn answered(&mut self, ask: Ask, sent: Moment, answer: Option<Answer>, now: Moment) {
         self.due = now + self.pause();
+        self.silent = answer.is_none();
         let until = (sent + self.ttl).saturating_sub(self.margin());
         match (ask, answer) {
             // A higher one was heard of meanwhile: this one would be refused.
@@ -143,20 +170,21 @@ impl Lease {
             (Ask::Acquire { .. }, Some(Answer::Granted { token })) => {
                 self.highest = token;
                 if now < until {
-                    (self.leads, self.held) = (Some((token, until)), token);
+                    (self.leads, self.held) = (Some((token, until)), Some((token, until)));
                     self.due = sent + self.ttl / 3;
                 }
             }
             (Ask::Acquire { .. }, Some(Answer::Held { rest, highest })) => {
                 self.highest = self.highest.max(highest);
+                self.held = None;
                 self.due = now + rest.min(self.pause());
             }
             (Ask::Renew { token }, Some(Answer::Renewed)) if self.token(now) == Some(token) && now < until => {
-                self.leads = Some((token, until));
+                (self.leads, self.held) = (Some((token, until)), Some((token, until)));
                 self.due = sent + self.ttl / 3;
             }
             (Ask::Renew { .. }, Some(Answer::Lost)) => {
-                self.leads = None;
+                (self.leads, self.held) = (None, None);
                 self.due = now;
             }
             // It may have been done or not: what is ours by our own count stays so until it ends.
@@ -175,7 +203,7 @@ impl Lease {
 
     /// Nothing is ours from now on.
     pub fn end(&mut self) {
-        self.leads = None;
+        (self.leads, self.held) = (None, None);
     }
 }
 
@@ -200,7 +228,9 @@ impl Lead {
     /// As it is at this very moment.
     pub fn right(&self) -> Right {
         let Some(lease) = &self.lease else { return Right::Sole };
-        lock(lease).token(self.now()).map_or(Right::Shadow, Right::Token)
+        let (lease, now) = (lock(lease), self.now());
+        let lapsed = || lease.lapsed(now).map_or(Right::Shadow, Right::Lapsed);
+        lease.token(now).map_or_else(lapsed, Right::Token)
     }
 
     pub fn heard(&self, token: u64) {

@@ -37,6 +37,10 @@ pub fn describe() {
     gauge!("forebay_aggregator_capacity_per_origin", "Requests a second that one origin carries, as learned");
     gauge!("forebay_aggregator_capacity_drift", "1: what is seen of it is over 20 % from what is configured");
     gauge!("forebay_aggregator_leader", "1: this aggregator acts; 0: another has the lease, or nobody");
+    gauge!(
+        "forebay_aggregator_lapsed",
+        "1: the last to lead, and the lease's store is silent: only scheduled floors are brought about"
+    );
     counter!("forebay_aggregator_lease_transitions_total", "Beginnings and ends of the lease here, by what came");
     counter!("forebay_aggregator_lease_failures_total", "Questions about the lease that got no answer");
     counter!("forebay_aggregator_fenced_total", "Changes refused, as a higher token had acted");

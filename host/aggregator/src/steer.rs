@@ -3,9 +3,11 @@
 //! journal. What could not be written is not given back to the scaler, so it does not stand, and
 //! the next tick decides anew.
 //!
-//! Beside another aggregator that has the lease it decides in shadow: all the same, but for the acting.
+//! Beside another aggregator that has the lease it decides in shadow: all the same, but for the acting. The last
+//! holder of a lease whose store is silent raises pools to their scheduled floors ([`Right::Lapsed`]).
 //! The right to act is looked at before each line of the journal and each word to an actuator ([`role`]).
 
+mod ending;
 mod role;
 mod shown;
 
@@ -180,10 +182,13 @@ impl Steer {
 
     /// Observes, decides, writes down, acts. Returns when to step again at the latest.
     pub fn step(&mut self, now: Timestamp) -> Timestamp {
+        if matches!(self.right, Right::Lapsed(_)) {
+            self.hear_tokens();
+        }
         self.take_role(now);
         let right = self.right;
         self.scraper.step(&self.config, &mut self.region, now);
-        self.leaving.retain_mut(|actuator| right.acts() && runs(actuator, right, now) > 0);
+        self.leaving.retain_mut(|actuator| right.leads() && runs(actuator, right, now) > 0);
         let mut wake_at = now;
         for _ in 0..ROUNDS {
             self.observe(now);
@@ -233,8 +238,8 @@ impl Steer {
         }
         match right {
             // Who knows of no origins yet must not tell edges that there are none.
-            Right::Token(token) if all => self.token = Some(token),
-            Right::Token(_) => self.hear_tokens(),
+            Right::Token(token) | Right::Lapsed(token) if all => self.token = Some(token),
+            Right::Token(_) | Right::Lapsed(_) => self.hear_tokens(),
             Right::Sole | Right::Shadow => {}
         }
     }
@@ -339,7 +344,7 @@ impl Steer {
         };
         let gone: Vec<_> = self.actuators.extract_if(.., |name, actuator| !keep(name, actuator)).collect();
         for (pool, mut actuator) in gone {
-            if self.right.acts() {
+            if self.right.leads() {
                 tracing::info!(pool, "the pool is not run here any more: its origins stop");
             }
             actuator.release(self.right, now);
@@ -353,35 +358,6 @@ impl Steer {
         self.history.teach(&mut self.region);
         self.make_actuators();
         Ok(())
-    }
-
-    /// Writes down what is known, before the end.
-    pub fn close(&mut self) {
-        self.history.close(&mut self.region);
-    }
-
-    /// Tells all origins to stop. Returns when the last is gone at the latest.
-    pub fn release(&mut self, now: Timestamp) -> Timestamp {
-        self.take_role(now);
-        let mut longest = Duration::ZERO;
-        if !self.right.acts() {
-            return now;
-        }
-        for (pool, actuator) in &mut self.actuators {
-            longest = longest.max(actuator.release(self.right, now));
-            if let Err(error) = self.journal.released(pool, self.clock.wall().shows(now)) {
-                tracing::error!(pool, %error, "the release is not in the journal");
-            }
-        }
-        stamp::later(now, longest)
-    }
-
-    /// Whether all that were told to stop are gone.
-    pub fn released(&mut self, now: Timestamp) -> bool {
-        self.take_role(now);
-        let right = self.right;
-        let actuators = self.actuators.values_mut().chain(&mut self.leaving);
-        actuators.map(|actuator| runs(actuator, right, now)).sum::<usize>() == 0
     }
 }
 

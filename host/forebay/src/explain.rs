@@ -56,7 +56,7 @@ struct Told {
     decision: Option<Decision>,
     #[serde(default)]
     origins: Vec<OriginView>,
-    /// `leader`, `standby`.
+    /// `leader`, `lapsed`, `standby`.
     role: Option<String>,
     token: Option<u64>,
     /// Of what stands now, where an aggregator tells.

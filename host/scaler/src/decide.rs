@@ -123,6 +123,8 @@ pub struct Case<'a> {
     pub blind: Option<String>,
     /// No decision was made yet on counts that an earlier run left behind.
     pub take_over: bool,
+    /// The lease has ended and nobody knows who has the next one: this far the count may be raised.
+    pub lapsed: Option<u32>,
     /// Origins run that others started.
     pub kept: Option<Kept>,
     pub operator: Option<&'a OperatorHold>,
@@ -177,6 +179,10 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
     let would = mode(&mut ladder, &case).then_some(would);
     ladder.clamp(Limit::Floor, |at| at.max(floor), || format!("floor {floor}"));
     ladder.clamp(Limit::Ceiling, |at| at.min(kept.max(ceiling)), || format!("ceiling {ceiling}"));
+
+    if let Some(most) = case.lapsed {
+        lapsed(&mut ladder, case.from, most);
+    }
 
     let mut decision = Decision {
         at: case.wall.shows(case.now),
@@ -316,6 +322,13 @@ fn tolerate(ladder: &mut Ladder, case: &Case) {
         let because = format!("{} fewer are under {percent} % of {}", case.thought - ladder.at, case.thought);
         ladder.clamp(Limit::Tolerance, |at| at.max(case.thought), || because.clone());
     }
+}
+
+/// The very last, after the ceiling too: who cannot know whether it is alone ends nothing.
+fn lapsed(ladder: &mut Ladder, from: u32, most: u32) {
+    let because = format!("at most the scheduled floor {most}, and nothing is taken away");
+    ladder.clamp(Limit::WithoutLease, |at| at.min(most.max(from)).max(from), || because.clone());
+    ladder.holds.push(format!("{}: {because}", Limit::WithoutLease.name()));
 }
 
 fn step(ladder: &mut Ladder, case: &Case) {

@@ -146,6 +146,8 @@ pub enum Limit {
     Mode,
     Floor,
     Ceiling,
+    /// The lease has ended and its store is silent: no further up than the scheduled floor, and not down.
+    WithoutLease,
 }
 
 impl Limit {
@@ -168,6 +170,7 @@ impl Limit {
             Limit::Mode => "mode",
             Limit::Floor => "floor",
             Limit::Ceiling => "ceiling",
+            Limit::WithoutLease => "without lease",
         }
     }
 }

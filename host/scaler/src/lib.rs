@@ -71,7 +71,7 @@ pub use hint::{Asked, Hinted};
 pub use history::{Point, Points, Step};
 pub use lead::LeadView;
 pub use policy::{Proposal, ScheduleView, Source};
-pub use region::{Actions, Applied, Event, PoolActions, PoolView, Region};
+pub use region::{Actions, Applied, Event, PoolActions, PoolView, Region, Role};
 pub use report::Refused;
 pub use script::{Answer, Question};
 pub use signal::scraped::Scraped;

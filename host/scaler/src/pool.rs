@@ -29,6 +29,7 @@ use crate::history::Point;
 use crate::lead::Lead;
 use crate::peers::beside::Beside;
 use crate::policy::Policy;
+use crate::region::Role;
 use crate::script::{Answer, Question};
 use crate::series::Series;
 use crate::signal::Signals;
@@ -64,8 +65,10 @@ pub struct Pool {
     /// The actuator has said what runs. Before that nothing is decided.
     observed: bool,
     take_over: bool,
-    /// Another aggregator acts: what it runs is the count that stands.
-    standby: bool,
+    /// Where another aggregator acts, what it runs is the count that stands.
+    role: Role,
+    /// What the calendar, or else the floor, asked for last: as far as the count may be raised without a lease.
+    scheduled_floor: u32,
     /// The actuator has said what runs, now or before: edges can be told.
     seen: bool,
     operator: Option<OperatorHold>,
@@ -135,7 +138,8 @@ impl Pool {
             moves: Moves::default(),
             observed: false,
             take_over: false,
-            standby: false,
+            role: Role::default(),
+            scheduled_floor: 0,
             seen: false,
             operator: None,
             wall: Wall::default(),
@@ -213,6 +217,7 @@ impl Pool {
             late_after: self.lead.learned().late_after(),
             // What an edge calls unhealthy failed so often already: as often again, and at every edge.
             unwell_after: self.config.health.as_ref().map(|health| health.interval * health.unhealthy_after),
+            ends: self.role == Role::Leader,
         }
     }
 
@@ -247,10 +252,12 @@ impl Pool {
 
     /// This aggregator acts from now on, or another does. Who takes over begins with what runs, whatever
     /// it decided meanwhile, and its first decision takes nothing away.
-    pub fn lead(&mut self, leads: bool, now: Timestamp) {
-        self.standby = !leads;
+    pub fn lead(&mut self, role: Role, now: Timestamp) {
+        self.role = role;
+        self.scheduled_floor = 0;
         self.hands.forget();
-        if leads {
+        self.origins.recall();
+        if role != Role::Standby {
             if self.origins.staying() > 0 {
                 self.desired = None;
             }
@@ -319,7 +326,7 @@ impl Pool {
     pub fn rests(&self, tick: Duration, now: Timestamp) -> bool {
         let due = now >= self.due || stamp::age(self.due, now) > tick;
         let settled = match self.wanted() {
-            Some(members) if !self.standby => self.origins.rest(members, self.tier),
+            Some(members) if self.role == Role::Leader => self.origins.rest(members, self.tier),
             _ => false,
         };
         self.observed && !due && settled
@@ -334,12 +341,7 @@ impl Pool {
         self.answers_stand = stale.max(tick * 2);
         let mut changes = self.origins.advance(&self.rules(), edges, now);
         self.learn();
-        if !self.standby {
-            self.size_tier(now);
-            if let Some(members) = self.wanted() {
-                changes.extend(self.origins.settle(members, self.tier, now));
-            }
-        }
+        changes.extend(self.settle(now));
         // A due time further off than a tick would be of instants that went back.
         if now < self.due && stamp::age(self.due, now) <= tick {
             return Next { changes, ..Next::default() };
@@ -351,6 +353,23 @@ impl Pool {
         self.due = change.into_iter().chain(hint).min().unwrap_or(Timestamp::MAX).min(stamp::later(now, tick));
         let questions = self.questions(&decision, edges, tick, now);
         Next { decision: Some(decision), changes, questions }
+    }
+
+    /// Who is a member, and who waits in the warm pool, as far as that is this aggregator's to say.
+    fn settle(&mut self, now: Timestamp) -> Vec<StageChange> {
+        match self.role {
+            Role::Standby => Vec::new(),
+            Role::Leader => {
+                self.size_tier(now);
+                self.wanted().map_or(Vec::new(), |members| self.origins.settle(members, self.tier, now))
+            }
+            // Who drains or waits may come back. Nobody leaves, and the warm pool is not filled.
+            Role::Lapsed => {
+                let changes = self.wanted().map_or(Vec::new(), |members| self.origins.raise(members, now));
+                self.tier = self.origins.parked().len() as u32;
+                changes
+            }
+        }
     }
 
     /// What the actuator shall bring about; `None` while nothing is decided.
@@ -370,6 +389,9 @@ impl Pool {
     fn wanted(&self) -> Option<u32> {
         let desired = self.desired?;
         let count = desired.saturating_sub(self.listed());
+        if self.role == Role::Lapsed {
+            return Some(count);
+        }
         let room = self.scaling().ceiling.max(desired) - desired;
         Some(count + self.origins.surge(count.saturating_sub(self.hands.surplus(desired))).min(room))
     }

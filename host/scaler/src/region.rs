@@ -59,14 +59,27 @@ pub enum Event {
     Held { pool: String, hold: Option<OperatorHold> },
     /// Somebody knows that an origin is going: its machine is taken back, its disk fails.
     Leaving { pool: String, address: SocketAddr, because: String },
-    /// Whether this aggregator acts from now on, or stands by beside the one that does.
-    Lead(bool),
+    /// What this aggregator may do from now on.
+    Lead(Role),
     /// A script of a pool has answered.
     Scripted { pool: String, script: String, answer: Answer },
     /// The region file changed.
     Configured(Arc<config::Region>),
     /// From here on the wall clock is so far ahead of the instants that are told with events.
     WallClock(Wall),
+}
+
+/// What an aggregator may do, of those that share a region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It acts.
+    #[default]
+    Leader,
+    /// Its lease has ended and nobody can say who has the next one. It was the last to act: it may go on to raise
+    /// pools as far as their scheduled floors, and does nothing else.
+    Lapsed,
+    /// Another acts, or may.
+    Standby,
 }
 
 /// What became of an event.
@@ -152,7 +165,7 @@ pub struct Region {
     stale: Duration,
     edges: Edges,
     pools: BTreeMap<String, Pool>,
-    leads: bool,
+    role: Role,
     wall: Wall,
     epoch: u64,
     /// What the epoch stands for.
@@ -167,7 +180,7 @@ impl Region {
             stale: Duration::from_secs(5),
             edges: Edges::default(),
             pools: BTreeMap::new(),
-            leads: true,
+            role: Role::default(),
             wall: Wall::default(),
             epoch: now.as_millisecond().max(0) as u64,
             published: BTreeMap::new(),
@@ -185,9 +198,9 @@ impl Region {
                 self.wall = wall;
                 self.pools.values_mut().for_each(|pool| pool.set_wall(wall, now));
             }
-            Event::Lead(leads) => {
-                self.leads = leads;
-                self.pools.values_mut().for_each(|pool| pool.lead(leads, now));
+            Event::Lead(role) => {
+                self.role = role;
+                self.pools.values_mut().for_each(|pool| pool.lead(role, now));
             }
             Event::Observed { pool, origins } => {
                 return Ok(self.of(&pool, |pool| pool.observe(&origins, now)));
@@ -249,8 +262,8 @@ impl Region {
                 None => {
                     if let Some(mut pool) = Pool::new(config, now) {
                         pool.set_wall(self.wall, now);
-                        if !self.leads {
-                            pool.lead(false, now);
+                        if self.role != Role::Leader {
+                            pool.lead(self.role, now);
                         }
                         self.pools.insert(name.clone(), pool);
                     }

@@ -79,6 +79,8 @@ pub struct StageRules {
     pub late_after: Option<Duration>,
     /// Whoever is unhealthy at every edge for so long is going; `None`: nobody checks.
     pub unwell_after: Option<Duration>,
+    /// Who has drained may be stopped: only by who acts.
+    pub ends: bool,
 }
 
 /// The origins that the actuator runs for one pool.
@@ -136,6 +138,9 @@ impl Origins {
         for observed in seen {
             if let Some(origin) = self.running.iter_mut().find(|origin| origin.address == observed.address) {
                 origin.ready_at = origin.ready_at.or(observed.ready_at);
+                if observed.stopping && !origin.stopping {
+                    (origin.stage, origin.since, origin.stopping) = (Stage::Draining, now, true);
+                }
                 if follows && origin.parked.is_some() != observed.parked {
                     origin.follow(observed.parked, now);
                 }
@@ -203,7 +208,8 @@ impl Origins {
                     origin.enter(Stage::Serving, now, because, &mut changes);
                 }
             }
-            if origin.stage == Stage::Draining
+            if rules.ends
+                && origin.stage == Stage::Draining
                 && !origin.stopping
                 && let Some(because) = origin.drained(rules, edges, now)
             {
@@ -240,6 +246,11 @@ impl Origins {
         }
     }
 
+    /// Another may have the say from now on: who was to stop here stops if the actuator says so.
+    pub fn recall(&mut self) {
+        self.running.iter_mut().for_each(|origin| origin.stopping = false);
+    }
+
     /// Those that may be stopped now.
     pub fn stop(&self) -> Vec<SocketAddr> {
         self.running.iter().filter(|origin| origin.stopping).map(|origin| origin.address).collect()
@@ -253,6 +264,11 @@ impl Origins {
     /// How many run and were not told to stop.
     pub fn present(&self) -> u32 {
         self.running.iter().filter(|origin| !origin.stopping).count() as u32
+    }
+
+    /// Members: those that do not drain and are not in the warm pool.
+    pub fn joined(&self) -> u32 {
+        self.count(Origin::is_member)
     }
 
     /// Of those, who does not drain.

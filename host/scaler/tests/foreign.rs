@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use config::region::{Scaling, ScalingMode, Schedule, When};
 use forebay_scaler as scaler;
-use scaler::{Event, Limit, Observed};
+use scaler::{Event, Limit, Observed, Role};
 use script::*;
 use wire::Stage;
 
@@ -286,12 +286,12 @@ fn who_takes_over_has_what_runs_for_decided_and_a_standby_has_no_others() {
     others(&mut script, 2);
     script.live(5, 40, 5, &[]);
     assert_eq!(told(&script), Some((6, 4)));
-    script.apply(Event::Lead(false));
+    script.apply(Event::Lead(Role::Standby));
     script.observe();
     others(&mut script, 1);
     script.run(1, &[("e1", 40)]);
     assert_eq!((script.last().from, told(&script)), (7, None));
-    script.apply(Event::Lead(true));
+    script.apply(Event::Lead(Role::Leader));
     script.observe();
     script.step();
     assert_eq!((script.last().from, script.count(), told(&script)), (7, 7, None), "{}", script.last().line);

@@ -2,7 +2,7 @@
 
 mod script;
 
-use scaler::{Event, Limit, Observed};
+use scaler::{Event, Limit, Observed, Role};
 use script::*;
 
 use forebay_scaler as scaler;
@@ -24,7 +24,7 @@ fn runs(script: &mut Script, n: u16) {
 
 fn standby() -> Script {
     let mut script = Script::new(scaling(), "2026-03-02T12:00:00Z");
-    script.apply(Event::Lead(false));
+    script.apply(Event::Lead(Role::Standby));
     runs(&mut script, 4);
     for _ in 0..15 {
         script.run(1, &[("e1", 10)]);
@@ -50,7 +50,7 @@ fn a_standby_decides_from_what_runs_and_chooses_nobody_to_leave() {
 fn who_takes_over_begins_with_what_runs_and_takes_nothing_away_at_first() {
     let mut script = standby();
     assert_eq!(script.count(), 1);
-    script.apply(Event::Lead(true));
+    script.apply(Event::Lead(Role::Leader));
     let members = script.region.membership(script.now).pools["shop"].len();
     script.pass();
     script.report("e1", 10);
@@ -71,7 +71,7 @@ fn who_takes_over_begins_with_what_runs_and_takes_nothing_away_at_first() {
 #[test]
 fn who_takes_over_may_add_at_once() {
     let mut script = standby();
-    script.apply(Event::Lead(true));
+    script.apply(Event::Lead(Role::Leader));
     script.observe();
     for _ in 0..10 {
         script.report("e1", 600);

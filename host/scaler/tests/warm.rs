@@ -4,7 +4,7 @@ mod script;
 
 use config::region::{Predictive, Scaling, ScalingMode, WarmPool, WarmSize};
 use forebay_scaler as scaler;
-use scaler::{Capacity, Event};
+use scaler::{Capacity, Event, Role};
 use script::*;
 use wire::Stage;
 
@@ -138,7 +138,7 @@ fn a_standby_follows_who_waits_as_the_leader_writes_it_down() {
     let script = two_and_two();
     let mut standby = Script::new(warm(2), NOON);
     standby.now = script.now;
-    standby.apply(Event::Lead(false));
+    standby.apply(Event::Lead(Role::Standby));
     standby.origins = script.origins.clone();
     standby.observe();
     standby.run(2, &[("e1", 20)]);

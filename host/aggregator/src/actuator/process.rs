@@ -8,6 +8,7 @@
 //! the token is compared under it: so a new leader waits for no old one that is paused, unless it was paused
 //! in the middle of a change; that is a moment, and then the pool waits.
 
+mod ending;
 mod fence;
 mod identity;
 mod origin;
@@ -147,7 +148,8 @@ impl Process {
         if !self.adopted && !self.adopt(now) {
             return None;
         }
-        if self.origins.iter_mut().any(|origin| origin.is_due(&self.config, now)) {
+        let ends = right.leads();
+        if self.origins.iter_mut().any(|origin| origin.is_due(&self.config, ends, now)) {
             match self.enter() {
                 Some(_entry) => self.tend(now),
                 None if self.fenced.is_some() => return None,
@@ -194,6 +196,10 @@ impl Process {
             tracing::info!(pool = self.pool, address = %origin.record.address, ?boot, "origin ready");
             self.took("start", boot);
         }
+        // Only who leads ends anything, however late it is.
+        if !self.right.leads() {
+            return;
+        }
         if origin.is_late(&self.config, now) {
             let allowed = self.config.boot_timeout;
             tracing::error!(pool = self.pool, address = %origin.record.address, ?allowed, "origin did not become ready");
@@ -227,6 +233,7 @@ impl Process {
 
     pub fn set(&mut self, right: Right, run: u32, stop: &[SocketAddr], now: Timestamp) {
         self.take(right);
+        let stop = if right.leads() { stop } else { &[] };
         let told = |origin: &Origin| origin.ordered || !stop.contains(&origin.record.address);
         let done = self.running() >= run && self.origins.iter().all(told);
         if done && self.origins.iter().all(|origin| origin.ordered || origin.record.ready_at.is_some()) {
@@ -345,44 +352,6 @@ impl Process {
             origin.record.serving_at = Some(at);
             let record = origin.record.clone();
             self.save(&record);
-        }
-    }
-
-    /// Nothing is stopped that another runs.
-    pub fn release(&mut self, right: Right, now: Timestamp) -> Duration {
-        self.take(right);
-        if right.acts() && !self.adopted {
-            self.adopt(now);
-        }
-        let Some(_entry) = self.enter() else { return Duration::ZERO };
-        let mut origins = std::mem::take(&mut self.origins);
-        for origin in &mut origins {
-            origin.ordered = true;
-            self.terminate(origin, now);
-        }
-        self.origins = origins;
-        // The kernel needs a moment after SIGKILL.
-        self.config.stop_timeout + Duration::from_secs(2)
-    }
-
-    fn terminate(&self, origin: &mut Origin, now: Timestamp) {
-        if origin.stopping.is_none() {
-            origin.stopping = Some(Stopping { since: now, killed: false });
-            origin.probe = None;
-            self.count("stop");
-            // Before the signal: a later run must not take it for one that serves.
-            origin.record.stopping_at = Some(now);
-            self.save(&origin.record);
-            self.send(&origin.record.identity, Signal::Terminate);
-        }
-    }
-
-    fn send(&self, identity: &Identity, signal: Signal) {
-        // Looked at just before: the number may belong to someone else by now.
-        if identity.is_alive()
-            && let Err(error) = signal::send(identity.pid, signal)
-        {
-            tracing::error!(pool = self.pool, pid = identity.pid, %error, "origin cannot be signalled");
         }
     }
 

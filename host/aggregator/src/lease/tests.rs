@@ -107,9 +107,53 @@ fn who_hears_of_a_higher_token_leads_no_more() {
     assert_eq!(lease.token(ms(10_310)), Some(10));
 }
 
+/// Its lease has ended at 15.4 s, and so has each question since.
+fn silent() -> Lease {
+    let mut lease = leading();
+    let ask = lease.next(ms(15_400)).unwrap();
+    lease.answered(ask, ms(15_400), None, ms(15_700));
+    lease
+}
+
+#[test]
+fn the_last_to_lead_lapses_a_whole_ttl_after_its_end_if_nobody_answers() {
+    let mut lease = silent();
+    assert_eq!((lease.lapsed(ms(15_700)), lease.lapsed(ms(21_399))), (None, None), "others may be granted it");
+    assert_eq!((lease.lapsed(ms(21_400)), lease.token(ms(21_400))), (Some(7), None));
+    assert_eq!(lease.next(ms(21_400)), Ok(Ask::Acquire { above: 7 }), "it asks on");
+    lease.answered(Ask::Acquire { above: 7 }, ms(21_400), Some(Answer::Granted { token: 8 }), ms(21_500));
+    assert_eq!((lease.lapsed(ms(21_500)), lease.token(ms(21_500))), (None, Some(8)), "and leads again");
+    let asleep = leading();
+    assert_eq!(asleep.lapsed(ms(60_000)), None, "who was paused has not asked yet");
+}
+
+#[test]
+fn who_knows_that_another_may_have_led_since_does_not_lapse() {
+    let late = ms(90_000);
+    let mut lease = silent();
+    lease.heard(8, ms(30_000));
+    assert_eq!(lease.lapsed(late), None, "a higher token has acted");
+    for answer in [Answer::Held { rest: ms(3_000), highest: 7 }, Answer::Held { rest: ms(3_000), highest: 9 }] {
+        let mut lease = silent();
+        lease.answered(Ask::Acquire { above: 7 }, ms(16_000), Some(answer), ms(16_010));
+        assert_eq!(lease.lapsed(late), None, "it answered");
+        lease.answered(Ask::Acquire { above: 9 }, ms(20_000), None, ms(20_300));
+        assert_eq!(lease.lapsed(late), None, "and whoever has it may have been granted another since");
+    }
+    let mut lease = leading();
+    lease.answered(Ask::Renew { token: 7 }, ms(12_000), Some(Answer::Lost), ms(12_010));
+    lease.answered(Ask::Acquire { above: 7 }, ms(12_010), None, ms(12_300));
+    assert_eq!(lease.lapsed(late), None, "it was lost, and not to silence");
+    let mut lease = Lease::new(TTL, 7);
+    lease.answered(Ask::Acquire { above: 7 }, ms(0), None, ms(300));
+    assert_eq!(lease.lapsed(late), None, "an earlier run led");
+}
+
 #[test]
 fn who_ends_leads_no_more() {
     let mut lease = leading();
     lease.end();
+    lease.answered(Ask::Release, ms(10_200), None, ms(10_300));
+    assert_eq!(lease.lapsed(ms(60_000)), None);
     assert_eq!(lease.token(ms(10_200)), None);
 }

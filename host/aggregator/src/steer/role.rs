@@ -1,7 +1,7 @@
 //! Whether this aggregator acts, as its lease says.
 
 use jiff::Timestamp;
-use scaler::Event;
+use scaler::{Event, Role};
 
 use super::Steer;
 use crate::actuator::Actuator;
@@ -13,7 +13,7 @@ impl Steer {
         &self.lead
     }
 
-    /// `leader`, `standby`.
+    /// `leader`, `lapsed`, `standby`.
     pub fn role(&self) -> &'static str {
         self.lead.right().role()
     }
@@ -31,7 +31,12 @@ impl Steer {
 
     /// Acts from now on, or ceases to, as the lease says.
     pub(super) fn take_role(&mut self, now: Timestamp) {
-        let right = self.lead.right();
+        let mut right = self.lead.right();
+        if matches!(right, Right::Lapsed(_)) && right != self.right {
+            // Who has been granted the lease since has told the actuators.
+            self.hear_tokens();
+            right = self.lead.right();
+        }
         if right != self.right {
             tracing::info!(role = right.role(), token = right.token(), before = self.right.role(), "the lease changes");
             metrics::counter!("forebay_aggregator_lease_transitions_total", "to" => right.role()).increment(1);
@@ -45,8 +50,13 @@ impl Steer {
         self.right = right;
         self.published = None;
         self.journal.sign(right);
+        let role = match right {
+            Right::Sole | Right::Token(_) => Role::Leader,
+            Right::Lapsed(_) => Role::Lapsed,
+            Right::Shadow => Role::Standby,
+        };
         // Infallible: only reports are refused.
-        let _ = self.region.apply(Event::Lead(right.acts()), now);
+        let _ = self.region.apply(Event::Lead(role), now);
     }
 
     /// Nobody else has the lease: it may have ended since the step began.

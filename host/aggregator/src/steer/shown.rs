@@ -10,6 +10,7 @@ use scaler::{Decision, Event, PoolView, stamp};
 use super::Steer;
 use crate::actuator::Actuator;
 use crate::history::store::Reader;
+use crate::lease::Right;
 use crate::publish;
 
 impl Steer {
@@ -25,7 +26,10 @@ impl Steer {
                 self.tell_drift(&pool, &view);
             }
         }
-        metrics::gauge!("forebay_aggregator_leader").set(if self.lead.right().acts() { 1.0 } else { 0.0 });
+        let right = self.lead.right();
+        metrics::gauge!("forebay_aggregator_leader").set(f64::from(u8::from(right.leads())));
+        let lapsed = matches!(right, Right::Lapsed(_));
+        metrics::gauge!("forebay_aggregator_lapsed").set(f64::from(u8::from(lapsed)));
         metrics::gauge!("forebay_aggregator_edges_fresh").set(self.region.fresh_edges(now) as f64);
     }
 

@@ -39,6 +39,12 @@ fn head(decision: &Decision, told: &Told, at: Timestamp, page: &mut Page) {
     page.row("decided", &format!("{:.3}, {} before{old}", decision.at, span(age.as_secs_f64())));
     let role = match (told.role.as_deref(), told.token) {
         (Some("standby"), _) => "STANDBY: another aggregator acts, and this is only thought".to_string(),
+        (Some("lapsed"), token) => {
+            let token = token.map_or(String::new(), |token| format!(", by its token {token}"));
+            format!(
+                "LAPSED: the lease has ended and its store is silent: only scheduled floors are brought about{token}"
+            )
+        }
         (Some(role), Some(token)) => format!("{role}, by token {token} of the lease"),
         (Some(role), None) => role.to_string(),
         (None, _) => String::new(),

@@ -14,13 +14,14 @@ use crate::engine;
 use crate::foresight::{Expected, Forecast};
 use crate::missing::{Missing, StandIn};
 use crate::peers::beside::Beside;
-use crate::policy::{Policy, View};
+use crate::policy::{Policy, Standing, View};
+use crate::region::Role;
 use crate::series::Present;
 use crate::signal::Look;
 use crate::stamp;
 use crate::trial::Trial;
 use crate::usual::Usual;
-use config::region::{Actuator, ScalingMode};
+use config::region::{Actuator, Scaling, ScalingMode};
 
 /// Program and model, as records tell them.
 static ENGINE: LazyLock<String> = LazyLock::new(|| format!("{}/{}", env!("CARGO_PKG_VERSION"), engine::MODEL));
@@ -100,6 +101,7 @@ impl Pool {
             let stabilisation = self.scaling().stabilisation;
             self.wants.push(now, want, stabilisation);
         }
+        self.scheduled_floor = self.scheduled(&standing);
         let case = Case {
             pool: &self.config.name,
             now,
@@ -110,7 +112,8 @@ impl Pool {
             wants: &self.wants,
             moves: &self.moves,
             blind,
-            take_over: self.take_over,
+            take_over: self.take_over && self.role == Role::Leader,
+            lapsed: (self.role == Role::Lapsed).then_some(self.scheduled_floor),
             kept: self.kept(now),
             failing: self.failing(now),
             operator: self.operator.as_ref(),
@@ -125,6 +128,12 @@ impl Pool {
         let mut decision = decide(case, proposals);
         self.tell_beside(&mut decision, now);
         decision
+    }
+
+    /// What the calendar asks for, leads and ramps included, or the floor of the pool.
+    fn scheduled(&self, standing: &Standing) -> u32 {
+        let Scaling { floor, ceiling, .. } = *self.scaling();
+        standing.floor.as_ref().map_or(floor, |holds| holds.value.max(floor)).min(ceiling)
     }
 
     /// Why nothing that serves may be taken away: launches come to nothing, or the actuator says that it cannot.

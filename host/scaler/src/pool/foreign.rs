@@ -14,6 +14,7 @@ use super::Pool;
 use crate::decide::Kept;
 use crate::decision::Decision;
 use crate::policy::Source;
+use crate::region::Role;
 use crate::stage::Observed;
 use crate::stamp;
 use crate::wall::Wall;
@@ -96,23 +97,33 @@ impl Pool {
     /// Takes what the actuator sees for true.
     pub fn observe(&mut self, seen: &[Observed], now: Timestamp) {
         let known = self.origins.present();
-        self.gone.extend(self.origins.observe(seen, self.standby, now));
+        let follows = self.role == Role::Standby;
+        self.gone.extend(self.origins.observe(seen, follows, now));
         while self.gone.len() > super::GONE_KEPT {
             self.gone.pop_front();
         }
         let staying = seen.iter().filter(|origin| !origin.stopping && !origin.parked).count() as u32;
         let first = !std::mem::replace(&mut self.observed, true);
         self.seen = true;
-        if self.standby || first {
+        if follows || first {
             self.hands.forget();
         }
-        if staying > 0 && self.standby {
+        if self.role == Role::Lapsed {
+            self.stay();
+        } else if staying > 0 && follows {
             self.desired = Some(self.listed() + staying);
         } else if staying > 0 && first {
             self.adopt(self.listed() + staying, now);
-        } else if !first && !self.standby {
+        } else if !first && !follows {
             self.notice(known, now);
         }
+    }
+
+    /// Without a lease that count stands which runs, and no more than the scheduled floor of what was asked for: who
+    /// goes by itself is replaced up to there.
+    fn stay(&mut self) {
+        let asked = self.desired.unwrap_or_default().min(self.scheduled_floor);
+        self.desired = Some(asked.max(self.listed() + self.origins.joined()));
     }
 
     /// Others came or went than were asked to, of `known` before.

@@ -99,6 +99,13 @@ impl Origins {
         changes
     }
 
+    /// Up to so many members, of those that run and are none. Nobody leaves.
+    pub fn raise(&mut self, members: u32, now: Timestamp) -> Vec<StageChange> {
+        let mut changes = Vec::new();
+        self.join(members, now, &mut changes);
+        changes
+    }
+
     fn join(&mut self, members: u32, now: Timestamp, changes: &mut Vec<StageChange>) {
         while self.count(Origin::is_member) < members {
             // The last to drain has the most connections left.
@@ -106,7 +113,11 @@ impl Origins {
             let back = back.filter(|o| o.stage == Stage::Draining && !o.stopping && o.going.is_none());
             if let Some(origin) = back.max_by_key(|origin| origin.since) {
                 origin.told.clear();
-                let stage = if origin.serving_at.is_some() { Stage::Serving } else { Stage::Warming };
+                let stage = match (origin.serving_at, origin.ready_at) {
+                    (Some(_), _) => Stage::Serving,
+                    (None, Some(_)) => Stage::Warming,
+                    (None, None) => Stage::Booting,
+                };
                 origin.enter(stage, now, "needed again before it was drained", changes);
                 continue;
             }
@@ -132,7 +143,7 @@ impl Origins {
         }
     }
 
-    fn count(&self, is: impl Fn(&Origin) -> bool) -> u32 {
+    pub(super) fn count(&self, is: impl Fn(&Origin) -> bool) -> u32 {
         self.running.iter().filter(|origin| is(origin)).count() as u32
     }
 }

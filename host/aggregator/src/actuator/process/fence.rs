@@ -28,7 +28,7 @@ impl Process {
         }
         let entered = match self.right {
             Right::Sole => self.records.lock(),
-            Right::Token(token) => self.records.enter(token),
+            Right::Token(token) | Right::Lapsed(token) => self.records.enter(token),
             Right::Shadow => return None,
         };
         match entered {
@@ -54,7 +54,7 @@ impl Process {
             (self.right, self.fenced) = (right, Some(*highest));
         } else if !std::mem::replace(&mut self.told, true) {
             // Under a lease it is a matter of a moment.
-            if matches!((why, self.right), (Refusal::Busy, Right::Token(_))) {
+            if matches!((why, self.right.token()), (Refusal::Busy, Some(_))) {
                 tracing::warn!(pool = self.pool, %state_dir, %why, "the pool waits");
             } else {
                 tracing::error!(pool = self.pool, %state_dir, %why, "the pool waits");

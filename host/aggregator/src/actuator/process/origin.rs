@@ -31,12 +31,12 @@ impl Stopping {
 }
 
 impl Origin {
-    /// There is something to write down or to do.
-    pub fn is_due(&mut self, config: &ProcessActuator, now: Timestamp) -> bool {
+    /// There is something to write down or to do; `ends`: it may be ended.
+    pub fn is_due(&mut self, config: &ProcessActuator, ends: bool, now: Timestamp) -> bool {
+        let overdue = |stopping: &Stopping| stopping.is_overdue(config, now);
         !self.is_alive()
             || self.probe.as_ref().is_some_and(Probe::is_ready)
-            || self.is_late(config, now)
-            || self.stopping.as_ref().is_some_and(|stopping| stopping.is_overdue(config, now))
+            || (ends && (self.is_late(config, now) || self.stopping.as_ref().is_some_and(overdue)))
     }
 
     pub fn is_late(&self, config: &ProcessActuator, now: Timestamp) -> bool {
