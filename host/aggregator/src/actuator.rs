@@ -86,6 +86,13 @@ impl Actuator {
         }
     }
 
+    /// Who is going by somebody's word: a later run shall know.
+    pub fn note_leaving(&mut self, leaving: &[(SocketAddr, String)]) {
+        if let Actuator::Process(process) = self {
+            process.note_leaving(leaving);
+        }
+    }
+
     /// An origin serves: a later run shall know.
     pub fn note_serving(&mut self, address: SocketAddr, at: Timestamp) {
         if let Actuator::Process(process) = self {

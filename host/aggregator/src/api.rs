@@ -1,7 +1,8 @@
 //! HTTP: edges report here, and people ask why.
 //!
 //! `POST /v1/reports`, `GET /v1/decisions`, `GET /v1/pools`, `GET /v1/pools/NAME/explain`,
-//! `GET /v1/pools/NAME/history`, `POST /v1/pools/NAME/origins/ADDRESS/leaving`, `GET /healthz`, and `GET /metrics` where nobody else in the process
+//! `GET /v1/pools/NAME/history`, `POST /v1/pools/NAME/origins/ADDRESS/leaving`,
+//! `GET`, `PUT` and `DELETE /v1/pools/NAME/hold`, `GET /healthz`, and `GET /metrics` where nobody else in the process
 //! serves it. HTTP/1.1 and HTTP/2 with prior knowledge on one port.
 
 use std::convert::Infallible;
@@ -24,6 +25,7 @@ use crate::{Shared, ingest};
 
 mod decisions;
 mod history;
+mod hold;
 mod leaving;
 mod query;
 
@@ -98,6 +100,9 @@ async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
 async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
     let path = request.uri().path().to_string();
     let leaving = path.strip_prefix("/v1/pools/").and_then(leaving::path);
+    if let Some(name) = path.strip_prefix("/v1/pools/").and_then(|rest| rest.strip_suffix("/hold")) {
+        return hold::answer(request.method(), name, request.uri().query().unwrap_or(""), shared);
+    }
     let allowed = if path == "/v1/reports" || leaving.is_some() { Method::POST } else { Method::GET };
     if *request.method() != allowed {
         let detail = format!("{} {path}; allowed is {allowed}", request.method());
@@ -120,7 +125,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
             Some((name, "history")) => history::answer(name, request.uri().query().unwrap_or(""), shared).await,
             _ => {
                 let known = "/v1/reports, /v1/decisions, /v1/pools, /v1/pools/NAME/explain, \
-                             /v1/pools/NAME/history, /v1/pools/NAME/origins/ADDRESS/leaving, /healthz, /metrics";
+                             /v1/pools/NAME/history, /v1/pools/NAME/hold, /v1/pools/NAME/origins/ADDRESS/leaving, /healthz, /metrics";
                 fail(StatusCode::NOT_FOUND, "path", &format!("{path}; there are {known}"))
             }
         },
@@ -192,6 +197,7 @@ fn summary(view: &PoolView, actuator: &str) -> Value {
         "replaced": view.replaced,
         "warm_pool": view.warm_pool,
         "foreign": view.foreign,
+        "hold": view.operator,
         "origin_seconds": view.origin_seconds,
         "warm_seconds": view.warm_seconds,
         "lead": view.lead,

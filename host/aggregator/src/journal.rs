@@ -19,6 +19,7 @@ use config::region::Journal as Config;
 
 use jiff::Timestamp;
 use scaler::budget::Month;
+use scaler::decide::OperatorHold;
 use scaler::{Decision, OriginView, stamp};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,8 @@ pub struct Journal {
     recent: VecDeque<Decision>,
     /// By pool: the last record, for what is news.
     last: BTreeMap<String, Decision>,
+    /// By pool: an operator's hold, as the last record of an earlier run has it.
+    held: BTreeMap<String, OperatorHold>,
     /// In whose name decisions are written.
     right: Right,
     /// The highest token in the file; 0 if it has none.
@@ -85,6 +88,7 @@ impl Journal {
             file: None,
             recent: VecDeque::new(),
             last: BTreeMap::new(),
+            held: BTreeMap::new(),
             right: Right::Sole,
             token: 0,
         };
@@ -102,6 +106,11 @@ impl Journal {
         match record {
             Record::Decision { decision, role, token, .. } => {
                 self.token = self.token.max(token.unwrap_or_default());
+                // Also of a standby: it was told to this aggregator, whoever acts.
+                match &decision.operator {
+                    Some(hold) => self.held.insert(decision.pool.clone(), hold.clone()),
+                    None => self.held.remove(&decision.pool),
+                };
                 if role != Right::Shadow.role() {
                     self.keep(*decision);
                 }
@@ -135,6 +144,13 @@ impl Journal {
     pub fn counts(&self, now: Timestamp) -> Vec<(String, u32)> {
         let young = self.last.values().filter(|decision| stamp::age(now, decision.at) <= ADOPTABLE);
         young.map(|decision| (decision.pool.clone(), decision.to)).collect()
+    }
+
+    /// The holds of operators that an earlier run left, by pool, where they last by that clock.
+    pub fn held(&self, clock: Timestamp) -> Vec<(String, OperatorHold)> {
+        let lasts = |hold: &OperatorHold| hold.until.is_none_or(|until| clock < until);
+        let held = self.held.iter().filter(|(_, hold)| lasts(hold));
+        held.map(|(pool, hold)| (pool.clone(), hold.clone())).collect()
     }
 
     /// What an earlier run had counted in a month, by pool, and until when.

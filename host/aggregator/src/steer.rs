@@ -82,6 +82,9 @@ impl Steer {
             // A pool that left the file since is unknown, and needs nothing.
             let _ = region.apply(Event::Adopted { pool, origins }, now);
         }
+        for (pool, hold) in journal.held(clock.wall().shows(now)) {
+            let _ = region.apply(Event::Held { pool, hold: Some(hold) }, now);
+        }
         let history = History::open(history_of(&config), &mut region, clock.clone());
         let (actuators, leaving) = (BTreeMap::new(), Vec::new());
         let mut steer = Steer {
@@ -290,6 +293,7 @@ impl Steer {
                 && let Some(actuator) = self.actuators.get_mut(pool)
             {
                 actuator.note_parked(&actions.parked);
+                actuator.note_leaving(&actions.leaving);
             }
             for StageChange { address, from, to, because } in &actions.changes {
                 let to_name = to.map_or("stopped", Stage::name);

@@ -93,3 +93,39 @@ fn an_origin_that_is_said_to_be_going_is_replaced_before_it_leaves() {
     assert!(folder.journal().contains("leaving: spot notice"));
     aggregator.stop_and_release();
 }
+
+#[test]
+fn a_notice_that_an_origin_is_going_outlives_the_aggregator() {
+    let folder = Folder::new("going-on");
+    let mut setup = Setup::new(&folder.0);
+    // No room for a replacement: it can only wait.
+    setup.scaling.ceiling = 2;
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let mut edge = Edge::new("e1", aggregator.address());
+    let members = edge.report_until("two serving", |members| count(members, Stage::Serving) == 2);
+    let going = members[0].address;
+    let path = format!("/v1/pools/shop/origins/{going}/leaving?because=spot%20notice");
+    assert_eq!(exchange(aggregator.address(), "POST", &path, "").0, 200);
+    let record = folder.0.join(format!("state/shop-{}.json", going.port()));
+    wait_for("it is in its record", || std::fs::read_to_string(&record).is_ok_and(|text| text.contains("spot notice")));
+    aggregator.stop();
+
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let mut edge = Edge::new("e1", aggregator.address());
+    edge.report_until("two serving", |members| count(members, Stage::Serving) == 2);
+    let mut told = Value::Null;
+    wait_for("it is known", || {
+        edge.report();
+        told = get(edge.aggregator, "/v1/pools/shop/explain").1["replaced"][0].take();
+        !told.is_null()
+    });
+    assert_eq!((&told["address"], &told["because"]), (&going.to_string().into(), &"leaving: spot notice".into()));
+    assert_eq!(told["replaced"], false, "the ceiling is in the way");
+    // With room for one more it is replaced, and it is the one that goes.
+    setup.scaling.ceiling = 3;
+    aggregator.reload(setup.region()).unwrap();
+    edge.report_until("another in its place", |members| {
+        members.len() == 2 && members.iter().all(|member| member.address != going && member.stage == Stage::Serving)
+    });
+    aggregator.stop_and_release();
+}

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use config::region::{Scaling, ScalingMode, Step};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::decision::{Capacity, Clamp, Decision, Inputs, Limit, Version};
 use crate::hint::Hinted;
@@ -80,13 +81,22 @@ impl Moves {
 }
 
 /// An operator's word that a pool shall not move.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperatorHold {
     /// Keeps it from growing too; floor and ceiling still hold.
     pub both_ways: bool,
     /// Until when, by the wall clock; `None`: until it is lifted.
+    #[serde(with = "crate::stamp::option")]
     pub until: Option<Timestamp>,
     pub because: String,
+}
+
+impl OperatorHold {
+    fn told(&self) -> String {
+        let until = self.until.map_or("until it is lifted".to_string(), |until| format!("until {until:.0}"));
+        let growth = if self.both_ways { ", growth too" } else { "" };
+        format!("{until}{growth}: {}", self.because)
+    }
 }
 
 /// What is kept while scripts are silent.
@@ -213,6 +223,7 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
         replaced: Vec::new(),
         warm_pool: None,
         foreign: None,
+        operator: case.operator.cloned(),
         trouble: None,
         budget: None,
         version: Version::default(),
@@ -292,9 +303,9 @@ fn hold(ladder: &mut Ladder, case: &Case) {
         ladder.keep(Limit::Script, (*count).min(case.thought), because.clone());
     }
     if let Some(operator) = case.operator {
-        ladder.keep(Limit::Operator, case.thought, operator.because.clone());
+        ladder.keep(Limit::Operator, case.thought, operator.told());
         if operator.both_ways {
-            ladder.clamp(Limit::Operator, |at| at.min(case.thought), || operator.because.clone());
+            ladder.clamp(Limit::Operator, |at| at.min(case.thought), || operator.told());
         }
     }
 }

@@ -10,6 +10,7 @@ use wire::Stage;
 
 use crate::budget::Spending;
 use crate::carried::{Change, Late, Trouble};
+use crate::decide::OperatorHold;
 use crate::edges::doubt::Doubted;
 use crate::foresight::{Expected, Forecast, Predicted};
 use crate::hint::Hinted;
@@ -84,6 +85,9 @@ pub struct Decision {
     /// Origins that run and were not decided here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<Foreign>,
+    /// An operator's hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorHold>,
     /// Why the actuator does not do as it is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
@@ -319,6 +323,7 @@ impl Decision {
             || asked(self) != asked(last)
             || self.carried_out() != last.carried_out()
             || unheard(self) != unheard(last)
+            || self.operator != last.operator
             || (&self.replaced, self.warm_pool, &self.foreign) != (&last.replaced, last.warm_pool, &last.foreign)
     }
 }

@@ -1,12 +1,13 @@
 //! The state that one scaled pool keeps from tick to tick. [`foreign`] takes in what runs and who started it,
 //! [`learning`] how long origins take; [`deciding`] makes a decision of it, [`asking`] what scripts are asked,
-//! [`points`] a history, [`shown`] what people and edges see; [`tier`] sizes the warm pool.
+//! [`points`] a history, [`shown`] what people and edges see, [`said`] what people tell it; [`tier`] sizes the warm pool.
 
 mod asking;
 mod deciding;
 pub mod foreign;
 mod learning;
 mod points;
+mod said;
 mod shown;
 mod tier;
 
@@ -275,11 +276,6 @@ impl Pool {
         }
     }
 
-    pub fn hold(&mut self, hold: Option<OperatorHold>, now: Timestamp) {
-        self.operator = hold;
-        self.due = now;
-    }
-
     /// What an earlier run had spent in a month, until `at`.
     pub fn recall_spent(&mut self, month: &Month, at: Timestamp) {
         if let Some(budget) = &mut self.budget {
@@ -355,23 +351,6 @@ impl Pool {
         Next { decision: Some(decision), changes, questions }
     }
 
-    /// Who is a member, and who waits in the warm pool, as far as that is this aggregator's to say.
-    fn settle(&mut self, now: Timestamp) -> Vec<StageChange> {
-        match self.role {
-            Role::Standby => Vec::new(),
-            Role::Leader => {
-                self.size_tier(now);
-                self.wanted().map_or(Vec::new(), |members| self.origins.settle(members, self.tier, now))
-            }
-            // Who drains or waits may come back. Nobody leaves, and the warm pool is not filled.
-            Role::Lapsed => {
-                let changes = self.wanted().map_or(Vec::new(), |members| self.origins.raise(members, now));
-                self.tier = self.origins.parked().len() as u32;
-                changes
-            }
-        }
-    }
-
     /// What the actuator shall bring about; `None` while nothing is decided.
     pub fn target(&mut self) -> Option<(u32, Vec<SocketAddr>)> {
         let count = self.wanted()? + self.tier + self.origins.draining();
@@ -400,15 +379,6 @@ impl Pool {
     fn replaced(&self) -> Vec<Replaced> {
         let room = self.desired.is_none_or(|desired| desired < self.scaling().ceiling);
         self.origins.replaced(&self.rules(), room)
-    }
-
-    /// Somebody knows that an origin is going. False if it does not run here.
-    pub fn leaving(&mut self, address: SocketAddr, because: &str, now: Timestamp) -> bool {
-        let found = self.origins.leaving(address, because);
-        if found {
-            self.due = now;
-        }
-        found
     }
 
     pub fn tell(&mut self, edge: EdgeId, mark: Mark) {

@@ -116,6 +116,9 @@ pub struct PoolActions {
     pub stop: Vec<SocketAddr>,
     /// These are in the warm pool, or boot for it.
     pub parked: Vec<SocketAddr>,
+    /// Of these somebody has said that they are going, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<(SocketAddr, String)>,
     /// What changed since the last time.
     pub changes: Vec<StageChange>,
 }
@@ -143,6 +146,8 @@ pub struct PoolView {
     pub warm_pool: Option<u32>,
     /// Origins that run and were not decided here.
     pub foreign: Option<Foreign>,
+    /// An operator's hold.
+    pub operator: Option<OperatorHold>,
     pub origin_seconds: f64,
     /// Of those, what origins spent in the warm pool or booted for it.
     pub warm_seconds: f64,
@@ -288,7 +293,10 @@ impl Region {
                 changes = next.changes;
             }
             let (run, stop) = pool.target().map_or((None, Vec::new()), |(run, stop)| (Some(run), stop));
-            actions.pools.insert(name.clone(), PoolActions { run, stop, parked: pool.parked(), changes });
+            actions.pools.insert(
+                name.clone(),
+                PoolActions { run, stop, parked: pool.parked(), leaving: pool.told_leaving(), changes },
+            );
             actions.wake_at = actions.wake_at.min(pool.next_change(now));
         }
         let stale = self.edges.next_stale(now, self.stale).map(|at| stamp::later(at, Duration::from_millis(1)));

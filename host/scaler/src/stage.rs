@@ -138,6 +138,9 @@ impl Origins {
         for observed in seen {
             if let Some(origin) = self.running.iter_mut().find(|origin| origin.address == observed.address) {
                 origin.ready_at = origin.ready_at.or(observed.ready_at);
+                if let Some(because) = observed.leaving.as_ref().filter(|_| follows) {
+                    origin.going = Some(Going::Told(because.clone()));
+                }
                 if observed.stopping && !origin.stopping {
                     (origin.stage, origin.since, origin.stopping) = (Stage::Draining, now, true);
                 }
@@ -171,7 +174,7 @@ impl Origins {
                 warm: parked && adopted,
                 late: false,
                 replaced: false,
-                going: None,
+                going: observed.leaving.clone().map(Going::Told),
                 unwell_since: None,
                 told: BTreeMap::new(),
             });

@@ -254,6 +254,8 @@ fn an_operator_holds_a_pool_until_the_hold_ends_and_never_out_of_its_bounds() {
     script.apply(Event::Held { pool: "shop".into(), hold: Some(hold(false)) });
     script.run(12, &[("e1", 10)]);
     assert_eq!((script.count(), limits(script.last())), (4, vec![Limit::Operator]));
+    let told = "operator: until 2026-03-02T12:01:00Z: a sale is on".to_string();
+    assert_eq!((&script.last().holds, &script.last().operator), (&vec![told], &Some(hold(false))));
     script.run(12, &[("e1", 60)]);
     assert_eq!(script.count(), 6, "this hold is for decreases");
     script.apply(Event::Held { pool: "shop".into(), hold: Some(hold(true)) });
@@ -266,6 +268,7 @@ fn an_operator_holds_a_pool_until_the_hold_ends_and_never_out_of_its_bounds() {
     assert_eq!(script.count(), 7, "the floor comes last");
     script.run(20, &[("e1", 80)]);
     assert_eq!(script.count(), 8, "the hold has ended");
+    assert_eq!((script.last().operator.clone(), script.view().operator), (None, None));
 }
 
 #[test]

@@ -230,6 +230,7 @@ impl Script {
             serving_at: None,
             stopping: false,
             parked: false,
+            leaving: None,
         });
         self.observe();
         address

@@ -17,6 +17,7 @@ fn runs(script: &mut Script, n: u16) {
         serving_at: Some(since),
         stopping: false,
         parked: false,
+        leaving: None,
     };
     script.origins = (0..n).map(origin).collect();
     script.observe();

@@ -11,6 +11,7 @@
 mod ending;
 mod fence;
 mod identity;
+mod noted;
 mod origin;
 mod ready;
 mod record;
@@ -293,6 +294,7 @@ impl Process {
                 serving_at: None,
                 stopping_at: None,
                 parked: false,
+                leaving: None,
             };
             self.records.write(&record).map(|()| record)
         });
@@ -325,34 +327,6 @@ impl Process {
 
     fn probe(&self, address: SocketAddr) -> Probe {
         Probe::start(address, self.config.ready_path.clone(), self.wake.clone())
-    }
-
-    /// These are in the warm pool, and no others: a later run shall know.
-    pub fn note_parked(&mut self, parked: &[SocketAddr]) {
-        let other = |origin: &Origin| origin.record.parked != parked.contains(&origin.record.address);
-        if !self.adopted || !self.origins.iter().any(other) {
-            return;
-        }
-        let Some(_entry) = self.enter() else { return };
-        let mut origins = std::mem::take(&mut self.origins);
-        for origin in origins.iter_mut().filter(|origin| other(origin)) {
-            origin.record.parked = !origin.record.parked;
-            self.save(&origin.record);
-        }
-        self.origins = origins;
-    }
-
-    pub fn note_serving(&mut self, address: SocketAddr, at: Timestamp) {
-        if !self.adopted {
-            return;
-        }
-        let Some(_entry) = self.enter() else { return };
-        let found = self.origins.iter_mut().find(|origin| origin.record.address == address);
-        if let Some(origin) = found.filter(|origin| origin.record.serving_at.is_none()) {
-            origin.record.serving_at = Some(at);
-            let record = origin.record.clone();
-            self.save(&record);
-        }
     }
 
     fn save(&self, record: &Record) {

@@ -118,6 +118,7 @@ fn now(name: &str, shared: &Shared) -> Answer {
         "replaced": view.replaced,
         "warm_pool": view.warm_pool,
         "foreign": view.foreign,
+        "hold": view.operator,
         "warm_seconds": view.warm_seconds,
         "capacity": view.capacity,
         "inputs": view.inputs,

@@ -1,7 +1,6 @@
 //! `POST /v1/pools/NAME/origins/ADDR/leaving`: whoever runs an origin's machine knows that it is going.
 //!
-//! Saying it twice is saying it once. It is not written down: who says it to an aggregator that is restarted a
-//! moment later says it again.
+//! Saying it twice is saying it once. It is kept with the origin's record, so a restart, and whoever leads next, knows.
 
 use std::net::SocketAddr;
 

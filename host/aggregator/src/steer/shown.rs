@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use scaler::decide::OperatorHold;
 use scaler::region::Applied;
 use scaler::{Decision, Event, PoolView, stamp};
 
@@ -82,6 +83,14 @@ impl Steer {
     pub fn tell(&mut self, event: Event, now: Timestamp) -> Applied {
         // Infallible: only reports are refused.
         self.region.apply(event, now).unwrap_or(Applied::Unknown)
+    }
+
+    /// An operator's hold on a pool, or its end. It is in the journal before this returns, if that can be written.
+    pub fn hold(&mut self, pool: &str, hold: Option<OperatorHold>, now: Timestamp) {
+        self.take_role(now);
+        self.tell(Event::Held { pool: pool.to_owned(), hold }, now);
+        self.decide(now);
+        self.wake.notify_one();
     }
 
     /// `process`, `dry_run`.

@@ -31,9 +31,7 @@ const TOLD_EDGES: usize = 32;
 
 impl Pool {
     pub(super) fn decide(&mut self, edges: &PoolEdges, now: Timestamp) -> Decision {
-        if self.operator.as_ref().is_some_and(|hold| hold.until.is_some_and(|until| until <= self.wall.shows(now))) {
-            self.operator = None;
-        }
+        self.operator = self.held(now).cloned();
         self.hints.forget(now);
         let mode = self.scaling().mode;
         let from = self.desired.unwrap_or(self.listed());

@@ -77,6 +77,7 @@ impl Pool {
             replaced: self.replaced(),
             warm_pool: self.scaling().warm_pool.is_some().then_some(self.tier),
             foreign: self.desired.and_then(|desired| self.hands.foreign(desired, self.wall)),
+            operator: self.held(now).cloned(),
             origin_seconds: self.origins.origin_seconds(now),
             warm_seconds: self.origins.parked_seconds(now),
             origins: self.origins(now),

@@ -1,4 +1,4 @@
-//! How many origins wait in the warm pool.
+//! How many origins wait in the warm pool, and who is a member.
 
 use config::region::{ScalingMode, WarmSize};
 use jiff::Timestamp;
@@ -6,12 +6,31 @@ use jiff::Timestamp;
 use super::Pool;
 use crate::engine::{Want, Way};
 use crate::policy::Policy;
+use crate::region::Role;
+use crate::stage::StageChange;
 use crate::tune::shadow::count;
 
 /// Of the count that stands, while the forecast is not to be believed.
 const UNKNOWN_PART: f64 = 0.1;
 
 impl Pool {
+    /// Who is a member, and who waits in the warm pool, as far as that is this aggregator's to say.
+    pub(super) fn settle(&mut self, now: Timestamp) -> Vec<StageChange> {
+        match self.role {
+            Role::Standby => Vec::new(),
+            Role::Leader => {
+                self.size_tier(now);
+                self.wanted().map_or(Vec::new(), |members| self.origins.settle(members, self.tier, now))
+            }
+            // Who drains or waits may come back. Nobody leaves, and the warm pool is not filled.
+            Role::Lapsed => {
+                let changes = self.wanted().map_or(Vec::new(), |members| self.origins.raise(members, now));
+                self.tier = self.origins.parked().len() as u32;
+                changes
+            }
+        }
+    }
+
     /// What is wanted rises at once and falls as slowly as the count does: booting for a forecast that flickers would
     /// cost more than waiting.
     pub(super) fn size_tier(&mut self, now: Timestamp) {

@@ -269,6 +269,7 @@ impl Rehearsal {
             serving_at: ready.filter(|_| first),
             stopping: false,
             parked: false,
+            leaving: None,
         }
     }
 

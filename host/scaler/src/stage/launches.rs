@@ -167,6 +167,15 @@ impl Origins {
         false
     }
 
+    /// Of whom that is known by somebody's word, and why.
+    pub fn told_leaving(&self) -> Vec<(core::net::SocketAddr, String)> {
+        let told = |origin: &Origin| match &origin.going {
+            Some(Going::Told(because)) => Some((origin.address, because.clone())),
+            Some(Going::Unwell) | None => None,
+        };
+        self.running.iter().filter_map(told).collect()
+    }
+
     /// How many shall run beside `count`, as so many are not counted on. None once enough others serve: then whoever
     /// has not come is ended.
     pub fn surge(&self, count: u32) -> u32 {

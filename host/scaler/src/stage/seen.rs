@@ -28,6 +28,9 @@ pub struct Observed {
     /// It waits in the warm pool, as an earlier run noted.
     #[serde(default)]
     pub parked: bool,
+    /// Somebody has told an earlier run that it is going, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<String>,
 }
 
 /// An origin with its stage. Its instants are the wall clock's.

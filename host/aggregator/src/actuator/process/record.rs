@@ -29,6 +29,8 @@ pub struct Record {
     pub stopping_at: Option<Timestamp>,
     /// It waits in the warm pool, or boots for it.
     pub parked: bool,
+    /// Somebody has said that it is going, and why.
+    pub leaving: Option<String>,
 }
 
 /// The file's text: what the wall clock showed, for people, and the machine's monotonic clock, by which a later
@@ -49,6 +51,8 @@ struct Written {
     /// Absent in files of before.
     #[serde(default)]
     parked: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    leaving: Option<String>,
     /// Absent in files of before.
     #[serde(default)]
     monotonic_ms: Monotonic,
@@ -67,7 +71,8 @@ impl Written {
     fn of(record: &Record, clock: &Clock) -> Written {
         let shows = |at: Timestamp| clock.wall().shows(at);
         let monotonic = |at: Option<Timestamp>| at.map(|at| clock.to_monotonic(at));
-        let Record { pool, address, identity, launched_at, ready_at, serving_at, stopping_at, parked } = record.clone();
+        let Record { pool, address, identity, launched_at, ready_at, serving_at, stopping_at, parked, leaving } =
+            record.clone();
         Written {
             pool,
             address,
@@ -77,6 +82,7 @@ impl Written {
             serving_at: serving_at.map(shows),
             stopping_at: stopping_at.map(shows),
             parked,
+            leaving,
             monotonic_ms: Monotonic {
                 launched: monotonic(Some(launched_at)),
                 ready: monotonic(ready_at),
@@ -102,6 +108,7 @@ impl Written {
             serving_at: self.serving_at.map(|at| instant(serving, at)),
             stopping_at: self.stopping_at.map(|at| instant(stopping, at)),
             parked: self.parked,
+            leaving: self.leaving,
         }
     }
 }
@@ -126,6 +133,7 @@ impl Record {
             serving_at: self.serving_at,
             stopping,
             parked: self.parked,
+            leaving: self.leaving.clone(),
         }
     }
 }
@@ -296,6 +304,7 @@ mod tests {
             serving_at: None,
             stopping_at: Some(at(4_000)),
             parked: false,
+            leaving: Some("spot notice".into()),
         };
         Records::new(&folder, "shop", first).write(&record).unwrap();
         let text = fs::read_to_string(folder.join("shop-9000.json")).unwrap();
@@ -307,6 +316,7 @@ mod tests {
             let age = |at| scaler::stamp::age(later.of_monotonic(8_000), at).as_millis();
             assert_eq!((age(found.launched_at), found.ready_at.map(age)), (6_000, Some(5_000)), "set by {set}");
             assert_eq!((found.serving_at, found.stopping_at.map(age)), (None, Some(4_000)), "set by {set}");
+            assert_eq!(found.observed(false).leaving.as_deref(), Some("spot notice"));
         }
         // One of a version that wrote the wall clock alone.
         let before = text.split(",\"monotonic_ms\"").next().unwrap().to_owned() + "}";
