@@ -148,3 +148,38 @@ fn the_json_of_a_record_is_the_record() {
     assert_eq!((told["role"].as_str(), told["token"].as_u64()), (Some("leader"), Some(12)));
     assert_eq!(told["origins"].as_array().map(Vec::len), Some(10));
 }
+
+#[test]
+fn an_operator_holds_a_pool_and_whoever_asks_why_reads_it() {
+    let region = Region::start();
+    let url = format!("http://{}", region.port.address);
+    let hold = |args: &[&str]| {
+        let mut command = Command::new(forebay());
+        let output = command.arg("hold").args(args).current_dir(region.folder.path()).output().expect("it runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).expect("it is text"))
+    };
+    assert_eq!(hold(&["shop", "--aggregator", &url]), (Some(0), "pool shop: no operator holds it\n".to_owned()));
+    let (code, told) = hold(&["shop", "--for", "1h 30m", "--reason", "a sale & more", "-c", "region.yaml"]);
+    assert!(code == Some(0) && told.starts_with("pool shop does not shrink until 20"), "{told}");
+    assert!(told.ends_with("Z: a sale & more\n"), "{told}");
+    let explained = region.told(&["shop", "--aggregator", &url]);
+    assert!(explained.contains("operator: until 20") && explained.contains(": a sale & more"), "{explained}");
+    assert_eq!(hold(&["shop", "--aggregator", &url]).1, told, "it stands");
+    let refused: [(&[&str], &str); 7] = [
+        (&["shop", "--for", "1h"], "needs a --reason"),
+        (&["shop", "--reason", "x"], "needs --for TIME or --until INSTANT"),
+        (&["shop", "--for", "soon", "--reason", "x"], "soon"),
+        (&["shop", "--for", "200h", "--reason", "x", "-c", "region.yaml"], "up to a week"),
+        (&["shup", "--for", "1h", "--reason", "x", "-c", "region.yaml"], "pool `shup`; run here are: shop"),
+        (&["shop", "--lift", "--for", "1h"], "--lift"),
+        (&["shop", "--aggregator", "https://x"], "allowed is http://host:port"),
+    ];
+    for (args, says) in refused {
+        let (code, error) = hold(args);
+        assert!(code == Some(64) && error.contains(says), "{args:?}: {error}");
+    }
+    assert_eq!(hold(&["shop", "--lift", "-c", "region.yaml"]).1, "pool shop: no operator holds it\n");
+    let explained = region.told(&["shop", "--aggregator", &url]);
+    assert!(!explained.contains("a sale"), "{explained}");
+}

@@ -17,9 +17,6 @@ use crate::{ask, moment, region};
 
 mod account;
 
-/// Where an aggregator of the quickstart and of the reference listens.
-const USUAL: &str = "http://127.0.0.1:9902";
-
 #[derive(clap::Args)]
 pub struct Options {
     /// The pool
@@ -107,31 +104,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 /// `host:port` of the aggregator, and the journal that may be read in its place.
 fn whom(options: &Options) -> anyhow::Result<(String, Option<PathBuf>)> {
     let Some(file) = &options.config else {
-        let url = options.aggregator.as_deref().unwrap_or(USUAL);
-        return Ok((authority(url)?, None));
+        let url = options.aggregator.as_deref().unwrap_or(ask::USUAL);
+        return Ok((ask::authority(url)?, None));
     };
     let region = region::load(file)?;
     let journal = region.aggregator.as_ref().and_then(|aggregator| aggregator.journal.as_ref());
     let journal = journal.map(|journal| journal.path.clone());
-    let named = region.aggregator.as_ref().map(|aggregator| aggregator.address.to_string());
-    let asked = match (named, region.edge.as_ref().and_then(|edge| edge.aggregators.first())) {
-        (Some(named), _) => named,
-        (None, Some(url)) => authority(url)?,
-        (None, None) => bail!(Unfit::one(format!("{}: names no aggregator", file.display()))),
+    let Some(asked) = ask::of_region(&region)? else {
+        bail!(Unfit::one(format!("{}: names no aggregator", file.display())));
     };
     Ok((asked, journal))
-}
-
-fn authority(url: &str) -> Result<String, Unfit> {
-    let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-    let fits = |rest: &&str| {
-        let port = rest.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));
-        !rest.contains('/') && port.is_some_and(|port| port.parse::<u16>().is_ok())
-    };
-    match rest.filter(fits) {
-        Some(rest) => Ok(rest.to_string()),
-        None => Err(Unfit::one(format!("--aggregator {url}; allowed is http://host:port"))),
-    }
 }
 
 enum Failed {

@@ -6,11 +6,12 @@
 //! - [`origin`]: an origin whose limits are known
 //! - [`plugin`]: builds and tests plugins
 //! - [`explain`]: why a pool has as many origins as it has, now or then
+//! - [`hold`]: an operator keeps a pool from shrinking for a while
 //! - [`simulate`]: what the scaler, and others, would have made of a recorded demand
 //!
 //! And what these share: [`region`] (the file, or what makes it unfit), [`running`] (edge and
 //! aggregator), [`logging`], [`span`] and [`moment`] (durations and instants as
-//! arguments), [`ask`] (one GET).
+//! arguments), [`ask`] (one request).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 mod ask;
 mod check;
 mod explain;
+mod hold;
 mod logging;
 mod moment;
 mod origin;
@@ -74,6 +76,8 @@ enum Command {
     Origin(origin::Options),
     /// Say why a pool has as many origins as it has, now or then
     Explain(explain::Options),
+    /// Keep a pool from shrinking for a while, and say why; show that, or take it back
+    Hold(hold::Options),
     /// What a pool's rules, and other autoscalers, would have made of a recorded demand
     Simulate(Box<simulate::Options>),
 }
@@ -94,6 +98,7 @@ fn main() -> ExitCode {
         Command::Plugin(command) => plugin::run(command),
         Command::Origin(options) => origin::run(options).map(|()| true),
         Command::Explain(options) => explain::run(&options).map(|()| true),
+        Command::Hold(options) => hold::run(&options).map(|()| true),
         Command::Simulate(options) => simulate::run(&options).map(|()| true),
     };
     match outcome {
