@@ -6,11 +6,13 @@
 
 pub mod panic;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::forecast::{Bounds, Forecaster};
 use crate::replay::Lives;
-use crate::tune::candidate::Grid;
+use crate::tune::candidate::{Candidate, Grid};
 use crate::tune::shadow::{self, Held};
 use crate::tune::{Tuner, Tuning};
 use panic::{Panic, Surprise};
@@ -120,6 +122,32 @@ pub struct Want {
     pub surprise: Option<Surprise>,
 }
 
+/// One way to make a count of the forecast, as records tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// The bound that it takes; `None`: the present level.
+    pub quantile: Option<f64>,
+    pub headroom: f64,
+    /// How long a count is kept after it was wanted.
+    pub hold_seconds: f64,
+    /// A count stays while it is at most this part over what is wanted.
+    pub band: f64,
+    /// How much it counts among those that share the decision; 1 is all.
+    pub part: f64,
+}
+
+impl fmt::Display for Rule {
+    /// `q0.9 x 1.2, kept 180s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.quantile {
+            Some(quantile) => write!(f, "q{quantile}")?,
+            None => f.write_str("level")?,
+        }
+        write!(f, " x {}, kept {}s", self.headroom, self.hold_seconds)?;
+        if self.band > 0.0 { write!(f, " and within {:.0} %", self.band * 100.0) } else { Ok(()) }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Engine {
     settings: Settings,
@@ -182,23 +210,55 @@ impl Engine {
     }
 
     fn decide(&mut self, bounds: &Bounds, gate_open: bool) -> (Way, u32) {
-        let lives = self.settings.lives;
-        let cold = self.steps as f64 * lives.step < COLD_SECONDS;
-        let middle = gate_open.then_some(self.settings.quantiles.len() / 2);
+        let hold = self.settings.lives.steps(FIRST_HOLD_SECONDS);
+        self.held.push(self.steps, self.first(bounds, gate_open), hold);
+        match self.tuner.wanted() {
+            Some(origins) => (Way::Tuned, origins),
+            None => (if self.cold() { Way::Cold } else { Way::Untuned }, self.held.most(self.steps, hold)),
+        }
+    }
+
+    fn cold(&self) -> bool {
+        self.steps as f64 * self.settings.lives.step < COLD_SECONDS
+    }
+
+    /// Which bound is taken before the first choice; `None`: the level.
+    fn first_quantile(&self, gate_open: bool) -> Option<usize> {
+        (gate_open && !self.cold()).then_some(self.settings.quantiles.len() / 2)
+    }
+
+    /// What there is before the first choice, without any hold.
+    fn first(&self, bounds: &Bounds, gate_open: bool) -> u32 {
         let level = shadow::wanted(bounds, None, COLD_HEADROOM);
-        let first = match middle {
-            Some(_) if !cold => {
+        match self.first_quantile(gate_open) {
+            None => level,
+            middle => {
                 let most = level.max(shadow::count(FIRST_MOST * self.peak));
                 shadow::wanted(bounds, middle, FIRST_HEADROOM).min(most)
             }
-            _ => level,
-        };
-        let hold = lives.steps(FIRST_HOLD_SECONDS);
-        self.held.push(self.steps, first, hold);
-        match self.tuner.wanted() {
-            Some(origins) => (Way::Tuned, origins),
-            None => (if cold { Way::Cold } else { Way::Untuned }, self.held.most(self.steps, hold)),
         }
+    }
+
+    /// What the last step by itself asks for: what the count is over it is kept (by a hold or a band) from what came
+    /// before, or a surprise.
+    pub fn present(&self) -> Option<u32> {
+        let Want { bounds, gate_open, reactive, .. } = self.want.as_ref()?;
+        let asked = self.tuner.present(bounds).unwrap_or_else(|| self.first(bounds, *gate_open));
+        Some(asked.max(*reactive).max(self.settings.lives.floor))
+    }
+
+    /// The rule that it is by; of several that share the decision, the one with the largest part.
+    pub fn rule(&self) -> Option<Rule> {
+        let gate_open = self.want.as_ref()?.gate_open;
+        let quantile = |at: Option<usize>| at.and_then(|at| self.settings.quantiles.get(at).copied());
+        if let Some((leading, part)) = self.tuner.leading() {
+            let Candidate { headroom, hold, band, .. } = *leading;
+            let hold_seconds = hold as f64 * self.settings.lives.step;
+            return Some(Rule { quantile: quantile(leading.quantile), headroom, hold_seconds, band, part });
+        }
+        let quantile = quantile(self.first_quantile(gate_open));
+        let headroom = if quantile.is_some() { FIRST_HEADROOM } else { COLD_HEADROOM };
+        Some(Rule { quantile, headroom, hold_seconds: FIRST_HOLD_SECONDS, band: 0.0, part: 1.0 })
     }
 
     /// `None` before anything was seen.

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decision::Capacity;
-use crate::engine::{Engine, Want, Way};
+use crate::engine::{Engine, Rule, Want, Way};
 use crate::replay::excess::quick_excess;
+use crate::tune::shadow::count;
 
 /// Parts of the distribution of demand, each as likely as the others.
 const PARTS: usize = 50;
@@ -25,6 +26,13 @@ pub struct Forecast {
     pub horizon_seconds: f64,
     /// How many rules share the decision; 0 before the first choice.
     pub rules: usize,
+    /// The one with the largest part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Rule>,
+    /// What the present step by itself asks for. What is proposed over it is kept from before (by the hold or the band of
+    /// its rule), or a surprise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub present: Option<u32>,
 }
 
 /// With this probability no more than so much comes.
@@ -69,6 +77,8 @@ impl Forecast {
                 .collect(),
             horizon_seconds: engine.forecaster().window() as f64 * engine.settings().lives.step,
             rules: engine.tuner().blend().len(),
+            rule: engine.rule(),
+            present: engine.present().map(|origins| count(f64::from(origins) * scale)),
         })
     }
 

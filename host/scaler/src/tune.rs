@@ -117,8 +117,19 @@ impl Tuner {
             return None;
         }
         let mean: f64 = self.blend.iter().map(|(at, part)| part * f64::from(self.shadows.wanted(*at))).sum();
-        // To the nearest: each of them has been rounded up before.
-        Some((mean + 0.5 - 1e-9).floor().max(0.0) as u32)
+        Some(nearest(mean))
+    }
+
+    /// What the blend would want of these bounds by themselves, without holds and bands; `None` before the first choice.
+    pub fn present(&self, bounds: &Bounds) -> Option<u32> {
+        if self.blend.is_empty() {
+            return None;
+        }
+        let wanted = |at: usize| {
+            let candidate = self.candidates.get(at);
+            candidate.map_or(0, |candidate| shadow::wanted(bounds, candidate.quantile, candidate.headroom))
+        };
+        Some(nearest(self.blend.iter().map(|(at, part)| part * f64::from(wanted(*at))).sum()))
     }
 
     /// Chooses anew by what the ledger says now.
@@ -172,10 +183,10 @@ impl Tuner {
         Some(near.into_iter().map(|(at, part)| (at, part / sum)).collect())
     }
 
-    /// The candidate that counts most.
-    pub fn leading(&self) -> Option<&Candidate> {
+    /// The candidate that counts most, and its part.
+    pub fn leading(&self) -> Option<(&Candidate, f64)> {
         let best = self.blend.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
-        self.candidates.get(best.0)
+        Some((self.candidates.get(best.0)?, best.1))
     }
 
     pub fn candidates(&self) -> &[Candidate] {
@@ -207,4 +218,9 @@ impl Tuner {
         reports.sort_by(|a, b| a.cost.total_cmp(&b.cost));
         reports
     }
+}
+
+/// Of counts that have been rounded up before.
+fn nearest(mean: f64) -> u32 {
+    (mean + 0.5 - 1e-9).floor().max(0.0) as u32
 }

@@ -105,7 +105,40 @@ fn demand_that_rises_every_day_is_met_before_it_is_there() {
     assert!(foreseen > 1.04 * evening(17 * 240), "{foreseen} while it rises from {}", evening(17 * 240));
     assert!((49.0..51.0).contains(&resting), "{resting} while it rests at 50");
     let found = proposal(&script);
-    assert!(found.because.contains("tuned rules"), "{found:?}");
+    assert!(found.because.contains("tuned rules, first of them "), "{found:?}");
+    let forecast = script.last().forecast.clone().unwrap();
+    let rule = forecast.rule.expect("one of them has the largest part");
+    assert!(found.because.contains(&format!("first of them {rule}; ")), "{} and {rule}", found.because);
+    assert!(rule.part > 0.0 && rule.part <= 1.0 && forecast.present.is_some(), "{rule:?}");
+}
+
+#[test]
+fn a_count_that_is_kept_from_before_is_told_with_what_the_load_of_now_asks_for() {
+    let mut script = Script::with(slow(predictive()), START);
+    for _ in 0..8 {
+        pass(&mut script, &[("e1", 100.0)]);
+    }
+    let told = |script: &Script| (proposal(script), script.last().forecast.clone().expect("there is an engine"));
+    let (found, forecast) = told(&script);
+    assert!(found.because.contains("under 2 hours known: level x 1.3, kept 180s;"), "{}", found.because);
+    assert!(!found.because.contains("from before"), "nothing is kept: {}", found.because);
+    assert_eq!((found.origins, forecast.present), (Some(13), Some(13)));
+    // Nothing comes any more: what is proposed is of before, and the record says how much of it.
+    for _ in 0..6 {
+        pass(&mut script, &[("e1", 0.0)]);
+    }
+    let (found, forecast) = told(&script);
+    let (origins, present) = (found.origins.unwrap(), forecast.present.unwrap());
+    assert!(origins == 13 && present < 2, "{origins} and {present}: {}", found.because);
+    assert!(found.because.ends_with(&format!("; now {present}, the rest is kept from before")), "{}", found.because);
+    let rule = forecast.rule.unwrap();
+    assert_eq!((rule.quantile, rule.headroom, rule.hold_seconds, rule.part), (None, 1.3, 180.0, 1.0));
+    // And it is over when the rule says so.
+    for _ in 0..12 {
+        pass(&mut script, &[("e1", 0.0)]);
+    }
+    let (found, forecast) = told(&script);
+    assert_eq!(found.origins, forecast.present, "{}", found.because);
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn what_others_would_have_stands_in_the_record_and_a_gap_moves_none_of_them() {
 
 fn forecast(way: Way, level: f64, bounds: &[(f64, f64)]) -> Forecast {
     let quantiles = bounds.iter().map(|(quantile, demand)| Upper { quantile: *quantile, demand: *demand }).collect();
-    Forecast { way, gate_open: true, level, quantiles, horizon_seconds: 180.0, rules: 1 }
+    Forecast { way, gate_open: true, level, quantiles, horizon_seconds: 180.0, rules: 1, rule: None, present: None }
 }
 
 #[test]

@@ -342,6 +342,14 @@ impl Predictive {
             Way::Untuned => "not tuned yet".to_string(),
             Way::Tuned => format!("{} tuned rules", self.engine.tuner().blend().len()),
         };
+        let rule = self.engine.rule().map_or(String::new(), |rule| match want.way {
+            Way::Tuned => format!(", first of them {rule}"),
+            Way::Cold | Way::Untuned => format!(": {rule}"),
+        });
+        // Over what the load of now asks for: nobody should have to look for the reason in vain.
+        let kept = self.engine.present().map(|present| self.real(present)).filter(|now| *now < self.real(want.origins));
+        let why = if want.surprise.is_some() { "for the surprise, or kept from before" } else { "kept from before" };
+        let kept = kept.map_or(String::new(), |now| format!("; now {now}, the rest is {why}"));
         let bounds: Vec<String> = self
             .engine
             .settings()
@@ -363,7 +371,7 @@ impl Predictive {
             format!("; surprise: {level:.1} {what} where at most {foreseen:.1} were foreseen")
         });
         format!(
-            "level {:.1} {what}, at most {} within {}s; gate {gate}; {way}; {carries}{blind}{surprise}",
+            "level {:.1} {what}, at most {} within {}s; gate {gate}; {way}{rule}; {carries}{blind}{surprise}{kept}",
             want.bounds.level * unit,
             bounds.join(", "),
             self.engine.forecaster().window() as i64 * STEP_SECONDS,
