@@ -6,8 +6,11 @@ mod page;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use scaler::capacity::Learned;
 use scaler::carried::Change;
-use scaler::{Clamp, Decision, EdgeAge, Inputs, OriginView, stamp};
+use scaler::edges::doubt::Doubted;
+
+use scaler::{Asked, Clamp, Decision, EdgeAge, Hinted, Inputs, OriginView, Reading, stamp};
 
 use super::Told;
 use page::Page;
@@ -57,10 +60,10 @@ fn head(decision: &Decision, told: &Told, at: Timestamp, page: &mut Page) {
     }
     if let Some(scored) = &told.scored {
         let sums = |name: &str, sums: &scaler::trial::Sums| {
-            format!("{name}: {:.1} origin-hours, {:.3} % violated", sums.origin_hours, sums.violation)
+            format!("{name}: {:.2} origin-hours, {:.3} % violated", sums.origin_hours, sums.violation)
         };
         let (would, ran) = (sums("would have had", &scored.would), sums("ran", &scored.ran));
-        page.row("mode", &format!("over {:.1} h {would}; {ran}", scored.hours));
+        page.row("mode", &format!("over {} {would}; {ran}", span(scored.hours * 3600.0)));
     }
 }
 
@@ -123,6 +126,7 @@ fn why(decision: &Decision, page: &mut Page) {
     for hold in &decision.holds {
         page.row("held", hold);
     }
+    decision.hinted.iter().for_each(|told| hinted(told, page));
 }
 
 /// What is to come of it, and what others would have.
@@ -211,6 +215,13 @@ fn inputs(inputs: &Inputs, page: &mut Page) {
     if !inputs.left.is_empty() {
         page.row("seen", &format!("ended in order within the last minute: {}", inputs.left.join(", ")));
     }
+    for Doubted { edge, requests_per_second, reports } in &inputs.refused {
+        page.row(
+            "seen",
+            &format!("edge {edge} says {requests_per_second}/s, which is not believed ({reports} in a row)"),
+        );
+    }
+    signals(inputs, page);
     if let Some(coverage) = inputs.coverage.filter(|coverage| *coverage < 1.0) {
         page.row("seen", &format!("{:.0} % of the expected demand is reported", 100.0 * coverage));
     }
@@ -222,6 +233,42 @@ fn inputs(inputs: &Inputs, page: &mut Page) {
     }
 }
 
+/// Each with what it asks for. Requests by themselves are in the row above, and in the reason of whoever goes by them.
+fn signals(inputs: &Inputs, page: &mut Page) {
+    let readings = inputs.demand.as_ref().map_or(&[][..], |demand| &demand.signals);
+    let plain = matches!(readings, [one] if one.source == "requests" && !one.gap && one.because.is_none());
+    for Reading { name, value, per_origin, origins, age_seconds, gap, because, .. } in
+        readings.iter().filter(|_| !plain)
+    {
+        let value = value.map_or("unknown".to_string(), |value| format!("{value} where {per_origin} is one origin's"));
+        let asks = origins.map_or(String::new(), |origins| format!(": asks for {origins:.1}"));
+        let age = age_seconds.map_or(String::new(), |age| format!(", {} ago", span(age)));
+        let gap = if *gap { "; nothing is taken away for it" } else { "" };
+        let because = because.as_ref().map_or(String::new(), |because| format!(" ({because})"));
+        page.row("seen", &format!("signal {name}, {value}{age}{asks}{because}{gap}"));
+    }
+    for learned in readings.iter().filter_map(|reading| reading.learned.as_ref()) {
+        let Learned { per_origin, configured, at_least, at_most, seen, drift } = learned;
+        let seen = seen.map_or(String::new(), |seen| format!("; the evidence points to {seen}"));
+        let drift = if *drift { ", so the file wants a look" } else { "" };
+        let bounds = format!("{configured} in the file, {at_least} to {at_most} allowed");
+        page.row("seen", &format!("an origin carries {per_origin}/s as learned ({bounds}){seen}{drift}"));
+    }
+}
+
+/// What plugins ask for.
+fn hinted(hinted: &Hinted, page: &mut Page) {
+    for Asked { edge, plugin, kind, value, ttl_seconds, due_seconds, refused } in &hinted.asked {
+        let due = if *due_seconds > 0.0 { format!(" in {}", span(*due_seconds)) } else { String::new() };
+        let refused = refused.as_ref().map_or(String::new(), |why| format!("; refused: {why}"));
+        let ttl = span(*ttl_seconds);
+        page.row("hinted", &format!("{kind} {value}{due} by {plugin} at {edge}, for {ttl}{refused}"));
+    }
+    if let Some(Clamp { before, after, because, .. }) = &hinted.clamped {
+        page.row("hinted", &format!("{before} -> {after} granted ({because})"));
+    }
+}
+
 fn origins(decision: &Decision, origins: &[OriginView], page: &mut Page) {
     let mut shown: Vec<&OriginView> = origins.iter().collect();
     shown.sort_by_key(|origin| origin.stage.name() == "serving");
@@ -229,8 +276,13 @@ fn origins(decision: &Decision, origins: &[OriginView], page: &mut Page) {
         let late = origin.stage.name() == "booting"
             && decision.expected.is_some_and(|expected| origin.stage_age_seconds > expected.seconds);
         let late = if late { ", longer than its lead" } else { "" };
-        let OriginView { address, stage, stage_age_seconds, .. } = origin;
-        page.row("origins", &format!("{address} {} for {}{late}", stage.name(), span(*stage_age_seconds)));
+        let OriginView { address, stage, stage_age_seconds, parked, warm, .. } = origin;
+        let parked = match (parked, warm) {
+            (true, true) => ", warm: waits in the warm pool",
+            (true, false) => ", for the warm pool",
+            (false, _) => "",
+        };
+        page.row("origins", &format!("{address} {} for {}{parked}{late}", stage.name(), span(*stage_age_seconds)));
     }
     if let more @ 1.. = shown.len().saturating_sub(LISTED) {
         page.row("origins", &format!("and {more} more"));
@@ -240,7 +292,10 @@ fn origins(decision: &Decision, origins: &[OriginView], page: &mut Page) {
 fn tuner(told: &Told, page: &mut Page) {
     let Some(tuner) = &told.tuner else { return };
     let gate = if tuner.gate_open { "open" } else { "shut" };
-    let loss = format!("the forecast's loss is {:.2} of that of one which knows the level alone", tuner.loss);
+    let loss = match tuner.loss {
+        loss if loss > 0.0 => format!("the forecast's loss is {loss:.2} of that of one which knows the level alone"),
+        _ => "nothing was foreseen yet that has come".to_string(),
+    };
     let rules = match tuner.blend {
         0 => "no choice was made yet".to_string(),
         blend => format!("{blend} rules share the decision"),
