@@ -37,6 +37,9 @@ use clock::Clock;
 use scripts::{Asker, Scripts};
 use steer::Steer;
 
+/// Says what each metric is, to the recorder that is installed; [`start`] does.
+pub use publish::describe;
+
 /// How often processes are looked at between events.
 const POLL: Duration = Duration::from_millis(100);
 

@@ -8,10 +8,23 @@ use wire::Stage;
 pub fn describe() {
     use metrics::{describe_counter as counter, describe_gauge as gauge, describe_histogram as histogram};
     gauge!("forebay_aggregator_origins", "Origins of a pool by stage; listed ones are serving");
-    gauge!("forebay_aggregator_capacity_origins", "What of a pool's capacity takes traffic, slow start by its curve");
+    gauge!(
+        "forebay_aggregator_capacity_origins",
+        "Origins that take traffic, each in its slow start as far as that is"
+    );
     gauge!("forebay_aggregator_origins_replaced", "Origins that are late or going, in whose place others run or will");
     counter!("forebay_aggregator_warm_seconds_total", "Seconds in the warm pool, or booting for it, over all origins");
     gauge!("forebay_aggregator_origins_desired", "Origins that a pool shall have: the decision that stands");
+    gauge!("forebay_aggregator_origins_wanted", "Origins that the winning rule proposed, before any limit");
+    gauge!(
+        "forebay_aggregator_origins_floor",
+        "Origins that a pool has at least; a schedule's window may ask for more"
+    );
+    gauge!("forebay_aggregator_origins_ceiling", "Origins that a pool has at most; it binds where more are wanted");
+    gauge!(
+        "forebay_aggregator_demand_origins",
+        "Origins that the largest signal asks for now, before any headroom; NaN while none is known"
+    );
     gauge!(
         "forebay_aggregator_origins_advised",
         "Origins that a pool would have, in the mode advise; else those desired"
@@ -20,10 +33,13 @@ pub fn describe() {
         "forebay_aggregator_origins_late",
         "Origins that were asked for longer than a lead ago and do not serve; at 0 all do"
     );
-    gauge!("forebay_aggregator_actuator_troubled", "1: the last start came to nothing, and none has succeeded since");
+    gauge!(
+        "forebay_aggregator_actuator_troubled",
+        "1: the last start came to nothing, and none has succeeded since; 0: all is well"
+    );
     gauge!(
         "forebay_aggregator_predicted_violation_percent",
-        "Of the requests of the coming peak, over the capacity of the decided count"
+        "Percent of the requests of the coming peak that come over the capacity of the decided count"
     );
     gauge!("forebay_aggregator_peer_origins", "Origins that another autoscaler would have, by its rule");
     gauge!(
@@ -31,11 +47,20 @@ pub fn describe() {
         "What a violating request costs in what serving one costs, where there is a budget"
     );
     gauge!("forebay_aggregator_budget_reached", "1: what the budget aims at is had within its ceiling; 0: it is not");
-    gauge!("forebay_aggregator_budget_spent_origin_hours", "Of this calendar month");
-    gauge!("forebay_aggregator_budget_projected_origin_hours", "Of this calendar month, with what is to come of it");
-    gauge!("forebay_aggregator_budget_ceiling_origin_hours", "Of this calendar month, or of its part that is counted");
+    gauge!("forebay_aggregator_budget_spent_origin_hours", "Origin-hours of this calendar month so far, as counted");
+    gauge!(
+        "forebay_aggregator_budget_projected_origin_hours",
+        "Origin-hours of this calendar month: those so far, and what is to come as it looks now"
+    );
+    gauge!(
+        "forebay_aggregator_budget_ceiling_origin_hours",
+        "Origin-hours that the budget allows in this calendar month, or in the part of it that is counted"
+    );
     gauge!("forebay_aggregator_capacity_per_origin", "Requests a second that one origin carries, as learned");
-    gauge!("forebay_aggregator_capacity_drift", "1: what is seen of it is over 20 % from what is configured");
+    gauge!(
+        "forebay_aggregator_capacity_drift",
+        "1: what an origin carries is seen to be over 20 % from what is configured; 0: it is not"
+    );
     gauge!("forebay_aggregator_leader", "1: this aggregator acts; 0: another has the lease, or nobody");
     gauge!(
         "forebay_aggregator_lapsed",
@@ -43,7 +68,10 @@ pub fn describe() {
     );
     counter!("forebay_aggregator_lease_transitions_total", "Beginnings and ends of the lease here, by what came");
     counter!("forebay_aggregator_lease_failures_total", "Questions about the lease that got no answer");
-    counter!("forebay_aggregator_fenced_total", "Changes refused, as a higher token had acted");
+    counter!(
+        "forebay_aggregator_fenced_total",
+        "Changes to origins that were refused, as an aggregator with a higher token had acted"
+    );
     gauge!("forebay_aggregator_edges_fresh", "Edges whose last report is young enough to count");
     counter!("forebay_aggregator_origin_seconds_total", "Seconds from launch to stop, over all origins of a pool");
     gauge!(
@@ -58,20 +86,31 @@ pub fn describe() {
     counter!("forebay_aggregator_launches_failed_total", "Launches that ended by themselves before they were ready");
     counter!("forebay_aggregator_decisions_total", "Decisions in the journal, by what won");
     counter!("forebay_aggregator_journal_failures_total", "Decisions that could not be written, and were not done");
-    histogram!("forebay_aggregator_history_commit_seconds", "One transaction of what pools saw, to the disk");
+    histogram!(
+        "forebay_aggregator_history_commit_seconds",
+        "How long it took to have what pools saw in a tick on the disk"
+    );
     counter!(
         "forebay_aggregator_history_failures_total",
         "Files of what pools saw that were damaged, or could not be used"
     );
     counter!("forebay_aggregator_clock_steps_total", "Times that the wall clock was set by a second or more");
+    counter!(
+        "forebay_aggregator_script_answers_total",
+        "Answers of policy plugins: proposed a count, had nothing to say, or none came (silent)"
+    );
+    counter!("forebay_aggregator_script_faults_total", "Faults of policy plugins, by verdict");
     counter!("forebay_aggregator_scrapes_total", "Origins asked for their metrics, by result");
-    counter!("forebay_aggregator_reports_total", "Reports taken");
-    counter!("forebay_aggregator_reports_repeated_total", "Reports that were here before");
-    counter!("forebay_aggregator_reports_refused_total", "Reports that changed nothing, by reason");
-    counter!("forebay_aggregator_actuator_actions_total", "Starts and stops of origins");
+    counter!("forebay_aggregator_reports_total", "Reports of edges that were taken");
+    counter!("forebay_aggregator_reports_repeated_total", "Reports of edges that had come before");
+    counter!("forebay_aggregator_reports_refused_total", "Reports of edges that were refused whole, by reason");
+    counter!("forebay_aggregator_actuator_actions_total", "Starts and stops of origins that were asked for, by action");
     counter!("forebay_aggregator_actuator_failures_total", "Starts that came to nothing");
     counter!("forebay_aggregator_origins_crashed_total", "Origins that ended without being asked");
-    histogram!("forebay_aggregator_actuator_seconds", "From start to ready, and from the first signal to the end");
+    histogram!(
+        "forebay_aggregator_actuator_seconds",
+        "How long starts took until ready, and stops from the first signal to the end, by action"
+    );
 }
 
 /// Sets a pool's gauges.
@@ -92,6 +131,11 @@ pub fn measure(pool: &str, view: &PoolView) {
     if let Some(advised) = view.advised.or(view.desired) {
         metrics::gauge!("forebay_aggregator_origins_advised", "pool" => pool.to_string()).set(advised);
     }
+    metrics::gauge!("forebay_aggregator_origins_floor", "pool" => pool.to_string()).set(view.floor);
+    metrics::gauge!("forebay_aggregator_origins_ceiling", "pool" => pool.to_string()).set(view.ceiling);
+    // What nobody knows is no zero on a dashboard either.
+    metrics::gauge!("forebay_aggregator_demand_origins", "pool" => pool.to_string())
+        .set(view.demand.origins.unwrap_or(f64::NAN));
     lead(pool, &view.lead);
     if let Some(decision) = &view.decision {
         measure_record(pool, decision);
@@ -126,6 +170,7 @@ fn measure_record(pool: &str, decision: &Decision) {
     let label = || pool.to_string();
     let late = decision.late.as_ref().map_or(0, |late| late.asked.saturating_sub(late.serving));
     metrics::gauge!("forebay_aggregator_origins_late", "pool" => label()).set(late);
+    metrics::gauge!("forebay_aggregator_origins_wanted", "pool" => label()).set(decision.want);
     let troubled = if decision.trouble.is_some() { 1.0 } else { 0.0 };
     metrics::gauge!("forebay_aggregator_actuator_troubled", "pool" => label()).set(troubled);
     if let Some(predicted) = &decision.predicted {

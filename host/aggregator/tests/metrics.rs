@@ -1,9 +1,10 @@
-//! What the aggregator counts. One test: the recorder is the process's.
+//! What the aggregator counts. One test of the counts: the recorder is the process's.
 
 #[path = "harness.rs"]
 mod harness;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +16,67 @@ use wire::Stage;
 /// Counters and gauges as numbers, by `name{label=value}`.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<BTreeMap<String, Arc<AtomicU64>>>>);
+
+/// The names that have a word of help.
+#[derive(Default)]
+struct Described(Mutex<BTreeSet<String>>);
+
+impl Described {
+    fn take(&self, name: KeyName, word: SharedString) {
+        assert!(!word.starts_with("Of th"), "{}: shown by itself, it says nothing: {word}", name.as_str());
+        assert!(self.0.lock().unwrap().insert(name.as_str().to_string()), "{} twice", name.as_str());
+    }
+}
+
+impl Recorder for Described {
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, word: SharedString) {
+        self.take(name, word);
+    }
+
+    fn describe_gauge(&self, name: KeyName, _: Option<Unit>, word: SharedString) {
+        self.take(name, word);
+    }
+
+    fn describe_histogram(&self, name: KeyName, _: Option<Unit>, word: SharedString) {
+        self.take(name, word);
+    }
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+/// What the sources name, whether or not a test comes by it.
+fn named(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            named(&path, names);
+        } else {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let quoted = text.split('"').filter(|word| word.starts_with("forebay_aggregator_"));
+            names.extend(quoted.map(str::to_string));
+        }
+    }
+}
+
+#[test]
+fn each_metric_has_a_word_of_help_that_stands_by_itself() {
+    let described = Described::default();
+    metrics::with_local_recorder(&described, aggregator::describe);
+    let mut names = BTreeSet::new();
+    named(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+    assert!(names.len() > 30, "{names:?}");
+    assert_eq!(described.0.into_inner().unwrap(), names, "what is described, and what there is");
+}
 
 impl Seen {
     fn at(&self, key: &Key) -> Arc<AtomicU64> {
@@ -59,6 +121,7 @@ fn reports_decisions_and_origins_are_counted() {
     let monthly = config::region::Monthly { origin_hours: 9000.0, money: None, zone: "UTC".into(), hard: false };
     setup.scaling.budget =
         Some(config::region::ScalingBudget { aim: config::region::Aim::Price(80.0), monthly: Some(monthly) });
+    let bounds = (f64::from(setup.scaling.floor), f64::from(setup.scaling.ceiling));
     let aggregator = aggregator::start(setup.region()).unwrap();
     for body in ["{", "{\"version\":7}"] {
         assert_eq!(post(aggregator.address(), body).0, 400);
@@ -77,6 +140,9 @@ fn reports_decisions_and_origins_are_counted() {
     wait_for("the gauges", || {
         seen.gauge("forebay_aggregator_origins{pool=shop,stage=serving}") == 2.0
             && seen.gauge("forebay_aggregator_origins_desired{pool=shop}") == 2.0
+            && seen.gauge("forebay_aggregator_origins_floor{pool=shop}") == bounds.0
+            && seen.gauge("forebay_aggregator_origins_ceiling{pool=shop}") == bounds.1
+            && seen.gauge("forebay_aggregator_demand_origins{pool=shop}") == 0.0
             && seen.gauge("forebay_aggregator_edges_fresh{}") == 1.0
             && seen.count("forebay_aggregator_origin_seconds_total{pool=shop}") > 0
             && seen.gauge("forebay_aggregator_lead_samples{pool=shop}") == 3.0

@@ -309,29 +309,35 @@ pub fn describe() {
     g!("forebay_dict_entries", "Entries of a dictionary of plugins");
     c!("forebay_dict_evictions_total", "Entries that went to make room, used longest ago");
     g!("forebay_queue_items", "Items of a queue of plugins");
-    g!("forebay_queue_bytes", "Bytes of those");
-    c!("forebay_queue_pushed_total", "Items that were pushed");
-    c!("forebay_queue_refused_total", "Pushes to a full queue");
+    g!("forebay_queue_bytes", "Bytes of the items of a queue of plugins");
+    c!("forebay_queue_pushed_total", "Items that were pushed to a queue of plugins");
+    c!("forebay_queue_refused_total", "Pushes to a queue of plugins that was full");
     g!("forebay_limit_keys", "Keys of a token bucket that are kept, those that are not full among them");
-    c!("forebay_limit_tokens_total", "Tokens that were taken or reserved");
-    c!("forebay_limit_returned_tokens_total", "Of those, given back by leases that used less");
-    c!("forebay_limit_denied_total", "Takes and reservations that were not allowed");
-    c!("forebay_limit_evictions_total", "Keys that went to make room, used longest ago, and are full again");
-    c!("forebay_limit_leases_total", "Reservations by how they ended: committed, released, left open");
+    c!("forebay_limit_tokens_total", "Tokens that were taken from a token bucket, or reserved");
+    c!("forebay_limit_returned_tokens_total", "Tokens of a token bucket that leases gave back, as they used less");
+    c!("forebay_limit_denied_total", "Takes and reservations that a token bucket did not allow");
+    c!(
+        "forebay_limit_evictions_total",
+        "Keys of a token bucket that went to make room, used longest ago, and are full again"
+    );
+    c!(
+        "forebay_limit_leases_total",
+        "Reservations of a token bucket by how they ended: committed, released, left open"
+    );
     c!("forebay_kv_calls_total", "Calls to key-value stores, by store, call and how they ended");
     h!("forebay_kv_duration_seconds", "Wait for a key-value store, connecting included");
     g!("forebay_kv_breaker_open", "Workers that have given a key-value store up for now");
     c!("forebay_pool_requests_total", "Requests offered to a pool, refused ones included");
-    c!("forebay_pool_rejects_total", "Of those, refused by the edge or shed by an origin");
-    c!("forebay_pool_errors_total", "Of those, answered with 500 and up or not at all");
+    c!("forebay_pool_rejects_total", "Requests offered to a pool that the edge refused or an origin shed");
+    c!("forebay_pool_errors_total", "Requests offered to a pool that were answered with 500 and up, or not at all");
     g!("forebay_pool_in_flight", "Exchanges with origins of a pool now");
     g!("forebay_pool_origins", "Origins of a pool, by stage and health");
-    c!("forebay_origin_requests_total", "Attempts given to origins of a pool");
-    c!("forebay_origin_failures_total", "Attempts without an answer");
-    c!("forebay_origin_retries_total", "Attempts after a failed one");
-    h!("forebay_origin_latency_seconds", "From an attempt to the first byte of its answer");
+    c!("forebay_origin_requests_total", "Attempts of requests that went to origins of a pool");
+    c!("forebay_origin_failures_total", "Attempts at origins of a pool without an answer");
+    c!("forebay_origin_retries_total", "Attempts at origins of a pool after a failed one");
+    h!("forebay_origin_latency_seconds", "From an attempt at an origin to the first byte of its answer");
     c!("forebay_health_changes_total", "Origins that became healthy or unhealthy");
     c!("forebay_warmup_requests_total", "Warm-up requests sent to origins, by result");
-    c!("forebay_reports_total", "Reports to aggregators, by result");
-    c!("forebay_memberships_total", "Memberships received, by result");
+    c!("forebay_reports_total", "Reports that an edge sent to aggregators, by result");
+    c!("forebay_memberships_total", "Memberships of pools that an edge received from aggregators, by result");
 }
