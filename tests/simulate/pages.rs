@@ -71,6 +71,28 @@ fn the_page_has_the_figures_and_loads_nothing() {
 }
 
 #[test]
+fn of_two_files_the_page_begins_with_what_the_second_would_have_changed() {
+    let folder = Folder::new();
+    let trace = folder.write("week.csv", two_days());
+    let now = folder.write("now.yaml", region(""));
+    let new = folder.write("new.yaml", region("").replace("lead: 2m", "lead: 5m").replace("floor: 2", "floor: 4"));
+    let arguments = ["--trace", named(&trace), "--policy", named(&now), named(&new), "--against", "hpa:50"];
+    let (page, _) = page(&folder, &arguments);
+    let report = json(&arguments);
+    let cost = |at: usize| report["traces"][0]["lines"][at]["cost"].as_f64().expect("a number");
+    let more = 100.0 * (cost(1) / cost(0) - 1.0);
+    assert!(more > 10.0, "another floor costs more: {more}");
+    let told = format!("<strong>new</strong> would have cost {more:.1} % more (");
+    assert!(page.contains(&told), "{told}");
+    assert!(!page.contains("<strong>hpa:50</strong>"), "who was asked for beside it is in the table");
+    // Whose lead is another is not judged by it, and that is told.
+    let note = "new: its lead is 300 s, and its origins take 120 s here, as the first file's do";
+    assert!(page.contains(note) && report["traces"][0]["notes"].to_string().contains(note), "{report}");
+    let boot = [&arguments[..], &["--boot", "60"]].concat();
+    assert!(!json(&boot)["traces"][0]["notes"].to_string().contains("its lead is"), "where it is said, it is meant");
+}
+
+#[test]
 fn a_forecast_and_long_recordings_are_drawn_by_the_most_and_the_least() {
     let folder = Folder::new();
     let file = recorded("llm-large-req.csv.gz");

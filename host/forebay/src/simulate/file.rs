@@ -106,13 +106,13 @@ fn csv(name: &str, text: &str) -> Result<Recorded, Problem> {
     let mut places = Vec::new();
     for (at, line) in lines {
         let line = line.trim_end();
-        let (then, value) = line.split_once(',').ok_or_else(|| (Some(at + 1), two_numbers(line)))?;
-        let then = instant(time, then.trim()).ok_or_else(|| (Some(at + 1), two_numbers(line)))?;
+        let (then, value) = line.split_once(',').ok_or_else(|| (Some(at + 1), time_and_number(line)))?;
+        let then = instant(time, then.trim()).ok_or_else(|| (Some(at + 1), time_and_number(line)))?;
         // An empty cell is a gap.
         if value.trim().is_empty() {
             continue;
         }
-        let value = number(value.trim()).ok_or_else(|| (Some(at + 1), two_numbers(line)))?;
+        let value = number(value.trim()).ok_or_else(|| (Some(at + 1), time_and_number(line)))?;
         rows.push(Row { at: then, value, ran: None });
         places.push(at + 1);
     }
@@ -199,8 +199,8 @@ fn number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)
 }
 
-fn two_numbers(line: &str) -> String {
-    format!("two numbers, seconds and a count not under 0, not `{}`", short(line))
+fn time_and_number(line: &str) -> String {
+    format!("a time and a number not under 0 are needed, not `{}`", short(line))
 }
 
 fn short(line: &str) -> String {

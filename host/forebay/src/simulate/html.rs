@@ -25,7 +25,7 @@ pub fn page(case: &Case, runs: &Runs, options: &Options, tried: &[Tried]) -> Str
          content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n<title>forebay simulate: {name}</title>\n<style>\n\
          {STYLE}</style>\n</head>\n<body>\n<main>\n{}<h2>Over time: {}</h2>\n{}<h2>What it comes to</h2>\n{}{}{}</main>\n\
          <script type=\"application/json\" id=\"figures\">{}</script>\n</body>\n</html>\n",
-        words::head(case, runs, options),
+        words::head(case, runs, options, tried),
         plot::escape(first),
         views::html(case, runs),
         sums::html(case, runs),

@@ -109,6 +109,14 @@ impl Case {
             ));
         }
         notes.extend(tried.iter().flat_map(Tried::notes));
+        // One life for all, or the figures would compare origins and not policies; but a schedule goes by its file's.
+        let others = tried.iter().skip(1).filter(|other| {
+            options.boot.is_none() && first.is_some_and(|first| first.scaling().lead != other.scaling().lead)
+        });
+        notes.extend(others.map(|other| {
+            let (lead, lives) = (other.scaling().lead.as_secs_f64(), lives.boot + lives.warm);
+            format!("{}: its lead is {lead} s, and its origins take {lives} s here, as the first file's do", other.name)
+        }));
         Ok(Case { name: name.clone(), start, dated, course, unit, notes, ran })
     }
 

@@ -178,7 +178,9 @@ impl Plot<'_> {
             let _ = write!(y, "<span style=\"bottom:{:.2}%\">{}</span>", part * 100.0, tick(value));
         }
         let x = self.x.iter().fold(String::new(), |mut x, (part, word)| {
-            let _ = write!(x, "<span style=\"left:{:.2}%\">{}</span>", part * 100.0, escape(word));
+            // Half of the last word would be cut off at the edge of a narrow page.
+            let end = if *part > 0.99 { " class=\"end\"" } else { "" };
+            let _ = write!(x, "<span{end} style=\"left:{:.2}%\">{}</span>", part * 100.0, escape(word));
             x
         });
         format!(

@@ -13,7 +13,7 @@ use crate::simulate::runs::{Case, HOUR, Hour, OURS, Runs};
 use crate::simulate::tried::Tried;
 
 /// What it comes to, in two sentences and a table.
-pub fn head(case: &Case, runs: &Runs, options: &Options) -> String {
+pub fn head(case: &Case, runs: &Runs, options: &Options, tried: &[Tried]) -> String {
     let outcome = &runs.outcome;
     let when = match outcome.start {
         Some(_) => {
@@ -26,14 +26,15 @@ pub fn head(case: &Case, runs: &Runs, options: &Options) -> String {
     let sum = first.map_or(String::new(), |line| {
         format!(
             "<p><strong>{}</strong> would have cost <strong>{}</strong> origin-hours, {:.2} times what a clairvoyant \
-             needs for 0.1 % violation, with <strong>{} %</strong> of the requests over capacity.</p>",
+             needs for 0.1 % violation, with <strong>{} %</strong> of the requests over capacity.{}</p>",
             escape(&line.policy),
             number(line.score.cost),
             line.cost_ratio,
-            number(line.score.violation)
+            number(line.score.violation),
+            outcome.lines.iter().take(tried.len()).skip(1).map(|other| beside(other, line)).collect::<String>()
         )
     });
-    let notes: String = outcome.notes.iter().map(|note| format!("<li>{}</li>", escape(note))).collect();
+    let notes: String = outcome.notes.iter().map(|note| format!("<li>{}</li>", options_as_code(note))).collect();
     let notes = if notes.is_empty() { notes } else { format!("<ul class=\"notes\">{notes}</ul>") };
     let gaps = match outcome.gap_hours {
         gaps if gaps > 0.0 => format!(", but for {} hours that nobody recorded", number(gaps)),
@@ -47,6 +48,24 @@ pub fn head(case: &Case, runs: &Runs, options: &Options) -> String {
         outcome.learning_days,
         table(&outcome.lines, options.judge)
     )
+}
+
+/// What another file would have made of it, which is what the page was asked for.
+fn beside(other: &Line, first: &Line) -> String {
+    let more = 100.0 * (other.score.cost / first.score.cost.max(1e-9) - 1.0);
+    let (way, size) = if more < 0.0 { ("less", -more) } else { ("more", more) };
+    let name = escape(&other.policy);
+    let (cost, violation) = (number(other.score.cost), number(other.score.violation));
+    format!(" <strong>{name}</strong> would have cost {size:.1} % {way} ({cost}), with <strong>{violation} %</strong>.")
+}
+
+/// An option of the command line is not broken over two lines.
+fn options_as_code(note: &str) -> String {
+    let word = |word: &str| match word.strip_prefix("--") {
+        Some(_) => format!("<code>{}</code>", escape(word)),
+        None => escape(word),
+    };
+    note.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn table(lines: &[Line], judge: f64) -> String {
