@@ -1,5 +1,5 @@
 //! What `check` tells of the rules of time: the next firings of each, where two of them meet and who wins,
-//! where two nearly meet, and clock changes that touch one. Pure: the time is an argument.
+//! where two nearly meet, rules that change nothing, and clock changes that touch one. Pure: the time is an argument.
 //!
 //! It looks eight weeks ahead, and as far as the fifth firing of each rule. A gap is told between two rules
 //! with a floor where one window ends, the other takes effect less than an hour later, and no other floor
@@ -61,7 +61,8 @@ fn tell(pool: &Pool, now: Timestamp, lines: &mut Vec<String>) {
             Err(why) => lines.push(format!("    never: {why}")),
         }
     }
-    for told in [overlaps(&all), gaps(&all), ramps(&all), change::changes(&all, now)] {
+    let idle = idle(&all, pool);
+    for told in [idle, overlaps(&all), gaps(&all), ramps(&all), change::changes(&all, now)] {
         let more = told.len().saturating_sub(LISTED);
         lines.extend(told.into_iter().take(LISTED).map(|line| format!("  {line}")));
         if more > 0 {
@@ -156,6 +157,33 @@ fn local(at: Timestamp, zone: &jiff::tz::TimeZone) -> String {
     let local = at.to_zoned(zone.clone());
     let format = if local.second() == 0 { "%a %Y-%m-%d %H:%M %:z" } else { "%a %Y-%m-%d %H:%M:%S %:z" };
     local.strftime(format).to_string()
+}
+
+/// Rules that change nothing, or of which one window runs into the next: the writer most likely meant something else.
+fn idle(all: &[Ahead], pool: &Pool) -> Vec<String> {
+    let Some(scaling) = &pool.scaling else { return Vec::new() };
+    let mut told = Vec::new();
+    for Ahead { rule, windows, .. } in all {
+        let name = &rule.name;
+        let floor = rule.floor.filter(|floor| *floor <= scaling.floor && rule.ceiling.is_none());
+        let ceiling = rule.ceiling.filter(|ceiling| *ceiling >= scaling.ceiling && rule.floor.is_none());
+        if rule.target.is_some() || rule.multiply.is_some() {
+            // Those are not what the pool has anyway.
+        } else if let Some(floor) = floor {
+            told.push(format!("idle: the floor {floor} of {name} is not over the pool's own, {}", scaling.floor));
+        } else if let Some(ceiling) = ceiling {
+            told.push(format!(
+                "idle: the ceiling {ceiling} of {name} is not under the pool's own, {}",
+                scaling.ceiling
+            ));
+        }
+        if let Some((a, b)) = windows.iter().zip(windows.iter().skip(1)).find(|(a, b)| b.0 < a.1) {
+            let every = written_duration(Duration::try_from(b.0.duration_since(a.0)).unwrap_or_default());
+            let lasts = written_duration(rule.duration);
+            told.push(format!("overlap: {name} with itself: it fires {every} after it has fired, and lasts {lasts}"));
+        }
+    }
+    told
 }
 
 /// Pairs of rules whose windows meet and that set the same number, or a floor over a ceiling.

@@ -23,7 +23,7 @@ fn tells(told: &str, lines: &[&str]) {
 /// What follows the firings.
 #[track_caller]
 fn tells_besides(told: &str, lines: &[&str]) {
-    let kinds = ["  overlap", "  gap", "  ramps", "  clock"];
+    let kinds = ["  idle", "  overlap", "  gap", "  ramps", "  clock"];
     let besides = told.lines().skip_while(|line| !kinds.iter().any(|kind| line.starts_with(kind)));
     assert_eq!(besides.collect::<Vec<_>>(), lines, "\n{told}");
 }
@@ -157,6 +157,36 @@ fn where_rules_meet_or_nearly_meet_is_told() {
             "  gap: 20m between day and evening, Tue 2026-07-07 18:00 +00:00 to 18:20, and 55 more",
         ],
     );
+}
+
+#[test]
+fn a_rule_that_changes_nothing_and_one_that_runs_into_itself_are_told() {
+    let rules = [
+        "name: low, cron: '0 8 * * *', zone: UTC, duration: 1h, floor: 1",
+        "name: high, cron: '0 10 * * *', zone: UTC, duration: 1h, ceiling: 20",
+        // These do something: they hold less than there may be, or another number.
+        "name: exact, cron: '0 12 * * *', zone: UTC, duration: 1h, exact: 1",
+        "name: both, cron: '0 14 * * *', zone: UTC, duration: 1h, floor: 1, multiply: 2",
+        "name: last, cron: '0 16 * * *', zone: UTC, duration: 24h, ceiling: 19",
+        "name: often, cron: '*/30 * * * *', zone: UTC, duration: 1h, target: 9",
+    ];
+    let told = outlook("", &rules, "2026-07-07T12:00:00Z");
+    let idle: Vec<_> = told.lines().filter(|line| line.contains("idle: ") || line.contains("itself")).collect();
+    assert_eq!(
+        idle,
+        [
+            "  idle: the floor 1 of low is not over the pool's own, 1",
+            "  idle: the ceiling 20 of high is not under the pool's own, 20",
+            "  overlap: often with itself: it fires 30m after it has fired, and lasts 1h",
+        ],
+        "{told}"
+    );
+}
+
+#[test]
+fn a_window_over_a_year_ends_by_the_clock_that_it_began_by() {
+    let long = "name: long, at: 2026-01-10T08:00, zone: Europe/Berlin, duration: 365d, floor: 3";
+    tells_besides(&outlook("", &[long], "2026-03-20T12:00:00Z"), &[]);
 }
 
 #[test]

@@ -86,7 +86,11 @@ fn touches(ahead: &Ahead, change: &Change) -> Vec<String> {
             format!("{name}: {times} comes twice; it fires at the first, {}", offset(change.before))
         });
     }
-    let within = ahead.windows.iter().find(|(start, end)| *start < change.at && change.at < *end);
+    // Of a window over a whole year the clock has come back when it ends, and that is no news.
+    let zone = ahead.firings.zone();
+    let moves = |start: Timestamp, end: Timestamp| zone.to_offset(start) != zone.to_offset(end);
+    let within =
+        ahead.windows.iter().find(|(start, end)| *start < change.at && change.at < *end && moves(*start, *end));
     if let Some((start, end)) = within {
         let moved = ahead.before(*end, change);
         let lasts = super::written_duration(ahead.rule.duration);
