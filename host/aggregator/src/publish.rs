@@ -80,7 +80,7 @@ pub fn describe() {
     );
     gauge!(
         "forebay_aggregator_lead_learned_seconds",
-        "What origins took that came into service, by part (boot, warm_up, both) and quantile"
+        "What origins took that came into service, by part (boot, warm_up, both) and percentile"
     );
     gauge!("forebay_aggregator_lead_samples", "Origins that the learned lead is from");
     counter!("forebay_aggregator_launches_failed_total", "Launches that ended by themselves before they were ready");
@@ -158,9 +158,9 @@ fn lead(pool: &str, lead: &LeadView) {
     metrics::counter!("forebay_aggregator_launches_failed_total", "pool" => pool.to_string()).absolute(lead.failed);
     for (part, learned) in [("boot", lead.boot), ("warm_up", lead.warm_up), ("both", lead.both)] {
         let Some(learned) = learned else { continue };
-        for (quantile, seconds) in [("0.5", learned.p50), ("0.95", learned.p95), ("0.99", learned.p99)] {
+        for (percentile, seconds) in [("50", learned.p50), ("95", learned.p95), ("99", learned.p99)] {
             metrics::gauge!("forebay_aggregator_lead_learned_seconds",
-                "pool" => pool.to_string(), "part" => part, "quantile" => quantile)
+                "pool" => pool.to_string(), "part" => part, "percentile" => percentile)
             .set(seconds);
         }
     }

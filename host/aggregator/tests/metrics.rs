@@ -146,7 +146,7 @@ fn reports_decisions_and_origins_are_counted() {
             && seen.gauge("forebay_aggregator_edges_fresh{}") == 1.0
             && seen.count("forebay_aggregator_origin_seconds_total{pool=shop}") > 0
             && seen.gauge("forebay_aggregator_lead_samples{pool=shop}") == 3.0
-            && seen.gauge("forebay_aggregator_lead_learned_seconds{pool=shop,part=boot,quantile=0.95}") >= 0.05
+            && seen.gauge("forebay_aggregator_lead_learned_seconds{pool=shop,part=boot,percentile=95}") >= 0.05
             && seen.gauge("forebay_aggregator_budget_spent_origin_hours{pool=shop}") > 0.0
             && seen.gauge("forebay_aggregator_origins_late{pool=shop}") == 0.0
     });
