@@ -4,6 +4,9 @@
 //! brings counts where that is more; where it is less, the last value goes on, as a guess is no reason to shrink.
 //! After a quarter of an hour the edge is taken for gone, and its demand with it: by then its clients have found
 //! another edge, which reports them. While less than [`ENOUGH`] of the demand is reported nothing shrinks at all.
+//!
+//! An edge may also be fresh and have said nothing in the window that a rule looks at, where that is shorter than a
+//! report counts: its last value stands for it too, and it counts as one that reports.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::edges::{EdgeId, Latest, PoolEdges};
+use crate::edges::{Edge, EdgeId, Latest, PoolEdges};
 use crate::stamp;
 
 /// Of the expected demand must be reported for anything to shrink.
@@ -58,20 +61,30 @@ pub struct Missing {
     pub carried: BTreeMap<EdgeId, (String, StandIn)>,
     /// Requests a second that the hour usually brings, where nobody has reported for long.
     pub usual: Option<f64>,
+    /// Edges are fresh, and none of them has said anything in the window of the rules.
+    unheard: bool,
 }
 
 impl Missing {
     /// `usual`: what the hour brings as a rule; it is asked only where something is missing. `silence`: for how
-    /// long no edge at all has reported.
+    /// long no edge at all has reported. `heard`: whether an edge has said something in the window of the rules.
     pub fn of(
         edges: &PoolEdges,
         usual: impl Fn() -> Option<f64>,
         silence: Option<Duration>,
+        heard: impl Fn(&Edge) -> bool,
         now: Timestamp,
     ) -> Missing {
+        let unheard: Vec<_> = edges.fresh.iter().filter(|(edge, _)| !heard(edge)).collect();
+        let silent = !unheard.is_empty() && unheard.len() == edges.fresh.len();
+        let unheard = unheard.into_iter().map(|(edge, latest)| {
+            let stand_in = StandIn { requests_per_second: latest.last, by: Basis::LastValue };
+            (edge.id, (edge.name.clone(), stand_in))
+        });
         if edges.missing.is_empty() {
             let usual = if silence.is_some_and(|silence| silence >= LONG_SILENCE) { usual() } else { None };
-            return Missing { coverage: (!edges.fresh.is_empty()).then_some(1.0), carried: BTreeMap::new(), usual };
+            let coverage = (!edges.fresh.is_empty()).then_some(1.0);
+            return Missing { coverage, carried: unheard.collect(), usual, unheard: silent };
         }
         let usual = usual();
         let weights = Weights::of(edges);
@@ -86,12 +99,13 @@ impl Missing {
             };
             (edge.id, (edge.name.clone(), stand_in))
         });
-        let carried = carried.collect();
+        let carried = carried.chain(unheard).collect();
         let coverage = edges.fresh.iter().map(|(_, latest)| weights.share(latest)).sum::<f64>();
         Missing {
             coverage: Some(coverage),
             carried,
             usual: usual.filter(|_| silence.is_some_and(|silence| silence >= LONG_SILENCE)),
+            unheard: silent,
         }
     }
 
@@ -114,6 +128,11 @@ impl Missing {
     /// Requests a second that are taken for what silent edges see.
     pub fn requests(&self) -> f64 {
         self.carried.values().map(|(_, stand_in)| stand_in.requests_per_second).sum()
+    }
+
+    /// The same where nothing else is known, of edges that count as ones that report.
+    pub fn unheard(&self) -> Option<f64> {
+        self.unheard.then(|| self.requests())
     }
 
     /// ` + 20.0 carried for e2 (last value)`; empty if nothing is.

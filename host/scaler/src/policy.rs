@@ -99,11 +99,12 @@ impl View<'_> {
     /// others; or what the hour usually brings, where nobody has reported for long. Nothing is learned from it.
     pub fn requests(&self, window: Duration) -> Option<(f64, String)> {
         let level = self.present.level(window);
-        match (level, self.missing.usual) {
-            (Some(level), _) => {
-                let told =
-                    format!("{:.1} requests/s over {}{}", level.requests, stamp::text(window), self.missing.told());
-                Some((level.requests + self.missing.requests(), told))
+        // Nobody has said anything in the window, and somebody still counts as one that reports.
+        let unheard = || self.missing.unheard().map(|_| 0.0);
+        match (level.map(|level| level.requests).or_else(unheard), self.missing.usual) {
+            (Some(seen), _) => {
+                let told = format!("{seen:.1} requests/s over {}{}", stamp::text(window), self.missing.told());
+                Some((seen + self.missing.requests(), told))
             }
             (None, Some(usual)) => {
                 Some((usual, format!("{usual:.1} requests/s, as usual at this time: nobody reports")))

@@ -255,6 +255,13 @@ impl Series {
         edges.all(|edge| self.recent.get(&edge).is_some_and(|recent| recent.sum(first, end, self.until).is_some()))
     }
 
+    /// Whether an edge has reported something of the seconds that the `window` before `now` touches, of late.
+    pub fn heard(&self, edge: EdgeId, window: Duration, now: Timestamp) -> bool {
+        let (first, _) = touched(window, now);
+        let late = self.horizon.map_or(first, |horizon| first.max(horizon + 1));
+        self.recent.get(&edge).is_some_and(|recent| recent.last() >= late)
+    }
+
     /// What one edge saw in the seconds that the `window` before `now` touches, also if that is some minutes ago
     /// and it has been silent since.
     pub fn of_edge(&self, edge: EdgeId, window: Duration, now: Timestamp) -> Option<Level> {

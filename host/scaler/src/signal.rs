@@ -33,7 +33,7 @@ use scraped::{OfOrigins, Scraped};
 pub use unit::Unit;
 
 /// The window of rules that have none.
-const WINDOW: Duration = Duration::from_secs(30);
+pub const WINDOW: Duration = Duration::from_secs(30);
 /// What an edge said is forgotten after so long: later than the edge itself.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(1200);
 /// A latency this near to its target asks for as many origins as there are: HPA's tolerance.
@@ -268,7 +268,8 @@ impl Signals {
 
     fn requests(&self, look: &Look, reading: Reading) -> Reading {
         let (per_origin, by) = look.standing.target(reading.per_origin);
-        let level = look.present.level(self.window);
+        let seen = look.present.level(self.window);
+        let level = seen.map(|level| level.requests + look.missing.requests()).or_else(|| look.missing.unheard());
         let age = look.edges.fresh.iter().map(|(edge, _)| stamp::age(look.now, edge.at)).max();
         let because = match level {
             None => Some(format!("no fresh report in the last {}", stamp::text(self.window))),
@@ -277,8 +278,7 @@ impl Signals {
             }
         };
         let age_seconds = age.map(stamp::seconds);
-        Reading { per_origin, age_seconds, because, ..reading }
-            .with(level.map(|level| level.requests + look.missing.requests()))
+        Reading { per_origin, age_seconds, because, ..reading }.with(level)
     }
 
     /// The sum over edges: what those that fell silent said last goes on, and what those said that left fades as any

@@ -56,6 +56,46 @@ fn while_most_of_the_demand_is_reported_the_rest_is_carried_in_full_and_the_pool
 }
 
 #[test]
+fn a_window_shorter_than_a_report_counts_takes_nothing_away_while_no_report_comes() {
+    let mut setting = wide();
+    setting.reactive.as_mut().unwrap().window = secs(2);
+    let mut script = Script::new(setting, NOON);
+    script.run(30, &[("e1", 80), ("e2", 20)]);
+    assert_eq!(script.count(), 10);
+    // A report counts for 5 s; one edge, then both, are silent for longer than the window and shorter than that.
+    let all = script.decisions.len();
+    script.run(4, &[("e1", 80)]);
+    assert_eq!(carried(&script, "e2"), Some(StandIn { requests_per_second: 20.0, by: Basis::LastValue }));
+    assert_eq!(script.last().inputs.coverage, Some(1.0), "by the file's word it reports");
+    script.run(1, &[("e1", 80), ("e2", 20)]);
+    script.run(4, &[]);
+    let line = &script.last().line;
+    assert!(line.contains("0.0 requests/s over 2s + 80.0 carried for e1 (last value) + 20.0 carried for e2"), "{line}");
+    script.run(600, &[]);
+    let lowest = script.decisions[all..].iter().min_by_key(|decision| decision.to).unwrap();
+    assert_eq!(lowest.to, 10, "{}", lowest.line);
+    // Those that are heard of again may say that it is less.
+    script.run(10, &[("e1", 30), ("e2", 20)]);
+    assert_eq!((script.count(), carried(&script, "e2")), (5, None), "{}", script.last().line);
+}
+
+#[test]
+fn the_same_where_signals_are_the_demand() {
+    let mut setting = wide();
+    let rule = setting.reactive.as_mut().unwrap();
+    (rule.window, rule.requests_per_origin) = (secs(2), None);
+    let source = config::region::SignalSource::Requests { per_origin: 10.0, learn: None };
+    setting.signals = vec![config::region::Signal { name: "offered".into(), source }];
+    let mut script = Script::new(setting, NOON);
+    script.run(30, &[("e1", 80), ("e2", 20)]);
+    let all = script.decisions.len();
+    script.run(4, &[("e1", 80)]);
+    script.run(600, &[]);
+    let lowest = script.decisions[all..].iter().min_by_key(|decision| decision.to).unwrap();
+    assert_eq!(lowest.to, 10, "{}", lowest.line);
+}
+
+#[test]
 fn under_seventy_percent_nothing_shrinks_and_what_is_seen_with_what_is_carried_raises() {
     let mut script = Script::new(wide(), NOON);
     script.run(30, &[("e1", 60), ("e2", 40)]);

@@ -50,6 +50,30 @@ fn an_edge_that_falls_silent_lowers_what_is_covered_and_not_the_share_of_the_oth
 }
 
 #[test]
+fn reports_that_overlap_cover_no_second_that_is_still_to_come() {
+    let mut first = Script::new(scaling(), "2026-01-01T00:00:00Z");
+    for _ in 0..6 {
+        first.pass();
+        for _ in 0..20 {
+            first.report("e1", 10);
+        }
+    }
+    let points = fine(&mut first);
+    assert!(points.len() == 1 && points[0].requests == 10.0, "{points:?}");
+    assert!((points[0].covered - 6.0 / 15.0).abs() < 1e-9, "{points:?}");
+    // What was to come is heard of by whoever starts next, and is not thinned by what nobody saw.
+    let mut second = Script::new(scaling(), "2026-01-01T00:00:06Z");
+    second.apply(Event::Recalled { pool: "shop".into(), points });
+    second.now += secs(6);
+    heard(&mut second, &["e1"], 1);
+    second.step();
+    assert_eq!(
+        second.last().inputs.requests_per_second,
+        Some((6.0 * 10.0 + 40.0) / 7.0).map(|mean: f64| (mean * 1e3).round() / 1e3)
+    );
+}
+
+#[test]
 fn a_region_that_recalls_goes_on_with_the_step_that_was_cut_off() {
     let mut first = Script::new(scaling(), "2026-01-01T00:00:00Z");
     heard(&mut first, &["e1"], 20);

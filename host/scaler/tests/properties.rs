@@ -198,7 +198,7 @@ fn up_only_never_lowers_and_raises_as_on_does() {
 #[test]
 fn what_does_not_act_keeps_the_count_and_a_shadow_decides_what_on_does() {
     let mut differed = 0;
-    for seed in 0..100 {
+    for seed in 0..150 {
         let on: Vec<_> = changed_to(ScalingMode::On, seed).iter().map(|decision| decision.to).collect();
         for mode in [ScalingMode::Off, ScalingMode::Shadow, ScalingMode::Advise] {
             let decisions = changed_to(mode, seed);

@@ -17,7 +17,7 @@ use crate::peers::beside::Beside;
 use crate::policy::{Policy, Standing, View};
 use crate::region::Role;
 use crate::series::Present;
-use crate::signal::Look;
+use crate::signal::{self, Look};
 use crate::stamp;
 use crate::trial::Trial;
 use crate::usual::Usual;
@@ -25,6 +25,9 @@ use config::region::{Actuator, Scaling, ScalingMode};
 
 /// Program and model, as records tell them.
 static ENGINE: LazyLock<String> = LazyLock::new(|| format!("{}/{}", env!("CARGO_PKG_VERSION"), engine::MODEL));
+
+/// A series knows by edge what was reported so lately.
+const JUST_NOW: Duration = Duration::from_secs(30);
 
 /// So many fresh edges, and so many silent ones, a record names.
 const TOLD_EDGES: usize = 32;
@@ -214,7 +217,11 @@ impl Pool {
             found.unwrap_or_else(|| self.usual.as_ref().and_then(Usual::now))
         };
         let silence = self.silent_since.map(|since| stamp::age(now, since));
-        Missing::of(edges, learned, silence, now)
+        let window = self.policies.iter().find_map(Policy::window).unwrap_or(signal::WINDOW);
+        // Most have just reported; only the others are looked up.
+        let heard =
+            |edge: &Edge| stamp::age(now, edge.at) < window.min(JUST_NOW) || self.series.heard(edge.id, window, now);
+        Missing::of(edges, learned, silence, heard, now)
     }
 
     pub(super) fn inputs(&self, present: &Present, edges: &PoolEdges, now: Timestamp) -> Inputs {

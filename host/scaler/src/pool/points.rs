@@ -91,6 +91,9 @@ impl Pool {
         let end = start + step.seconds();
         let mean = self.series.mean(start, end, expected)?;
         let known = self.capacities.iter().rev().find(|(then, _)| (start..end).contains(then));
+        // Reports that overlap cover more than has passed, and nobody has seen what is to come.
+        let seen = self.series.last().map_or(0, |last| last + 1 - start).clamp(0, step.seconds());
+        let covered = mean.covered.min(seen as f64 / step.seconds() as f64);
         let Level { requests, rejects, errors, cost } = mean.level;
         Some(Point {
             at: self.shown(start, step)?,
@@ -98,7 +101,7 @@ impl Pool {
             rejects,
             errors,
             cost,
-            covered: mean.covered,
+            covered,
             origins: known.map_or_else(|| self.capacity(), |(_, capacity)| *capacity),
         })
     }
