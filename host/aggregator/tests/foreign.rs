@@ -123,3 +123,34 @@ fn what_another_hand_starts_and_leaves_is_given_back_after_the_stabilisation() {
     assert!(text.contains("1 run that were not decided here, kept until"), "{text}");
     aggregator.stop_and_release();
 }
+
+#[test]
+fn a_copy_of_a_state_file_is_no_other_origin() {
+    let folder = Folder::new("copied");
+    let setup = setup(&folder, Duration::from_secs(1));
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let mut edge = Edge::new("e1", aggregator.address());
+    edge.report_until("two serving", |members| count(members, Stage::Serving) == 2);
+    let two = pids(&folder);
+    let port = two.keys().next().unwrap().rsplit(':').next().unwrap().to_owned();
+    let state = |name: String| folder.0.join("state").join(name);
+    std::fs::copy(state(format!("shop-{port}.json")), state(format!("shop-{port}.copy.json"))).unwrap();
+    for _ in until(Duration::from_secs(1)) {
+        assert_eq!(edge.report().pools["shop"].len(), 2);
+    }
+    let foreign = |edge: &Edge| get(edge.aggregator, "/v1/pools").1["pools"]["shop"]["foreign"].clone();
+    assert_eq!((foreign(&edge), started(&folder)), (Value::Null, 2));
+    // What is decided is what runs: the copy stands for nobody.
+    edge.load = 40;
+    edge.report_until("four serving", four_serve);
+    aggregator.stop();
+    let four = pids(&folder);
+    assert_eq!((four.len(), two.iter().all(|(address, pid)| four.get(address) == Some(pid))), (4, true));
+    // And the next run counts it once too.
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    edge.aggregator = aggregator.address();
+    edge.load = 50;
+    edge.report_until("five serving", |members| count(members, Stage::Serving) == 5);
+    assert_eq!(foreign(&edge), Value::Null);
+    aggregator.stop_and_release();
+}

@@ -202,6 +202,26 @@ fn a_torn_last_line_of_the_journal_costs_that_line_only() {
 }
 
 #[test]
+fn an_origin_that_is_ready_and_then_ends_each_time_is_started_ever_more_seldom_and_told_of() {
+    let folder = Folder::new("flaps");
+    let mut setup = Setup::new(&folder.0);
+    let origin = setup.process().command[0].clone();
+    setup.process().command = vec!["timeout".into(), "0.5".into(), origin, "{port}".into(), "0".into()];
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let mut edge = Edge::new("e1", aggregator.address());
+    wait_for("both to have ended twice, and been ready each time", || {
+        edge.report();
+        let (_, pools) = get(edge.aggregator, "/v1/pools");
+        pools["pools"]["shop"]["trouble"]["failures"].as_u64().is_some_and(|failures| failures >= 4)
+    });
+    let (_, pools) = get(edge.aggregator, "/v1/pools");
+    let gone = pools["pools"]["shop"]["gone"].as_array().unwrap();
+    assert!(gone.iter().all(|gone| !gone["ready_at"].is_null()), "{gone:?}");
+    assert!(folder.journal().contains("launches fail: "), "nothing that serves is taken away meanwhile");
+    aggregator.stop_and_release();
+}
+
+#[test]
 fn a_dry_run_starts_nothing_and_publishes_the_listed_origins() {
     let folder = Folder::new("dry");
     let mut setup = Setup::new(&folder.0);

@@ -22,7 +22,6 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +69,8 @@ pub struct Process {
     not_before: Option<Timestamp>,
     /// The last of the failures: when, and what of.
     failed: Option<(Timestamp, String)>,
+    /// When it was, also once nobody is told of it any more.
+    failed_at: Option<Timestamp>,
 }
 
 impl Process {
@@ -90,6 +91,7 @@ impl Process {
             failures: 0,
             not_before: None,
             failed: None,
+            failed_at: None,
         }
     }
 
@@ -165,8 +167,8 @@ impl Process {
     /// Somebody else may have started origins for this pool meanwhile: they say so by a record of theirs, and are
     /// run like those of an earlier run from then on.
     fn look_around(&mut self, now: Timestamp) {
-        let known = |path: &Path| self.origins.iter().any(|origin| self.records.is_of(path, origin.record.address));
-        let mut others = self.records.others(known);
+        let known: Vec<_> = self.origins.iter().map(|origin| origin.record.address).collect();
+        let mut others = self.records.others(&known);
         others.retain(|record| record.identity.is_alive());
         for record in others {
             tracing::warn!(pool = self.pool, address = %record.address, "another hand has started an origin");
@@ -191,7 +193,7 @@ impl Process {
         if origin.probe.as_ref().is_some_and(Probe::is_ready) {
             origin.probe = None;
             origin.record.ready_at = Some(now);
-            (self.failures, self.failed) = (0, None);
+            self.failed = None;
             self.save(&origin.record);
             let boot = stamp::age(now, origin.record.launched_at);
             tracing::info!(pool = self.pool, address = %origin.record.address, ?boot, "origin ready");

@@ -4,6 +4,7 @@
 //! And the fence: `POOL.lock` is held by who changes anything, `POOL.token` has the highest token of a
 //! lease that anything was changed under.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
 use crate::clock::Clock;
+
+/// Logs of origins that are gone.
+const KEPT_LOGS: usize = 64;
 
 /// One origin. Its instants are of the clock that nobody sets.
 #[derive(Clone, Debug)]
@@ -162,28 +166,36 @@ impl Records {
             }
             let record = bytes.and_then(|bytes| Ok(serde_json::from_slice::<Written>(&bytes)?.read(&self.clock)));
             match record {
-                Ok(record) if record.pool == self.pool => records.push(record),
+                Ok(record) if record.pool == self.pool => {
+                    records.push((path != self.path(record.address.port(), "json"), record));
+                }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(path = %path.display(), %error, "state file passed over"),
             }
         }
+        // A copy that a person made beside one is no other origin, and may be old.
+        records.sort_by_key(|(copy, record)| (*copy, record.launched_at));
+        let mut seen = BTreeSet::new();
+        records.retain(|(_, record)| seen.insert(record.address));
+        let mut records: Vec<Record> = records.into_iter().map(|(_, record)| record).collect();
         records.sort_by_key(|record| record.launched_at);
         records
     }
 
-    /// Those of this pool that another hand has put beside `known`. One that cannot be read may not be whole yet:
-    /// the next look is soon.
-    pub fn others(&self, known: impl Fn(&Path) -> bool) -> Vec<Record> {
+    /// Those of this pool that another hand has put beside the ones of `known` addresses. One that cannot be read may
+    /// not be whole yet: the next look is soon.
+    pub fn others(&self, known: &[SocketAddr]) -> Vec<Record> {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-        let new = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json") && !known(path));
-        let read = new.filter_map(|path| serde_json::from_slice::<Written>(&fs::read(path).ok()?).ok());
-        read.filter(|record| record.pool == self.pool).map(|record| record.read(&self.clock)).collect()
-    }
-
-    /// Whether it is the file of the origin at `address`.
-    pub fn is_of(&self, path: &Path, address: SocketAddr) -> bool {
-        path == self.path(address.port(), "json")
+        let ours: BTreeSet<PathBuf> = known.iter().map(|address| self.path(address.port(), "json")).collect();
+        let new = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+        // Looked at ten times a second: our own files are not read for it.
+        let read = new.filter(|path| !ours.contains(path));
+        let read = read.filter_map(|path| serde_json::from_slice::<Written>(&fs::read(path).ok()?).ok());
+        let mut seen: BTreeSet<SocketAddr> = known.iter().copied().collect();
+        read.filter(|record| record.pool == self.pool && seen.insert(record.address))
+            .map(|record| record.read(&self.clock))
+            .collect()
     }
 
     /// Whole or not at all: written beside and moved over.
@@ -202,10 +214,32 @@ impl Records {
         }
     }
 
-    /// Where the origin on this port writes what it has to say.
+    /// Where the origin on this port writes what it has to say. Of those that are gone the latest are kept: one
+    /// that ends at once is started again and again, each time on another port.
     pub fn log_path(&self, port: u16) -> io::Result<PathBuf> {
         fs::create_dir_all(&self.folder)?;
-        Ok(self.path(port, "log"))
+        let path = self.path(port, "log");
+        self.forget_logs(&path);
+        Ok(path)
+    }
+
+    fn forget_logs(&self, but: &Path) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let (stem, mut old) = (self.stem(), Vec::new());
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let port = name.strip_prefix(&stem).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".log"));
+            let ours = port.is_some_and(|port| port.parse::<u16>().is_ok()) && path != but;
+            if ours && !path.with_extension("json").exists() {
+                old.extend(entry.metadata().and_then(|found| found.modified()).ok().map(|at| (at, path)));
+            }
+        }
+        old.sort();
+        for (_, path) in &old[..old.len().saturating_sub(KEPT_LOGS)] {
+            // The next start tries again.
+            let _ = fs::remove_file(path);
+        }
     }
 
     /// The right to run this pool's origins, for as long as the file is open.
@@ -286,6 +320,27 @@ mod tests {
         fs::write(folder.join("shop.token"), "many").unwrap();
         assert!(matches!(other.enter(5), Err(Refusal::Io(error)) if error.to_string().contains("has no token")));
         assert_eq!(fs::read_to_string(folder.join("shop.token")).unwrap(), "many");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn logs_of_origins_that_are_gone_are_kept_up_to_a_number_and_no_others_are_removed() {
+        let folder = std::env::temp_dir().join(format!("forebay-logs-{}", std::process::id()));
+        let records = Records::new(&folder, "shop", Clock::start());
+        let begin = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        fs::create_dir_all(&folder).unwrap();
+        for port in 1..=200u16 {
+            let log = File::create(folder.join(format!("shop-{port}.log"))).unwrap();
+            log.set_modified(begin + std::time::Duration::from_secs(port.into())).unwrap();
+        }
+        let others = ["shop-1.json", "shop-2-9000.log", "shop-x.log", "shopping-3.log", "notes.log"];
+        others.iter().for_each(|name| fs::write(folder.join(name), "").unwrap());
+        records.log_path(2).unwrap();
+        let left = |name: &str| folder.join(name).exists();
+        let logs: Vec<u16> = (1..=200).filter(|port| left(&format!("shop-{port}.log"))).collect();
+        let kept: Vec<u16> = [1, 2].into_iter().chain(137..=200).collect();
+        assert_eq!(logs, kept, "one that runs, one that begins, and the latest of the others");
+        assert!(others.iter().all(|name| left(name)));
         fs::remove_dir_all(folder).unwrap();
     }
 
