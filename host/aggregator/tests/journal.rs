@@ -64,6 +64,36 @@ fn counts_in(path: &Path) -> Vec<u32> {
     counts
 }
 
+/// The most memory that this process ever had, in bytes.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn zeros_that_a_lost_disk_left_in_the_journal_are_passed_over_and_cost_no_memory() {
+    const ZEROS: u64 = 96 << 20;
+    let mut moves = Moves::new("zeros", 1 << 40, 3);
+    moves.setup.scaling.floor = 1;
+    let running = aggregator::start(moves.region()).unwrap();
+    moves.walk(&running, 1..4);
+    running.stop();
+    let file = std::fs::OpenOptions::new().write(true).open(&moves.journal.path).unwrap();
+    file.set_len(file.metadata().unwrap().len() + ZEROS).unwrap();
+    let before = most_memory();
+    moves.setup.scaling.floor = 4;
+    let running = aggregator::start(moves.region()).unwrap();
+    let (status, answer) = get(running.address(), "/v1/pools/shop/explain?at=2001-01-01T00:00:00Z");
+    let detail = answer["error"]["detail"].as_str().unwrap_or_default();
+    assert!(status == 404 && detail.contains("kept are decisions from"), "{answer}");
+    running.stop();
+    assert_eq!(moves.counts(), [1, 2, 3, 4], "what stands before them and behind them is read");
+    let more = most_memory() - before;
+    // Read whole, they would be there twice.
+    assert!(more < ZEROS, "{more} bytes more for {ZEROS} of zeros");
+}
+
 #[test]
 fn a_full_journal_is_put_aside_and_the_oldest_removed() {
     let mut moves = Moves::new("rotates", 4096, 3);

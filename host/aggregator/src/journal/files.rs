@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use scaler::{Decision, OriginView};
 use super::Record;
 
 const CHUNK: usize = 256 << 10;
+/// No line is longer: what is was never written here (a disk that lost what it was told leaves files of zeros), and is
+/// passed over in pieces.
+const LONGEST_LINE: usize = 8 << 20;
 
 /// A decision as it stands in a journal.
 #[derive(Clone, Debug)]
@@ -116,6 +119,9 @@ fn lines(path: &Path, visit: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> io::R
         }
         bytes.truncate(whole);
         rest = bytes;
+        if rest.len() > LONGEST_LINE {
+            rest = Vec::new();
+        }
     }
     Ok(ControlFlow::Continue(()))
 }
@@ -164,6 +170,38 @@ pub fn decisions(
 /// The decision on `pool` that stood at an instant.
 pub fn at(path: &Path, pool: &str, at: Timestamp) -> io::Result<Option<Recorded>> {
     Ok(decisions(path, Some(pool), Timestamp::MIN, at, 1)?.pop())
+}
+
+/// When the first and the last decision on a pool were made, without reading all that lies between; `None`: there is
+/// none.
+pub fn span(path: &Path, pool: &str) -> io::Result<Option<(Timestamp, Timestamp)>> {
+    let Some(last) = at(path, pool, Timestamp::MAX)? else { return Ok(None) };
+    let mut oldest_first = newest_first(path)?;
+    oldest_first.reverse();
+    for file in oldest_first {
+        match first(&file, pool) {
+            Ok(Some(first)) => return Ok(Some((first, last.decision.at))),
+            // It was the oldest, and another process has removed it since.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(Some((last.decision.at, last.decision.at)))
+}
+
+/// When the first decision on a pool in one file was made.
+fn first(path: &Path, pool: &str) -> io::Result<Option<Timestamp>> {
+    let mut file = BufReader::with_capacity(CHUNK, File::open(path)?);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if file.by_ref().take(LONGEST_LINE as u64).read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
+        }
+        if let Some(recorded) = decision(&line).filter(|recorded| recorded.decision.pool == pool) {
+            return Ok(Some(recorded.decision.at));
+        }
+    }
 }
 
 /// Reads all of it. `None`: no decision is in it.
