@@ -28,6 +28,7 @@ mod history;
 mod hold;
 mod leaving;
 mod query;
+pub mod reading;
 
 /// Edges keep one connection each; the rest is for people.
 const MOST_CONNECTIONS: usize = 4096;

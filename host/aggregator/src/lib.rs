@@ -31,7 +31,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use clock::Clock;
 use scripts::{Asker, Scripts};
@@ -156,6 +156,8 @@ pub(crate) struct Shared {
     /// Something happened that may call for a step.
     wake: Arc<Notify>,
     options: Options,
+    /// Turns for questions that take the reading of files.
+    reading: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -184,7 +186,8 @@ async fn run(
     });
     // What runs is known, and decided on, before the first edge is answered.
     let mut wake_at = steer.step(clock.now());
-    let shared = Arc::new(Shared { steer: Mutex::new(steer), wake, options });
+    let reading = Arc::new(Semaphore::new(api::reading::AT_ONCE));
+    let shared = Arc::new(Shared { steer: Mutex::new(steer), wake, options, reading });
     let server = tokio::spawn(api::serve(listener, shared.clone()));
     let release = loop {
         let rest = Duration::try_from(wake_at.duration_since(clock.now())).unwrap_or(Duration::ZERO);

@@ -9,6 +9,7 @@ use scaler::{Decision, stamp};
 use serde_json::json as value;
 
 use super::query::Query;
+use super::reading::aside;
 use super::{Answer, fail, json, unknown_pool};
 use crate::Shared;
 use crate::journal::files::{self, Recorded};
@@ -19,15 +20,6 @@ const MOST_SHOWN: usize = 10_000;
 
 fn refuse(refused: &str) -> Answer {
     fail(StatusCode::BAD_REQUEST, "query", refused)
-}
-
-/// Runs what reads files where it keeps nobody waiting.
-async fn aside<T: Send + 'static>(read: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, Answer> {
-    let failed = |detail: String| fail(StatusCode::SERVICE_UNAVAILABLE, "journal", &detail);
-    match tokio::task::spawn_blocking(read).await {
-        Ok(read) => read.map_err(|error| failed(error.to_string())),
-        Err(_) => Err(failed("reading it failed".to_string())),
-    }
 }
 
 struct Listing {
@@ -76,7 +68,8 @@ pub async fn list(query: &str, shared: &Shared) -> Answer {
         }
     };
     let (from, to) = (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX));
-    match aside(move || files::decisions(&journal, pool.as_deref(), from, to, limit)).await {
+    match aside(&shared.reading, "journal", move || files::decisions(&journal, pool.as_deref(), from, to, limit)).await
+    {
         Ok(found) => {
             let decisions: Vec<Decision> = found.into_iter().map(|recorded| recorded.decision).collect();
             json(StatusCode::OK, &value!({ "decisions": decisions }))
@@ -143,7 +136,7 @@ async fn then(name: &str, at: Timestamp, shared: &Shared) -> Answer {
         (steer.journal(), remembered, steer.role())
     };
     let pool = name.to_string();
-    let found = aside(move || Found::of(journal, (remembered, role), &pool, at)).await;
+    let found = aside(&shared.reading, "journal", move || Found::of(journal, (remembered, role), &pool, at)).await;
     match found {
         Ok(Found::Stood(recorded)) => {
             let Recorded { decision, origins, role, token } = *recorded;
@@ -178,7 +171,7 @@ impl Found {
                 if let Some(recorded) = files::at(&path, pool, at)? {
                     return Ok(Found::Stood(Box::new(recorded)));
                 }
-                files::kept(&path, Some(pool))?.map(|kept| (kept.from, kept.to))
+                files::span(&path, pool)?
             }
             None => {
                 let stood = remembered.iter().rev().find(|decision| decision.at <= at);

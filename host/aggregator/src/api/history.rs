@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use scaler::{Capacity, Point, Step};
 
 use super::query::Query;
+use super::reading::aside;
 use super::{Answer, fail, json, unknown_pool};
 use crate::Shared;
 use crate::history::store::Reader;
@@ -31,12 +32,7 @@ pub async fn answer(name: &str, query: &str, shared: &Shared) -> Answer {
             Err(because) => return fail(StatusCode::SERVICE_UNAVAILABLE, "history", because),
         }
     };
-    let read = tokio::task::spawn_blocking(move || asked.render(&reader)).await;
-    match read {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => fail(StatusCode::SERVICE_UNAVAILABLE, "history", &error.to_string()),
-        Err(_) => fail(StatusCode::SERVICE_UNAVAILABLE, "history", "reading it failed"),
-    }
+    aside(&shared.reading, "history", move || asked.render(&reader)).await.unwrap_or_else(|refused| refused)
 }
 
 struct Asked {
