@@ -176,7 +176,7 @@ async fn get(place: &Place) -> Result<String, Box<dyn Error + Send + Sync>> {
             }
             Err(error) => return Err(error),
         };
-        String::from_utf8(body.to_vec()).map_err(|_| "no text in UTF-8".into())
+        String::from_utf8(body.into()).map_err(|_| "no text in UTF-8".into())
     };
     tokio::pin!(connection, exchange);
     // The connection is driven here and dropped with the question: nothing outlives it.

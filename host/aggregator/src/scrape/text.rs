@@ -2,14 +2,21 @@
 //! sample a line, `name{label="value"} 1.5 1700000000`. Lines of other metrics are passed over unread, so a text of
 //! some megabytes costs what finding its line ends does; that is also why no parser of all of it is used.
 
+/// Of one metric. The labels of each are read, on the loop's thread: a million of them would keep it for a second.
+const MOST_SAMPLES: usize = 10_000;
+
 /// The sum over the samples of a metric that have these labels, or why there is none.
 pub fn value(text: &str, metric: &str, labels: &[(String, String)]) -> Result<f64, String> {
-    let mut sum: Option<f64> = None;
+    let (mut sum, mut samples): (Option<f64>, usize) = (None, 0);
     for line in text.lines() {
         let Some(rest) = line.trim_start().strip_prefix(metric) else { continue };
         // Another metric, of which this name is the beginning.
         if !rest.starts_with(['{', ' ', '\t']) {
             continue;
+        }
+        samples += 1;
+        if samples > MOST_SAMPLES {
+            return Err(format!("more than {MOST_SAMPLES} samples of {metric}"));
         }
         let sample =
             sample(rest).ok_or_else(|| format!("not a sample: {}", line.chars().take(100).collect::<String>()))?;
@@ -93,6 +100,15 @@ mod tests {
         assert_eq!(value(TEXT, "cpu", &[]), Ok(77.0));
         assert_eq!(value(TEXT, "odd", &labelled(&[("path", "a\\b\"c,}\n")])), Ok(f64::INFINITY));
         assert!(value(TEXT, "weird", &[]).unwrap().is_nan(), "whether it can be is not for the reader to say");
+    }
+
+    #[test]
+    fn a_metric_of_too_many_series_is_told_and_not_read_to_its_end() {
+        let series = |count: usize| (0..count).map(|n| format!("cpu{{core=\"{n}\"}} 1\n")).collect::<String>();
+        assert_eq!(value(&series(MOST_SAMPLES), "cpu", &[]), Ok(10_000.0));
+        let why = value(&series(MOST_SAMPLES + 1), "cpu", &labelled(&[("core", "3")])).unwrap_err();
+        assert_eq!(why, "more than 10000 samples of cpu");
+        assert_eq!(value(&(series(MOST_SAMPLES + 1) + "load 2\n"), "load", &[]), Ok(2.0), "others are none of its");
     }
 
     #[test]
