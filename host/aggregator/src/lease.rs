@@ -26,6 +26,9 @@ use tokio::sync::{Notify, watch};
 
 use server::Server;
 
+/// What a script in Redis can count to. A file or a journal with more is damaged, and is not believed.
+const MOST_TOKEN: u64 = 1 << 53;
+
 /// Time since a start that does not matter, by a clock that is never set.
 pub type Moment = Duration;
 
@@ -119,6 +122,7 @@ pub struct Lease {
 impl Lease {
     /// `highest`: what an earlier run left.
     pub fn new(ttl: Duration, highest: u64) -> Lease {
+        let highest = if highest < MOST_TOKEN { highest } else { 0 };
         Lease { ttl, leads: None, highest, held: None, silent: false, due: Moment::ZERO }
     }
 
@@ -194,6 +198,9 @@ impl Lease {
 
     /// Somebody acts, or acted, with this token.
     pub fn heard(&mut self, token: u64, now: Moment) {
+        if token >= MOST_TOKEN {
+            return;
+        }
         self.highest = self.highest.max(token);
         if self.leads.is_some_and(|(own, _)| own < self.highest) {
             self.leads = None;

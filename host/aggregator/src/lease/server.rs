@@ -12,12 +12,17 @@ use redis::{
 
 use super::{Answer, Ask};
 
+/// In place of how long the key lives: the count of tokens is none, or so high that a script cannot count on from it.
+/// Whoever took it for true would never be granted anything again.
+const NO_COUNT: i64 = -3;
+
 /// The token, how long the key lives, the highest token. What a holder of the same name has is its own: it has
 /// not heard the answer. A count that is behind what the asker knows is of a server that lost its data:
 /// whoever leads by its own clock gets the time to hear of it, so nobody is granted anything for a ttl.
 const ACQUIRE: &str = "local held = redis.call('GET', KEYS[1]) \
     local last = tonumber(redis.call('GET', KEYS[2]) or '0') \
     local above = tonumber(ARGV[2]) \
+    if not last or last < 0 or last >= 9007199254740992 then return {0, -3, 0} end \
     if held and string.sub(held, 1, #ARGV[1] + 1) ~= ARGV[1] .. ' ' then \
         if last < above then redis.call('SET', KEYS[2], ARGV[2]) end \
         return {0, redis.call('PTTL', KEYS[1]), last} end \
@@ -95,6 +100,11 @@ impl Server {
                 let (token, rest, highest): (u64, i64, u64) = command.query_async(&mut connection).await?;
                 match (token, u64::try_from(rest)) {
                     (0, Ok(rest)) => Answer::Held { rest: Duration::from_millis(rest), highest },
+                    (0, Err(_)) if rest == NO_COUNT => {
+                        let (key, found) =
+                            (format!("{key}/token"), "what stands there is no count of tokens".to_owned());
+                        return Err(Failure::Foreign { key, found });
+                    }
                     (0, Err(_)) => {
                         let found = "what stands there never expires".to_owned();
                         return Err(Failure::Foreign { key: key.clone(), found });

@@ -150,6 +150,16 @@ fn who_knows_that_another_may_have_led_since_does_not_lapse() {
 }
 
 #[test]
+fn a_token_that_nobody_can_count_on_from_is_not_believed() {
+    let mut lease = leading();
+    lease.heard(u64::MAX, ms(10_200));
+    assert_eq!(lease.token(ms(10_200)), Some(7), "a damaged file ends no lease");
+    assert_eq!(lease.next(ms(15_400)), Ok(Ask::Acquire { above: 7 }));
+    let mut lease = Lease::new(TTL, MOST_TOKEN);
+    assert_eq!(lease.next(ms(0)), Ok(Ask::Acquire { above: 0 }), "nor does one of a journal keep it from asking");
+}
+
+#[test]
 fn who_ends_leads_no_more() {
     let mut lease = leading();
     lease.end();
