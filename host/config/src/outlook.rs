@@ -25,6 +25,8 @@ const WINDOWS: usize = 500;
 const NEAR: Duration = Duration::from_secs(3600);
 /// Lines of one kind for one pool.
 const LISTED: usize = 12;
+/// Rules of one pool that are held against each other: it takes the square of them.
+const COMPARED: usize = 128;
 
 /// One rule and its windows to come, from the one that is on.
 struct Ahead<'a> {
@@ -61,8 +63,12 @@ fn tell(pool: &Pool, now: Timestamp, lines: &mut Vec<String>) {
             Err(why) => lines.push(format!("    never: {why}")),
         }
     }
-    let idle = idle(&all, pool);
-    for told in [idle, overlaps(&all), gaps(&all), ramps(&all), change::changes(&all, now)] {
+    let mut told = vec![idle(&all, pool), ramps(&all), change::changes(&all, now)];
+    match all.len() {
+        ..=COMPARED => told.splice(1..1, [overlaps(&all), gaps(&all)]).for_each(drop),
+        many => lines.push(format!("  {many} rules: overlaps and gaps are told of up to {COMPARED}")),
+    }
+    for told in told {
         let more = told.len().saturating_sub(LISTED);
         lines.extend(told.into_iter().take(LISTED).map(|line| format!("  {line}")));
         if more > 0 {

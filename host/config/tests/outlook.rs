@@ -225,3 +225,16 @@ fn a_list_of_clock_changes_that_is_cut_leaves_none_out_halfway() {
     assert_eq!(told.lines().filter(|line| line.contains("keeps its local time")).count(), 12, "{told}");
     assert!(told.lines().any(|line| line == "  and 2 more of these"), "{told}");
 }
+
+#[test]
+fn hundreds_of_rules_are_told_and_not_held_against_each_other() {
+    let rules: Vec<_> = (0..200)
+        .map(|n| format!("name: r{n}, cron: '{} {} * * *', zone: UTC, duration: 1h, floor: 5", n % 60, n % 24))
+        .collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let told = outlook("", &rules, "2026-07-07T07:00:00Z");
+    assert!(told.contains("  200 rules: overlaps and gaps are told of up to 128\n"), "{told}");
+    assert!(told.contains("  r199: floor 5 for 1h") && !told.contains("overlap:"), "{told}");
+    let told = outlook("", &rules[..128], "2026-07-07T07:00:00Z");
+    assert!(told.contains("  overlap: ") && !told.contains(" rules: "), "{told}");
+}
