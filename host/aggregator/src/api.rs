@@ -75,7 +75,10 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     });
     let io = TokioIo::new(stream);
     let ended = if http2 {
-        http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).serve_connection(io, service).await
+        // Whoever has gone without a word, or never speaks, keeps no place from an edge.
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).keep_alive_interval(PATIENCE).keep_alive_timeout(PATIENCE);
+        builder.serve_connection(io, service).await
     } else {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE * 6);

@@ -170,3 +170,20 @@ fn a_report_over_http2_is_taken_as_well() {
     assert_eq!((status, membership.version), (200, 1));
     aggregator.stop();
 }
+
+#[test]
+fn a_connection_of_http2_that_never_speaks_again_is_closed() {
+    use std::io::{Read, Write};
+    let folder = Folder::new("mute");
+    let mut setup = Setup::new(&folder.0);
+    setup.scaling.actuator = config::region::Actuator::DryRun;
+    let aggregator = aggregator::start(setup.region()).unwrap();
+    let mut stream = std::net::TcpStream::connect(aggregator.address()).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(120))).unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let mut answer = Vec::new();
+    // Closed or reset: a time-out would be neither.
+    let ended = stream.read_to_end(&mut answer);
+    let timed_out = ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+    assert!(!timed_out && !answer.is_empty(), "it was asked whether it is there, and has kept its place: {answer:?}");
+}
