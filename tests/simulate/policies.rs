@@ -43,6 +43,28 @@ fn two_policies_are_compared_with_all_of_their_rules() {
 }
 
 #[test]
+fn those_that_wait_in_a_warm_pool_are_billed_at_their_cost_and_spare_violations() {
+    let folder = Folder::new();
+    let trace = folder.write("week.csv", two_days());
+    let now = folder.write("now.yaml", region(""));
+    let new = folder.write("new.yaml", region("warm_pool: {size: 2, cost: 0.1}"));
+    let arguments = ["--trace", named(&trace), "--policy", named(&now), named(&new), "--capacity", "70"];
+    let report = json(&arguments);
+    assert_eq!(figure(&report, "now", "waiting_hours"), 0.0);
+    let waited = figure(&report, "new", "waiting_hours");
+    assert!((47.0..=48.0).contains(&waited), "two of them for a day, but for when they had just joined: {waited}");
+    let more = figure(&report, "new", "cost") - figure(&report, "now", "cost");
+    assert!((4.7..6.0).contains(&more), "a tenth of that, and a few boots: {more}");
+    assert!(figure(&report, "new", "violation") < 0.9 * figure(&report, "now", "violation"), "{report}");
+    let text = said(&arguments);
+    assert!(text.contains("new: one that waits in the warm pool costs 0.1 of one that serves"), "{text}");
+    assert!(
+        text.contains("new: 48 origin-hours waited in the warm pool") && !text.contains("now: 0 origin-hours"),
+        "{text}"
+    );
+}
+
+#[test]
 fn each_decision_that_differs_is_explained_by_its_line() {
     let folder = Folder::new();
     let trace = folder.write("week.csv", two_days());

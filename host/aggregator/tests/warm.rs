@@ -13,7 +13,7 @@ use wire::{Member, Stage};
 
 fn setup(folder: &Folder) -> Setup {
     let mut setup = Setup::new(&folder.0);
-    setup.scaling.warm_pool = Some(WarmPool { size: WarmSize::Fixed(2), at_most: 2 });
+    setup.scaling.warm_pool = Some(WarmPool { size: WarmSize::Fixed(2), at_most: 2, cost: 1.0 });
     setup
 }
 

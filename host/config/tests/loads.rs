@@ -228,11 +228,14 @@ fn a_warm_pool_has_a_size_or_follows_the_forecast() {
         region.pools["shop"].scaling.as_ref().unwrap().warm_pool.clone()
     };
     assert_eq!(warm(""), None);
-    assert_eq!(warm("      warm_pool: {size: 2}\n"), Some(WarmPool { size: WarmSize::Fixed(2), at_most: 2 }));
-    assert_eq!(warm("      warm_pool: {size: auto}\n"), Some(WarmPool { size: WarmSize::Auto, at_most: 5 }));
     assert_eq!(
-        warm("      warm_pool: {size: auto, at_most: 9}\n"),
-        Some(WarmPool { size: WarmSize::Auto, at_most: 9 })
+        warm("      warm_pool: {size: 2}\n"),
+        Some(WarmPool { size: WarmSize::Fixed(2), at_most: 2, cost: 1.0 })
+    );
+    assert_eq!(warm("      warm_pool: {size: auto}\n"), Some(WarmPool { size: WarmSize::Auto, at_most: 5, cost: 1.0 }));
+    assert_eq!(
+        warm("      warm_pool: {size: auto, at_most: 9, cost: 0.1}\n"),
+        Some(WarmPool { size: WarmSize::Auto, at_most: 9, cost: 0.1 })
     );
 }
 

@@ -569,8 +569,8 @@ fn a_warm_pool_that_nothing_sizes_is_refused() {
     assert_eq!(
         with("{size: auto}"),
         [format!(
-            "{at}.size: auto is the spread of a forecast, and no rule makes one; needed: \"predictive\" in the same \
-             scaling, or a number"
+            "{at}.size: auto follows a forecast, and no rule makes one; needed: \"predictive\" in the same scaling, or \
+             a number"
         )]
     );
     assert_eq!(with("{size: 4, at_most: 2}"), [format!("{at}.size: the size 4 is over at_most, 2; allowed: 0 to 2")]);
@@ -579,6 +579,12 @@ fn a_warm_pool_that_nothing_sizes_is_refused() {
         [format!("{at}.size: found \"atuo\"; a whole number from 0, or the word: auto; did you mean \"auto\"?")]
     );
     assert_eq!(with("{}"), [format!("{at}.size: missing; needed: how many, or `auto`")]);
+    assert_eq!(
+        with("{size: 2, cost: 1.5}"),
+        [format!(
+            "{at}.cost: 1.5 times what one costs that serves; allowed: over 0, such as 0.1 for one that is stopped, to 1"
+        )]
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 
 /// Of the layout of [`Engine`] and all in it, and of what it means. A test fails if the layout changes and this
 /// does not.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Opaque to whoever keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) struct Learned {
     /// The first step that the engine was not told of.
     pub next: i64,
     pub engine: Engine,
+    /// That of the warm lead, where there is a warm pool.
+    pub warm: Option<Engine>,
     pub beside: Beside,
 }
 

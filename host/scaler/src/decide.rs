@@ -222,6 +222,7 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
         late: None,
         replaced: Vec::new(),
         warm_pool: None,
+        planned: None,
         foreign: None,
         operator: case.operator.cloned(),
         trouble: None,

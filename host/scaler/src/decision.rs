@@ -16,6 +16,7 @@ use crate::foresight::{Expected, Forecast, Predicted};
 use crate::hint::Hinted;
 use crate::missing::StandIn;
 use crate::peers::beside::PeerCount;
+use crate::policy::predictive::warm::Planned;
 use crate::policy::{Coming, Proposal, Source};
 use crate::pool::foreign::Foreign;
 use crate::signal::Demand;
@@ -82,6 +83,9 @@ pub struct Decision {
     /// How many shall be in the warm pool, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_pool: Option<u32>,
+    /// Which lead the predictive rule's count goes by, where some may wait in a warm pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<Planned>,
     /// Origins that run and were not decided here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<Foreign>,

@@ -8,6 +8,11 @@
 //!
 //! What never came is no sample: nobody knows how long it would have taken. It is counted as failed, and is late
 //! long before that (`stage/launches.rs`).
+//!
+//! One that waits in the warm pool has all of that behind it but the slow start: [`joins`] has a lead of its own.
+
+pub mod joins;
+mod quantiles;
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;
@@ -19,12 +24,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::replay::Lives;
 use crate::stamp;
+use joins::{Joins, WarmLead};
+pub use quantiles::Quantiles;
+use quantiles::{HIGH, HIGHEST, quantile};
 
 /// Samples kept: three days of a pool that launches two an hour.
 const KEPT: usize = 128;
-/// A sample counts half of one that came so many launches later. By launches and not by time: a pool that has
-/// launched nothing for a month knows nothing better than what it saw then.
-const HALF_LIFE: f64 = 32.0;
 /// Fewer say too little of a high quantile.
 const ENOUGH: usize = 5;
 const STEP: Duration = Duration::from_secs(15);
@@ -32,8 +37,6 @@ const STEP: Duration = Duration::from_secs(15);
 const SPARE: Duration = Duration::from_millis(7_500);
 /// Launches on one address that are not so far apart are one.
 const SAME: Duration = Duration::from_millis(500);
-const HIGH: f64 = 0.95;
-const HIGHEST: f64 = 0.99;
 /// The 99th percentile of a few samples is the slowest of them, and the next may well be a little slower.
 const LATE_FACTOR: f64 = 1.5;
 const LATE_LEAST: Duration = Duration::from_secs(5);
@@ -65,6 +68,8 @@ pub struct Learned {
     /// Where the lead stands without the bounds of the file, which may change.
     stands: Option<Duration>,
     drain: Option<Duration>,
+    /// Of those that joined from the warm pool.
+    joins: Joins,
     /// Asked for with each report, and costly to know.
     #[serde(skip)]
     late_after: Option<Duration>,
@@ -81,6 +86,8 @@ pub struct Figures {
     pub slow_start: Duration,
     /// From the decision that one leaves to its end.
     pub drain: Duration,
+    /// Of one that waits in the warm pool, in place of `boot`.
+    pub join: Duration,
 }
 
 /// The lead of one pool.
@@ -88,14 +95,6 @@ pub struct Figures {
 pub struct Lead {
     learned: Learned,
     figures: Figures,
-}
-
-/// Of one part, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Quantiles {
-    pub p50: f64,
-    pub p95: f64,
-    pub p99: f64,
 }
 
 /// For the API.
@@ -115,6 +114,9 @@ pub struct LeadView {
     /// Of boot and warm-up of the same origin.
     pub both: Option<Quantiles>,
     pub slow_start_seconds: f64,
+    /// Of those that wait, where the pool has a warm pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_pool: Option<WarmLead>,
     /// What a removal is taken to be billed for after the decision.
     pub drain_seconds: f64,
     /// An origin that boots for longer is late; `None`: not known yet.
@@ -145,6 +147,11 @@ impl Learned {
         push(&mut self.drains, drain);
     }
 
+    /// One joined from the warm pool, and took traffic after so many seconds.
+    pub fn joined(&mut self, seconds: f64) {
+        self.joins.came(seconds);
+    }
+
     /// A boot that takes longer is late. `None`: too few are known.
     pub fn late_after(&self) -> Option<Duration> {
         self.late_after
@@ -164,6 +171,7 @@ impl Learned {
         if let Some(drain) = (self.drains.len() >= ENOUGH).then(|| quantile(drains, 0.5)).flatten() {
             self.drain = Some(stepped(self.drain, duration(drain)));
         }
+        self.joins.settle();
     }
 }
 
@@ -177,7 +185,8 @@ impl Figures {
     /// A lead that a slow start does not fit into is all of it.
     fn from(lead: Duration, slow_start: Duration, drain: Duration) -> Figures {
         let slow_start = slow_start.min(lead);
-        Figures { lead, boot: lead - slow_start, slow_start, drain }
+        let boot = lead - slow_start;
+        Figures { lead, boot, slow_start, drain, join: joins::FIRST.min(boot) }
     }
 
     /// The same for pools that are only thought.
@@ -190,6 +199,16 @@ impl Figures {
             floor,
             ..Lives::default()
         }
+    }
+
+    /// Of those that wait in the warm pool: no boot, but until edges know of them.
+    pub fn warm_lives(&self, floor: u32) -> Lives {
+        Lives { boot: self.join.as_secs_f64(), ..self.lives(floor) }
+    }
+
+    /// From the decision to full capacity, of one that waits.
+    pub fn warm_lead(&self) -> Duration {
+        self.join + self.slow_start
     }
 }
 
@@ -226,15 +245,14 @@ impl Lead {
             let lead = self.learned.stands.map_or(figures.lead, |stands| stands + config.slow_start);
             figures = Figures::from(lead.clamp(bounds.at_least, bounds.at_most), config.slow_start, drain);
         }
+        // Nobody who has booted takes longer than one that has not.
+        figures.join = self.learned.joins.takes().min(figures.boot);
         std::mem::replace(&mut self.figures, figures) != figures
     }
 
     pub fn view(&self, config: &PoolConfig) -> LeadView {
         let samples = &self.learned.samples;
-        let part = |of: fn(&Sample) -> f64| {
-            let quantile = |q| quantile(samples.iter().map(of), q).map(thousandths);
-            Some(Quantiles { p50: quantile(0.5)?, p95: quantile(HIGH)?, p99: quantile(HIGHEST)? })
-        };
+        let part = |of: fn(&Sample) -> f64| Quantiles::of(samples.iter().map(of));
         LeadView {
             seconds: stamp::seconds(self.figures.lead),
             learned: bounds(config).is_some() && self.learned.stands.is_some(),
@@ -244,6 +262,11 @@ impl Lead {
             warm_up: part(|sample| sample.warm_up),
             both: part(|sample| sample.boot + sample.warm_up),
             slow_start_seconds: stamp::seconds(self.figures.slow_start),
+            warm_pool: config
+                .scaling
+                .as_ref()
+                .and_then(|scaling| scaling.warm_pool.as_ref())
+                .map(|_| self.learned.joins.view(self.figures.warm_lead())),
             drain_seconds: stamp::seconds(self.figures.drain),
             late_after_seconds: self.learned.late_after().map(stamp::seconds),
         }
@@ -261,28 +284,6 @@ fn push<T>(kept: &mut VecDeque<T>, new: T) {
     }
 }
 
-/// Of values with the latest last, of which older ones count less. `None`: there are none.
-fn quantile(values: impl DoubleEndedIterator<Item = f64>, q: f64) -> Option<f64> {
-    let fade = 0.5f64.powf(1.0 / HALF_LIFE);
-    let mut weight = 1.0;
-    let mut weighed: Vec<(f64, f64)> = Vec::new();
-    for value in values.rev() {
-        weighed.push((value, weight));
-        weight *= fade;
-    }
-    weighed.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let all: f64 = weighed.iter().map(|(_, weight)| weight).sum();
-    let mut below = 0.0;
-    for (value, weight) in &weighed {
-        below += weight;
-        // A sum of weights may miss the whole by a last bit.
-        if below >= q * all - 1e-9 {
-            return Some(*value);
-        }
-    }
-    None
-}
-
 /// Up as soon as it is needed, down once a step and half a step is spare.
 fn stepped(stands: Option<Duration>, measured: Duration) -> Duration {
     let steps = measured.as_millis().div_ceil(STEP.as_millis()).max(1);
@@ -295,10 +296,6 @@ fn stepped(stands: Option<Duration>, measured: Duration) -> Duration {
 
 fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::ZERO)
-}
-
-fn thousandths(seconds: f64) -> f64 {
-    (seconds * 1000.0).round() / 1000.0
 }
 
 #[cfg(test)]

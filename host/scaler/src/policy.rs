@@ -92,6 +92,9 @@ pub struct View<'a> {
     pub standing: &'a Standing,
     /// Origins that the budget pays for until the end of the month, on average; `None`: as many as it takes.
     pub affordable: Option<f64>,
+    /// Origins that may wait in the warm pool in place of serving; `None`: nobody waits, and all is planned with the
+    /// lead of a boot.
+    pub waits: Option<u32>,
 }
 
 impl View<'_> {

@@ -58,13 +58,15 @@ struct Origin {
     parked: Option<Timestamp>,
     /// In the warm pool: it has booted, and every edge has warmed it.
     warm: bool,
+    /// It was warm and joined then; `None` once every edge knows.
+    joined: Option<Timestamp>,
     /// It boots for longer than nearly all before it.
     late: bool,
     /// Another may run in its place.
     replaced: bool,
     going: Option<Going>,
     unwell_since: Option<Timestamp>,
-    /// Per edge, the report whose answer said that this origin drains.
+    /// Per edge, the report whose answer said that this origin drains, or has joined.
     told: BTreeMap<EdgeId, Mark>,
 }
 
@@ -105,6 +107,8 @@ pub struct News {
     pub failed: u32,
     /// Seconds from draining to gone.
     pub drained: Vec<f64>,
+    /// Seconds from joining out of the warm pool until every edge knew.
+    pub joined: Vec<f64>,
 }
 
 impl Origins {
@@ -172,6 +176,7 @@ impl Origins {
                 watched: stamp::age(now, observed.launched_at) <= WATCHED,
                 parked: parked.then_some(now),
                 warm: parked && adopted,
+                joined: None,
                 late: false,
                 replaced: false,
                 going: observed.leaving.clone().map(Going::Told),
@@ -211,6 +216,7 @@ impl Origins {
                     origin.enter(Stage::Serving, now, because, &mut changes);
                 }
             }
+            self.news.joined.extend(origin.known(edges, now));
             if rules.ends
                 && origin.stage == Stage::Draining
                 && !origin.stopping
@@ -233,7 +239,7 @@ impl Origins {
         let (mut serving, mut waiting, mut other) = (0, 0, 0);
         for origin in self.running.iter().filter(|origin| !origin.stopping) {
             match origin.stage {
-                _ if origin.going.is_some() => other += 1,
+                _ if origin.going.is_some() || origin.joined.is_some() => other += 1,
                 Stage::Serving => serving += 1,
                 Stage::Warming if origin.warm => waiting += 1,
                 Stage::Booting | Stage::Warming | Stage::Draining => other += 1,
@@ -244,7 +250,8 @@ impl Origins {
 
     /// An edge was answered with the present stages after the report `mark`.
     pub fn tell(&mut self, edge: EdgeId, mark: Mark) {
-        for origin in self.running.iter_mut().filter(|origin| origin.stage == Stage::Draining) {
+        let news = |origin: &&mut Origin| origin.stage == Stage::Draining || origin.joined.is_some();
+        for origin in self.running.iter_mut().filter(news) {
             origin.told.entry(edge).or_insert(mark);
         }
     }
@@ -287,6 +294,12 @@ impl Origins {
     /// Those in the warm pool, and those that boot for it.
     pub fn parked(&self) -> Vec<SocketAddr> {
         self.running.iter().filter(|origin| origin.is_parked()).map(|origin| origin.address).collect()
+    }
+
+    /// Of those, who is not counted on: it boots for longer than nearly all before it, or is going.
+    pub fn parked_in_vain(&self) -> u32 {
+        let vain = |origin: &&Origin| origin.is_parked() && (origin.is_late() || origin.going.is_some());
+        self.running.iter().filter(vain).count() as u32
     }
 
     /// Of the whole pool but for listed origins.

@@ -113,10 +113,22 @@ impl Tuner {
 
     /// What the blend wants; `None` before the first choice.
     pub fn wanted(&self) -> Option<u32> {
+        self.mean(&self.blend)
+    }
+
+    /// What it would want at another price, by the past until now; `None` before the first choice.
+    pub fn wanted_at(&self, price: f64, believed: bool) -> Option<u32> {
         if self.blend.is_empty() {
             return None;
         }
-        let mean: f64 = self.blend.iter().map(|(at, part)| part * f64::from(self.shadows.wanted(*at))).sum();
+        self.mean(&self.blend_at(price, believed)?)
+    }
+
+    fn mean(&self, blend: &Blend) -> Option<u32> {
+        if blend.is_empty() {
+            return None;
+        }
+        let mean: f64 = blend.iter().map(|(at, part)| part * f64::from(self.shadows.wanted(*at))).sum();
         Some(nearest(mean))
     }
 

@@ -271,7 +271,7 @@ fn bytes_that_are_none_of_ours_are_refused_with_a_reason_and_change_nothing() {
 /// engine), and then `VERSION` has to grow, or restarts would read nonsense.
 #[test]
 fn a_changed_layout_changes_the_version() {
-    const LAYOUT: (u32, u64) = (5, 12057258372034011259);
+    const LAYOUT: (u32, u64) = (6, 12057258372034011259);
     let mut engine = Engine::new(Settings::default());
     for step in 0..100 {
         // Sums of halves: no machine rounds them otherwise.

@@ -254,7 +254,7 @@ fn asking_and_observing_twice_changes_nothing() {
 #[test]
 fn launches_of_ours_are_not_foreign() {
     // The warm pool, a crash, one that is late, one that is going, a count that falls while one boots.
-    let tier = config::region::WarmPool { size: config::region::WarmSize::Fixed(2), at_most: 2 };
+    let tier = config::region::WarmPool { size: config::region::WarmSize::Fixed(2), at_most: 2, cost: 1.0 };
     let lead_bounds = Some(config::region::LeadBounds::default());
     let mut script = Script::new(Scaling { warm_pool: Some(tier), lead_bounds, ..setting() }, NOON);
     script.live(60, 50, 20, &[]);

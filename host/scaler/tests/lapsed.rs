@@ -135,7 +135,7 @@ fn who_drains_is_not_ended_and_comes_back_before_another_boots() {
 
 #[test]
 fn who_is_going_is_not_replaced_and_the_warm_pool_is_used_and_not_filled() {
-    let warm_pool = Some(WarmPool { size: WarmSize::Fixed(2), at_most: 4 });
+    let warm_pool = Some(WarmPool { size: WarmSize::Fixed(2), at_most: 4, cost: 1.0 });
     let mut script = leader(Scaling { warm_pool, ..evening_floor() }, 20);
     assert_eq!((serving(&mut script), script.view().capacity.warm), (2, 2));
     lapse(&mut script);

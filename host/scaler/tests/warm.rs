@@ -2,7 +2,7 @@
 
 mod script;
 
-use config::region::{Predictive, Scaling, ScalingMode, WarmPool, WarmSize};
+use config::region::{LeadBounds, Scaling, ScalingMode, WarmPool, WarmSize};
 use forebay_scaler as scaler;
 use scaler::{Capacity, Event, Role};
 use script::*;
@@ -11,7 +11,7 @@ use wire::Stage;
 const NOON: &str = "2026-03-02T12:00:00Z";
 
 fn warm(size: u32) -> Scaling {
-    Scaling { warm_pool: Some(WarmPool { size: WarmSize::Fixed(size), at_most: size }), ..scaling() }
+    Scaling { warm_pool: Some(WarmPool { size: WarmSize::Fixed(size), at_most: size, cost: 1.0 }), ..scaling() }
 }
 
 /// Two that serve and two that wait, of 20 s of boot.
@@ -170,38 +170,41 @@ fn who_waits_joins_in_place_of_one_that_is_late_or_going() {
 }
 
 #[test]
-fn a_size_that_follows_the_forecast_is_the_spread_of_its_bounds_within_at_most() {
-    let rule = Predictive { requests_per_origin: Some(10.0), price: 80.0, shadow: false };
-    let tier = WarmPool { size: WarmSize::Auto, at_most: 3 };
-    let setting = Scaling { ceiling: 200, reactive: None, predictive: Some(rule), warm_pool: Some(tier), ..scaling() };
-    let mut slow = config::Region::clone(&region(setting, &[]));
-    let aggregator = slow.aggregator.as_mut().unwrap();
-    (aggregator.tick, aggregator.stale_after) = (secs(15), secs(40));
-    let mut script = Script::with(std::sync::Arc::new(slow), NOON);
-    let (mut seen, mut dice, mut capped, mut forecast) = (0, 7u64, 0, None::<scaler::foresight::Forecast>);
-    for step in 0..4 * 5760u64 {
-        dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let load = 300.0 + 60.0 * ((dice >> 33) as f64 / (1u64 << 31) as f64) + if step % 240 < 8 { 60.0 } else { 0.0 };
-        script.now += secs(15);
-        let pool = wire::PoolReport { requests: (load * 15.0) as u64, ..Default::default() };
-        let mut report = script.make_report("e1", pool);
-        report.period_ms = 15_000;
-        script.apply(Event::Report(report));
-        script.step();
-        let decision = script.last();
-        let tier = decision.warm_pool.unwrap();
-        // It is sized before a decision is made, so after the forecast of the one before.
-        let before = std::mem::replace(&mut forecast, decision.forecast.clone());
-        let Some(forecast) = before.filter(|forecast| forecast.gate_open) else {
-            assert!(tier <= 3);
-            continue;
-        };
-        let spread = forecast.quantiles.last().unwrap().demand - forecast.quantiles[0].demand;
-        // Records have thousandths.
-        let sizes = [spread - 0.002, spread + 0.002].map(|spread| spread.ceil().clamp(0.0, 3.0) as u32);
-        assert!(sizes.contains(&tier), "{tier}: {forecast:?}");
-        seen += 1;
-        capped += usize::from(tier == 3);
+fn who_never_comes_into_the_warm_pool_is_ended_and_another_boots_in_its_place() {
+    let learning = Scaling { lead: secs(120), lead_bounds: Some(LeadBounds::default()), ..warm(2) };
+    let mut script = Script::new(learning, NOON);
+    script.live(60, 30, 20, &[]);
+    assert_eq!((script.view().capacity.serving, script.view().capacity.warm), (3, 2));
+    assert_eq!(script.view().lead.late_after_seconds, Some(30.0), "five have come");
+    // One that waits dies, and what boots in its place never comes.
+    let gone = waiting(&mut script)[0];
+    script.ends(gone);
+    let never = script.live(1, 30, 1000, &[]);
+    assert_eq!(never.len(), 1);
+    assert!(script.live(29, 30, 20, &never).is_empty(), "it may still come");
+    assert!(waiting(&mut script).contains(&never[0]));
+    let started = script.live(2, 30, 20, &never);
+    assert_eq!(started.len(), 1, "and no more than one");
+    script.live(30, 30, 20, &never);
+    assert_eq!(script.view().capacity, Capacity { serving: 3, warm: 2, ..Capacity::default() });
+    assert!(script.origins.iter().all(|origin| origin.address != never[0]), "its boot is cancelled");
+    assert!(waiting(&mut script).contains(&started[0]));
+    assert_eq!(script.origins.len(), 5);
+}
+
+#[test]
+fn rounds_that_never_come_into_the_warm_pool_wait_longer_each_time() {
+    let learning = Scaling { lead: secs(120), lead_bounds: Some(LeadBounds::default()), ..warm(2) };
+    let mut script = Script::new(learning, NOON);
+    script.live(60, 30, 20, &[]);
+    let gone = waiting(&mut script)[0];
+    script.ends(gone);
+    let mut started = 0;
+    for _ in 0..900 {
+        // Whoever is started from here on never comes.
+        started += script.live(1, 30, 10_000, &[]).len();
     }
-    assert!(seen > 1000 && capped < seen, "{seen} steps with a forecast, {capped} of them at the most");
+    assert!((3..=9).contains(&started), "{started} in 15 minutes, where an origin is late after 30 s");
+    assert_eq!((script.view().capacity.serving, script.view().capacity.warm), (3, 1), "who came stays");
+    assert!(script.last().holds.iter().any(|hold| hold.contains("launches fail")), "{:?}", script.last().holds);
 }

@@ -171,7 +171,7 @@ fn warm_pool(raw: &At<raw_warm::WarmPool>, predictive: bool, errors: &mut Errors
     let at_most = raw.at_most.as_ref().map(|at_most| at_most.0);
     match size.0 {
         WarmSize::Auto if !predictive => {
-            let problem = Problem::found("auto is the spread of a forecast, and no rule makes one");
+            let problem = Problem::found("auto follows a forecast, and no rule makes one");
             errors.add(&size.place, problem.allowed("needed: \"predictive\" in the same scaling, or a number"));
         }
         WarmSize::Fixed(size_given) if at_most.is_some_and(|at_most| size_given > at_most) => {
@@ -185,7 +185,12 @@ fn warm_pool(raw: &At<raw_warm::WarmPool>, predictive: bool, errors: &mut Errors
         WarmSize::Auto => WarmPool::AT_MOST,
         WarmSize::Fixed(size) => size,
     };
-    Some(WarmPool { size: size.0, at_most: at_most.unwrap_or(default) })
+    let cost = raw.cost.0;
+    if cost > 1.0 {
+        let problem = Problem::found(format!("{cost} times what one costs that serves"));
+        errors.add(&raw.cost.place, problem.allowed("allowed: over 0, such as 0.1 for one that is stopped, to 1"));
+    }
+    Some(WarmPool { size: size.0, at_most: at_most.unwrap_or(default), cost })
 }
 
 fn hints(raw: &At<raw::Hints>, scaling: &raw::Scaling, errors: &mut Errors) -> Option<Hints> {

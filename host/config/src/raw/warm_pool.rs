@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::form::{Count, Positive};
+use super::form::{Count, Positive, Ratio};
 use super::value::{Value, keys};
 use crate::error::{Errors, Problem};
 use crate::node::{Kind, Node};
@@ -13,10 +13,12 @@ use crate::region;
 keys! {
     /// Origins that have booted and wait, beside those that serve: they join without a boot.
     pub struct WarmPool {
-        /// How many, or `auto`: as the predictive rule foresees.
+        /// How many, or `auto`: those that may be needed before another has booted, as the predictive rule foresees.
         required size: WarmSize,
         /// Never more. Default: the size, if it is a number; otherwise 5.
         optional at_most: Positive,
+        /// What one that waits costs, in what one that serves does.
+        default cost: Ratio = region::WarmPool::COST,
     }
 }
 
@@ -48,7 +50,7 @@ impl JsonSchema for WarmSize {
         json_schema!({
             "description": "how many origins wait",
             "oneOf": [
-                { "const": "auto", "description": "the uncertain top slice of the coming demand" },
+                { "const": "auto", "description": "what may be needed before another has booted" },
                 generator.subschema_for::<Count>(),
             ],
         })

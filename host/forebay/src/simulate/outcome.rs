@@ -51,6 +51,8 @@ pub struct Line {
     pub cost_ratio: f64,
     /// Bill and violations at the price `judge`, over the clairvoyant's.
     pub price_ratio: f64,
+    /// Origin-hours spent waiting in the warm pool, booted; what they cost is in the bill.
+    pub waiting_hours: f64,
     #[serde(flatten)]
     pub score: Score,
 }
@@ -65,6 +67,7 @@ pub fn all(traces: &[Outcome]) -> Vec<Line> {
         policy: line.policy.clone(),
         cost_ratio: over(at, &|line| line.cost_ratio.ln()).exp(),
         price_ratio: over(at, &|line| line.price_ratio.ln()).exp(),
+        waiting_hours: over(at, &|line| line.waiting_hours),
         score: Score {
             cost: over(at, &|line| line.score.cost),
             violation: over(at, &|line| line.score.violation),

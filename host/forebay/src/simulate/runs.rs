@@ -169,6 +169,8 @@ fn learning(steps: usize, asked: Option<f64>, notes: &mut Vec<String>) -> Result
 pub struct Played {
     pub policy: String,
     pub score: Score,
+    /// Origin-hours in the warm pool.
+    pub waited: f64,
     /// From the first step that is scored on.
     pub hours: Vec<Hour>,
 }
@@ -220,7 +222,7 @@ pub fn play(case: &Case, options: &Options, tried: &[Tried], progress: &Progress
         let ask = |question| asked.answer(question);
         let score = rehearsal::run_asking(&setting, course, ask, each, |decision| explain.note(decision));
         let score = score.map_err(|refused| format!("{}: {}", case.name, refused.detail))?;
-        played.push(Played { policy: tried.name.clone(), score, hours: log.hours });
+        played.push(Played { policy: tried.name.clone(), score, waited: log.waited, hours: log.hours });
     }
     if tried.is_empty() {
         let mut log = Log::new(course, options.html.is_some().then_some(&mut kept));
@@ -231,13 +233,13 @@ pub fn play(case: &Case, options: &Options, tried: &[Tried], progress: &Progress
             log.note(step, moment);
             progress.tell(step as f64 / steps);
         });
-        played.push(Played { policy: OURS.to_string(), score, hours: log.hours });
+        played.push(Played { policy: OURS.to_string(), score, waited: log.waited, hours: log.hours });
     }
     for spec in &options.against {
         let mut log = Log::new(course, None);
         progress.begin(format!("{}: {spec}", case.name));
         let score = contest::peer_on(*spec, course, |step, moment| log.note(step, moment));
-        played.push(Played { policy: spec.to_string(), score, hours: log.hours });
+        played.push(Played { policy: spec.to_string(), score, waited: log.waited, hours: log.hours });
     }
     if !case.ran.is_empty() {
         played.push(as_it_ran(case));
@@ -256,6 +258,7 @@ fn outcome(case: &Case, options: &Options, frontier: Vec<clairvoyant::Bound>, pl
         policy: played.policy.clone(),
         cost_ratio: played.score.cost / compared,
         price_ratio: played.score.price(options.judge) / least,
+        waiting_hours: played.waited,
         score: played.score,
     };
     let gaps = course.demand[course.from..].iter().filter(|demand| demand.is_none()).count();
@@ -295,12 +298,13 @@ fn as_it_ran(case: &Case) -> Played {
         tally.add_step(*demand, moment.capacity, moment.billed, f64::from(moment.launched), moment.changed);
         log.note(step, &moment);
     }
-    Played { policy: RAN.to_string(), score: tally.score(), hours: log.hours }
+    Played { policy: RAN.to_string(), score: tally.score(), waited: log.waited, hours: log.hours }
 }
 
 /// What is kept of a run.
 struct Log<'a> {
     course: &'a Course,
+    waited: f64,
     hours: Vec<Hour>,
     moments: Option<&'a mut Vec<Moment>>,
 }
@@ -308,7 +312,7 @@ struct Log<'a> {
 impl<'a> Log<'a> {
     fn new(course: &'a Course, moments: Option<&'a mut Vec<Moment>>) -> Log<'a> {
         let count = (course.demand.len() - course.from).div_ceil(HOUR);
-        Log { course, hours: vec![Hour::default(); count], moments }
+        Log { course, waited: 0.0, hours: vec![Hour::default(); count], moments }
     }
 
     fn note(&mut self, step: usize, moment: &Moment) {
@@ -321,6 +325,7 @@ impl<'a> Log<'a> {
         let hour = &mut self.hours[scored / HOUR];
         hour.demand += demand * hours;
         hour.billed += moment.billed * hours;
+        self.waited += f64::from(moment.stages.warm) * hours;
         hour.lost += excess(demand, moment.capacity, self.course.lives.spread) * hours;
     }
 }

@@ -50,7 +50,7 @@ fn rows(lines: &[Line], judge: f64) -> String {
         "launches/day",
         "origin-hours"
     );
-    for Line { policy, cost_ratio, price_ratio, score } in lines {
+    for Line { policy, cost_ratio, price_ratio, score, .. } in lines {
         let _ = writeln!(
             text,
             "  {policy:<width$} {cost_ratio:>7.3} {:>12.4} {price_ratio:>8.3} {:>9.2} {:>8.0} {:>12.1} {:>13.1} {:>13.1}",
@@ -60,6 +60,13 @@ fn rows(lines: &[Line], judge: f64) -> String {
             score.actions_a_day,
             score.launches_a_day,
             score.cost
+        );
+    }
+    for line in lines.iter().filter(|line| line.waiting_hours > 0.0) {
+        let (policy, waited) = (&line.policy, line.waiting_hours);
+        let _ = writeln!(
+            text,
+            "  {policy}: {waited:.0} origin-hours waited in the warm pool, which are in its bill at their cost"
         );
     }
     text

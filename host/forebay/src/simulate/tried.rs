@@ -74,7 +74,7 @@ impl Tried {
     /// Why what is shown may not be what is meant.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let Scaling { mode, predictive, hints, .. } = self.scaling();
+        let Scaling { mode, predictive, hints, warm_pool, .. } = self.scaling();
         if *mode != ScalingMode::On {
             let what = if *mode == ScalingMode::UpOnly { "nothing is taken away" } else { "the count stands" };
             let name = mode.name();
@@ -86,6 +86,12 @@ impl Tried {
         if !self.unrecorded.is_empty() {
             let all = self.unrecorded.join(", ");
             notes.push(format!("{}: only requests are recorded, so these signals are left out: {all}", self.name));
+        }
+        if let Some(warm_pool) = warm_pool {
+            notes.push(format!(
+                "{}: one that waits in the warm pool costs {} of one that serves (`warm_pool.cost`)",
+                self.name, warm_pool.cost
+            ));
         }
         if hints.is_some() {
             notes.push(format!("{}: plugins gave hints that are not recorded: none is replayed", self.name));

@@ -9,6 +9,7 @@
 //! Over 400 lines, as who turns steps into demand, and counts into origins, has to be read with both in sight.
 
 mod recalled;
+pub mod warm;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use crate::tune::told::Told;
 use crate::usual::usual;
 use crate::wall::Wall;
 use recalled::Recalled;
+use warm::{Planned, Warm};
 
 pub(crate) const STEP_SECONDS: i64 = 15;
 /// Longer gaps (or clocks set so far ahead) end what was learned: three days, which is a quarter of
@@ -56,6 +58,10 @@ pub struct Predictive {
     /// In the unit, as all that the engine knows.
     lives: Lives,
     engine: Engine,
+    /// Beside it, where the pool has a warm pool: what those that wait are planned with.
+    warm: Option<Box<Warm>>,
+    /// What became of both, last.
+    planned: Option<Planned>,
     /// What a violating request costs.
     pricing: Pricing,
     /// The first step that the engine was not told of; `None` before the first look.
@@ -79,8 +85,11 @@ impl Predictive {
         let lives = Lives { boot, warm: 0.0, floor: scaling.floor, ..Lives::default() };
         let unit = Unit::of(rule.requests_per_origin, scaling);
         let aim = aim(scaling, &rule);
+        let engine = engine(lives, aim);
         Some(Predictive {
-            engine: engine(lives, aim),
+            warm: scaling.warm_pool.is_some().then(|| Box::new(Warm::beside(&engine, lives))),
+            planned: None,
+            engine,
             pricing: Pricing::new(aim),
             rule,
             unit,
@@ -104,6 +113,11 @@ impl Predictive {
         if same {
             self.engine = other.engine;
             self.engine.relive(self.lives);
+            // One that is new begins with what the other knows of the same demand.
+            if let Some(warm) = &mut self.warm {
+                let engine = other.warm.map_or_else(|| self.engine.clone(), |warm| warm.into_engine());
+                warm.take(engine);
+            }
             self.next = other.next;
             self.recalled = other.recalled;
             self.behind = other.behind;
@@ -111,8 +125,14 @@ impl Predictive {
         }
     }
 
-    /// What the engine wants, in the origins that there are.
+    /// What was wanted last, in the origins that there are.
     fn wants(&self) -> Option<u32> {
+        let planned = self.planned.as_ref().map(|planned| planned.origins);
+        planned.or_else(|| self.cold())
+    }
+
+    /// What the engine wants that knows no warm pool.
+    fn cold(&self) -> Option<u32> {
         self.engine.want().map(|want| self.real(want.origins))
     }
 
@@ -128,6 +148,7 @@ impl Predictive {
         if floor != self.lives.floor {
             self.lives.floor = floor;
             self.engine.relive(self.lives);
+            self.warm.iter_mut().for_each(|warm| warm.set_floor(floor));
         }
     }
 
@@ -146,6 +167,9 @@ impl Predictive {
         let next = learned.next - wall.steps(STEP_SECONDS);
         (self.engine, self.next, self.written) = (learned.engine, Some(next), Some(next));
         self.engine.relive(self.lives);
+        if let Some(warm) = &mut self.warm {
+            warm.take(learned.warm.unwrap_or_else(|| self.engine.clone()));
+        }
         Ok(learned.beside)
     }
 
@@ -193,13 +217,15 @@ impl Predictive {
         self.written = Some(next);
         // The next run counts by the wall clock that it finds.
         let next = next + wall.steps(STEP_SECONDS);
-        Learned { unit: self.unit.to_string(), next, engine: self.engine.clone(), beside: beside() }.written()
+        let warm = self.warm.as_ref().map(|warm| warm.engine().clone());
+        Learned { unit: self.unit.to_string(), next, engine: self.engine.clone(), warm, beside: beside() }.written()
     }
 
     /// How long origins take now.
     pub fn relive(&mut self, figures: &Figures) {
         self.lives = figures.lives(self.lives.floor);
         self.engine.relive(self.lives);
+        self.warm.iter_mut().for_each(|warm| warm.relive(figures.warm_lives(self.lives.floor)));
     }
 
     pub fn propose(&mut self, view: &View) -> Proposal {
@@ -211,6 +237,8 @@ impl Predictive {
             let left = step_of(view.now) - self.next.unwrap_or_default();
             return proposal(stands, format!("learning from the history: {left} steps of {STEP_SECONDS}s to go"));
         }
+        let warm = self.warm.as_ref().zip(view.waits);
+        self.planned = warm.and_then(|(warm, room)| warm.plan(&self.engine, self.scale, room));
         match self.engine.want() {
             None => {
                 let stands = self.stands.filter(|_| !self.rule.shadow);
@@ -235,6 +263,29 @@ impl Predictive {
         Forecast::of(&self.engine, self.scale)
     }
 
+    /// Those that should run by now, where one that waits costs such a part of one that serves: what the tuner's past
+    /// says at the price that a violating request has in terms of these. One that waits does not always wait, and it
+    /// booted at the full price, so what it costs is taken as the geometric middle of both.
+    pub fn in_all(&self, cost: f64) -> Option<u32> {
+        let cold = self.cold()?;
+        let dear = self.engine.settings().tuning.price / cost.sqrt();
+        let tuned = (cost < 1.0).then(|| self.engine.tuner().wanted_at(dear, self.engine.believes())).flatten();
+        Some(tuned.map_or(cold, |tuned| self.real(tuned).max(cold)))
+    }
+
+    /// Which lead the count goes by, where some wait in a warm pool.
+    pub fn planned(&self) -> Option<&Planned> {
+        self.planned.as_ref().filter(|_| !self.behind)
+    }
+
+    /// What comes within the lead that the count goes by.
+    pub fn near_forecast(&self) -> Option<Forecast> {
+        match (&self.warm, &self.planned) {
+            (Some(warm), Some(planned)) if planned.lead == warm::Which::Warm => Forecast::of(warm.engine(), self.scale),
+            _ => self.forecast(),
+        }
+    }
+
     /// Another month, or another budget: the price is picked at the next step.
     pub fn pick_again(&mut self) {
         self.pricing.again();
@@ -247,7 +298,10 @@ impl Predictive {
     /// While an edge is silent the engine sees gaps: it holds its count, and learns nothing. What fresh edges see
     /// with what stands in for the others still raises it.
     fn carried(&self, want: &Want, view: &View) -> (u32, String) {
-        let (origins, because) = (self.real(want.origins), self.because(want));
+        let (origins, because) = match &self.planned {
+            None => (self.real(want.origins), self.because(want)),
+            Some(planned) => (planned.origins, format!("{}; {}", planned.because, self.because(want))),
+        };
         if view.missing.carried.is_empty() && view.missing.usual.is_none() {
             return (origins, because);
         }
@@ -312,6 +366,7 @@ impl Predictive {
         if current - self.recalled.end().map_or(next, |end| end.max(next)) > LONGEST_GAP {
             self.stands = self.wants().or(self.stands);
             self.engine = engine(self.lives, self.pricing.aim());
+            self.warm.iter_mut().for_each(|warm| warm.take(self.engine.clone()));
             self.pricing.again();
             self.next = Some(current);
             self.recalled = Recalled::default();
@@ -326,6 +381,8 @@ impl Predictive {
             };
             self.pricing.settle(&mut self.engine, view.affordable.map(|origins| origins / self.scale));
             self.engine.observe(demand);
+            let price = self.engine.settings().tuning.price;
+            self.warm.iter_mut().for_each(|warm| warm.observe(demand, price));
             self.next = Some(step + 1);
         }
         // What is known already of the step that runs now is told when it is over.

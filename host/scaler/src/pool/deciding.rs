@@ -51,6 +51,7 @@ impl Pool {
         }
         self.silent_since = edges.fresh.is_empty().then(|| self.silent_since.unwrap_or(now));
         let missing = self.missing(edges, now);
+        let waits = self.may_wait();
         let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
         let clock = self.wall.shows(now);
         let standing = asked.iter_mut().find_map(|policy| policy.standing(clock)).unwrap_or_default();
@@ -70,6 +71,7 @@ impl Pool {
             standing: &standing,
             affordable,
             missing: &missing,
+            waits,
         };
         self.signals.learn(&view, carries);
         if let Some(trial) = &mut self.trial {
@@ -157,7 +159,8 @@ impl Pool {
             let spread = policy.engine().settings().lives.spread;
             decision.forecast = policy.forecast();
             let predict = |forecast: &Forecast| forecast.predict(decision.to, serving, spread);
-            decision.predicted = decision.forecast.as_ref().and_then(predict);
+            decision.predicted = policy.near_forecast().as_ref().and_then(predict);
+            decision.planned = policy.planned().cloned();
         }
         decision.expected = self.carries_out().then(|| self.expected(decision.to, now));
         decision.next = self.policies.iter_mut().find_map(|policy| policy.coming(clock, &decision.winner));
@@ -174,7 +177,7 @@ impl Pool {
 
     /// What runs is paid; in another month there is other money.
     fn pay(&mut self, now: Timestamp) {
-        let (running, wall) = (self.running().all, self.wall);
+        let (running, wall) = (self.running().all.saturating_add(self.waiting_costs()), self.wall);
         if self.budget.as_mut().is_some_and(|budget| budget.count(running, now, wall))
             && let Some(policy) = self.policies.iter_mut().find_map(Policy::predictive)
         {

@@ -15,7 +15,7 @@ impl Pool {
         if news == News::default() {
             return;
         }
-        let News { came, failed, drained } = news;
+        let News { came, failed, drained, joined } = news;
         // Whoever waited longer waited in the warm pool.
         let longest = self.rules().warmup.unwrap_or_default() + WARM_UP_SLACK;
         let learned = self.lead.learn();
@@ -26,6 +26,7 @@ impl Pool {
         for drain in drained {
             learned.left(drain);
         }
+        joined.into_iter().for_each(|seconds| learned.joined(seconds));
         if self.lead.settle(&self.config) {
             self.relive();
         }

@@ -1,10 +1,13 @@
 //! How many origins wait in the warm pool, and who is a member.
+//!
+//! `auto`: as many as the lead of a boot asks for beyond those that serve, at the price of a violating request that
+//! follows from what one that waits costs: the less that is, the more of what may come is worth waiting for.
 
-use config::region::{ScalingMode, WarmSize};
+use config::region::{ScalingMode, WarmPool, WarmSize};
 use jiff::Timestamp;
 
 use super::Pool;
-use crate::engine::{Want, Way};
+use crate::engine::Way;
 use crate::policy::Policy;
 use crate::region::Role;
 use crate::stage::StageChange;
@@ -31,6 +34,28 @@ impl Pool {
         }
     }
 
+    /// So many may wait in place of serving. `None`: there is no warm pool, or, in a mode that only thinks, none that
+    /// follows what is thought.
+    pub(super) fn may_wait(&self) -> Option<u32> {
+        let rule = self.scaling().warm_pool.as_ref().filter(|_| self.keeps_tier())?;
+        let size = match rule.size {
+            WarmSize::Fixed(size) => size.min(rule.at_most),
+            WarmSize::Auto => rule.at_most,
+        };
+        // Whoever is late there is nobody to count on.
+        Some(size.saturating_sub(self.origins.parked_in_vain()))
+    }
+
+    /// What those that wait cost, in origins that serve, rounded up.
+    pub(super) fn waiting_costs(&self) -> u32 {
+        let cost = self.scaling().warm_pool.as_ref().map_or(WarmPool::COST, |rule| rule.cost);
+        count(f64::from(self.origins.capacity().warm) * cost)
+    }
+
+    fn keeps_tier(&self) -> bool {
+        matches!(self.scaling().mode, ScalingMode::On | ScalingMode::UpOnly)
+    }
+
     /// What is wanted rises at once and falls as slowly as the count does: booting for a forecast that flickers would
     /// cost more than waiting.
     pub(super) fn size_tier(&mut self, now: Timestamp) {
@@ -39,31 +64,33 @@ impl Pool {
             return;
         };
         // What is only thought starts nothing and ends nothing.
-        if !matches!(self.scaling().mode, ScalingMode::On | ScalingMode::UpOnly) {
+        if !self.keeps_tier() {
             self.tier = self.origins.parked().len() as u32;
             return;
         }
-        let want = match rule.size {
-            WarmSize::Fixed(size) => size,
-            WarmSize::Auto => self.spread(),
+        let stands = self.desired.unwrap_or_default();
+        // What is held is how many there are in all: one that joins is not waited for again.
+        let all = match rule.size {
+            WarmSize::Fixed(size) => {
+                self.tier = size.min(rule.at_most);
+                return;
+            }
+            WarmSize::Auto => self.in_all(stands, rule.cost),
         };
         let window = self.scaling().stabilisation;
-        self.tiers.push(now, want, window);
-        let largest = self.tiers.largest(now, window).map_or(want, |(largest, _)| largest.max(want));
-        self.tier = largest.min(rule.at_most);
+        self.tiers.push(now, all, window);
+        let largest = self.tiers.largest(now, window).map_or(all, |(largest, _)| largest.max(all));
+        // Beyond the ceiling nobody could join.
+        self.tier = largest.min(self.scaling().ceiling).saturating_sub(stands).min(rule.at_most);
     }
 
-    /// The uncertain top slice of the coming demand, in origins: from the lowest bound that the engine learns to the
-    /// highest (0.7 and 0.97).
-    fn spread(&mut self) -> u32 {
-        let stands = f64::from(self.desired.unwrap_or_default());
-        let engine = self.policies.iter_mut().find_map(Policy::predictive).map(|policy| policy.engine());
-        match engine.and_then(|engine| engine.want()) {
-            Some(Want { way, gate_open: true, bounds, .. }) if *way != Way::Cold => {
-                let (low, high) = (bounds.upper.first(), bounds.upper.last());
-                high.zip(low).map_or(0, |(high, low)| count(high - low))
-            }
-            _ => count(UNKNOWN_PART * stands).max(1),
-        }
+    /// Those that serve and those that wait.
+    fn in_all(&mut self, stands: u32, cost: f64) -> u32 {
+        let unknown = stands + count(UNKNOWN_PART * f64::from(stands)).max(1);
+        let policy = self.policies.iter_mut().find_map(Policy::predictive);
+        let Some((want, all)) = policy.and_then(|policy| Some((policy.engine().want()?, policy.in_all(cost)?))) else {
+            return unknown;
+        };
+        if want.gate_open && want.way != Way::Cold { all } else { all.max(unknown) }
     }
 }

@@ -5,13 +5,15 @@
 //! they are made, and what the region asks for is done at once: an origin is ready when its boot is over, and the
 //! edge has exchanges in flight with one that leaves until its drain is over. Warm-up requests are part of the
 //! boot: who is ready is warmed. In a gap the edge is silent. A script is asked once a tick, and has answered before
-//! that tick is over.
+//! that tick is over. Who joins from the warm pool has its slow start before it, and while it waited it cost a part of
+//! what it costs otherwise; while it booted for that it cost all of it.
 
 use core::net::{Ipv4Addr, SocketAddr};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::region::WarmPool;
 use jiff::Timestamp;
 use wire::{OriginReport, PoolReport, Report, Stage};
 
@@ -98,7 +100,10 @@ struct Thought {
     address: SocketAddr,
     launched: i64,
     ready: i64,
+    /// When its slow start began: as it was ready, or joined from the warm pool.
+    ramps: i64,
     stage: Stage,
+    parked: bool,
     /// When its last exchange ends.
     drained: i64,
 }
@@ -108,6 +113,8 @@ struct Rehearsal {
     region: Region,
     pool: String,
     unit: f64,
+    /// What one of the warm pool costs once it has booted, in what one that serves costs.
+    waiting: f64,
     /// Origins that the file lists: they have always served.
     listed: u32,
     lives: super::Lives,
@@ -136,10 +143,14 @@ impl Rehearsal {
         }
         let listed = config.pools.values().map(|pool| pool.origins.len() as u32).sum();
         let now = setting.start.as_millisecond();
+        let scaling = setting.config.pools.get(&setting.pool).and_then(|pool| pool.scaling.as_ref());
+        let warm_pool = scaling.and_then(|scaling| scaling.warm_pool.as_ref());
+        let waiting = warm_pool.map_or(WarmPool::COST, |warm_pool| warm_pool.cost);
         let mut rehearsal = Rehearsal {
             region: Region::new(&Arc::new(config), setting.start),
             pool: setting.pool.clone(),
             unit: setting.unit,
+            waiting,
             listed,
             lives: course.lives,
             tick: tick.as_millis().max(1) as i64,
@@ -153,7 +164,6 @@ impl Rehearsal {
             news: true,
             moment: Moment::default(),
         };
-        let scaling = setting.config.pools.get(&setting.pool).and_then(|pool| pool.scaling.as_ref());
         let most = scaling.map_or(listed, |scaling| scaling.ceiling).min(course.ceiling);
         for _ in listed..course.first.min(most) {
             rehearsal.launch(now - LONG_AGO_MS);
@@ -251,10 +261,8 @@ impl Rehearsal {
             farewell: false,
         };
         self.region.apply(Event::Report(report), now)?;
-        if self.origins.iter().any(|origin| origin.stage == Stage::Draining) {
-            // The answer is what tells an edge who leaves.
-            self.region.answer(EDGE, now);
-        }
+        // The answer is what tells an edge who joins and who leaves.
+        self.region.tell(EDGE);
         Ok(())
     }
 
@@ -277,6 +285,9 @@ impl Rehearsal {
         for change in actions.pools.values().flat_map(|pool| &pool.changes) {
             let found = self.origins.iter_mut().find(|origin| origin.address == change.address);
             let (Some(origin), Some(stage)) = (found, change.to) else { continue };
+            if origin.parked && stage == Stage::Serving {
+                origin.ramps = self.now;
+            }
             origin.stage = stage;
             if stage == Stage::Draining {
                 origin.drained = self.now + (self.lives.drain * 1000.0) as i64;
@@ -286,6 +297,7 @@ impl Rehearsal {
 
     fn act(&mut self, actions: &Actions) {
         let Some(wanted) = actions.pools.get(&self.pool) else { return };
+        self.origins.iter_mut().for_each(|origin| origin.parked = wanted.parked.contains(&origin.address));
         if !wanted.stop.is_empty() {
             self.origins.retain(|origin| !wanted.stop.contains(&origin.address));
             self.news = true;
@@ -307,7 +319,9 @@ impl Rehearsal {
             address: SocketAddr::from((host, 80)),
             launched: at,
             ready: at + (self.lives.boot * 1000.0) as i64,
+            ramps: at + (self.lives.boot * 1000.0) as i64,
             stage: Stage::Booting,
+            parked: false,
             drained: at,
         });
     }
@@ -316,11 +330,15 @@ impl Rehearsal {
     fn account(&mut self, span: i64, part: f64) {
         let mut stages = Capacity { serving: self.listed, ..Capacity::default() };
         let mut capacity = f64::from(self.listed);
+        let mut billed = capacity;
         let middle = self.now as f64 + span as f64 / 2.0;
         for origin in &self.origins {
-            let ramp = self.ramp((middle - origin.ready as f64) / 1000.0);
+            let ramp = self.ramp((middle - origin.ramps as f64) / 1000.0);
+            let waits = origin.parked && origin.stage == Stage::Warming;
+            billed += if waits { self.waiting } else { 1.0 };
             match origin.stage {
                 Stage::Booting => stages.booting += 1,
+                Stage::Warming if waits => stages.warm += 1,
                 Stage::Warming => stages.warming += 1,
                 Stage::Draining => stages.draining += 1,
                 Stage::Serving => {
@@ -331,7 +349,7 @@ impl Rehearsal {
         }
         self.moment.stages = stages;
         self.moment.capacity += capacity * part;
-        self.moment.billed += (self.listed as usize + self.origins.len()) as f64 * part;
+        self.moment.billed += billed * part;
     }
 
     /// Capacity of one that has been ready for so many seconds.

@@ -78,7 +78,7 @@ impl Launches {
         }
     }
 
-    fn may(&self, now: Timestamp) -> bool {
+    pub fn may(&self, now: Timestamp) -> bool {
         self.not_before.is_none_or(|at| at <= now)
     }
 

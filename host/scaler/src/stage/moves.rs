@@ -31,6 +31,19 @@ impl Origin {
         Some(Sample { address: self.address, launched_at: self.launched_at, boot, warm_up })
     }
 
+    /// How long it took since it joined until every edge was told, once they are. It is not looked for any more where an
+    /// edge is silent: what is measured then is its silence.
+    pub(super) fn known(&mut self, edges: &PoolEdges, now: Timestamp) -> Option<f64> {
+        let joined = self.joined?;
+        let measured = !edges.fresh.is_empty() && edges.missing.is_empty() && self.stage == Stage::Serving;
+        if measured && !edges.fresh.iter().all(|(edge, _)| self.told.contains_key(&edge.id)) {
+            return None;
+        }
+        self.joined = None;
+        self.told.clear();
+        measured.then(|| stamp::seconds(stamp::age(now, joined)))
+    }
+
     pub(super) fn enter(&mut self, stage: Stage, now: Timestamp, because: &str, changes: &mut Vec<StageChange>) {
         changes.push(StageChange {
             address: self.address,

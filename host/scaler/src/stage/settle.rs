@@ -42,6 +42,8 @@ impl Origin {
     fn join(&mut self, now: Timestamp, changes: &mut Vec<StageChange>) {
         self.parked = None;
         if std::mem::take(&mut self.warm) {
+            self.joined = Some(now);
+            self.told.clear();
             self.enter(Stage::Serving, now, "from the warm pool", changes);
         }
     }
@@ -50,7 +52,7 @@ impl Origin {
     fn park(&mut self, now: Timestamp, changes: &mut Vec<StageChange>) {
         self.parked = Some(now);
         if self.stage == Stage::Serving {
-            self.warm = true;
+            (self.warm, self.joined) = (true, None);
             self.enter(Stage::Warming, now, "not needed: to the warm pool", changes);
         }
     }
@@ -58,7 +60,9 @@ impl Origin {
     fn leave(&mut self, because: &str, now: Timestamp, changes: &mut Vec<StageChange>) {
         let booting = self.stage == Stage::Booting;
         let unused = booting || (self.parked.is_some() && self.serving_at.is_none());
-        (self.parked, self.warm) = (None, false);
+        (self.parked, self.warm, self.joined) = (None, false, None);
+        // What edges were told before was another thing.
+        self.told.clear();
         self.enter(Stage::Draining, now, because, changes);
         if unused {
             self.stop("no edge uses it yet", changes);
@@ -86,9 +90,16 @@ impl Origins {
                 origin.leave("not needed", now, &mut changes);
             }
         }
-        for origin in self.running.iter_mut().filter(|origin| origin.is_parked() && origin.going.is_some()) {
+        // Of a late one nobody knows whether it ever comes, and who waits is counted on.
+        let again = self.launches.may(now);
+        for origin in self.running.iter_mut().filter(|origin| origin.is_parked()) {
+            let because = match origin.going {
+                Some(_) => "it is going",
+                None if again && origin.is_late() => "late: another boots for the warm pool in its place",
+                None => continue,
+            };
             self.parked += origin.parked_for(now);
-            origin.leave("it is going", now, &mut changes);
+            origin.leave(because, now, &mut changes);
         }
         while self.count(Origin::is_parked) > warm {
             let candidates = self.running.iter_mut().filter(|origin| origin.is_parked());

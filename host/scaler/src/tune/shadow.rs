@@ -126,7 +126,8 @@ impl Shadows {
 
 /// What a bound (`None`: the level) and a headroom want, before any hold.
 pub fn wanted(bounds: &Bounds, quantile: Option<usize>, headroom: f64) -> u32 {
-    let base = quantile.map_or(bounds.level, |quantile| bounds.upper[quantile]);
+    // Of a row that was read from a damaged disk there may be no such bound: it shall not end the process.
+    let base = quantile.and_then(|quantile| bounds.upper.get(quantile)).copied().unwrap_or(bounds.level);
     count((base * headroom).max(bounds.level * REACTIVE))
 }
 
