@@ -3,7 +3,7 @@
 mod script;
 mod traces;
 
-use config::region::{Aim as Asked, Money, Monthly, Predictive, Scaling, ScalingBudget};
+use config::region::{Aim as Asked, Money, Monthly, Scaling, ScalingBudget};
 use forebay_scaler as scaler;
 use jiff::{SignedDuration, Timestamp};
 use scaler::budget::{Budget, Month};
@@ -324,25 +324,12 @@ fn a_live_pool_says_what_its_slo_costs_and_what_the_money_buys() {
             hard: false,
         }),
     };
-    let predictive = Predictive { requests_per_origin: Some(10.0), price: 80.0, shadow: false };
-    let setting = Scaling { ceiling: 100, reactive: None, predictive: Some(predictive), ..scaling() };
-    let slow = |money: f64| {
-        let budget = Some(aimed(money));
-        let mut region = config::Region::clone(&region(Scaling { budget, ..setting.clone() }, &[]));
-        let aggregator = region.aggregator.as_mut().unwrap();
-        (aggregator.tick, aggregator.stale_after) = (secs(15), secs(40));
-        std::sync::Arc::new(region)
-    };
-    let mut script = Script::with(slow(1e6), "2026-03-01T00:00:00Z");
+    let paid = |money: f64| slow(Scaling { ceiling: 100, budget: Some(aimed(money)), ..predictive(80.0) });
+    let mut script = Script::with(paid(1e6), "2026-03-01T00:00:00Z");
     let mut step = 0;
     let mut pass = |script: &mut Script, steps: u64| {
         for _ in 0..steps {
-            script.now += secs(15);
-            let seen = wire::PoolReport { requests: (load(step) * 15.0).round() as u64, ..Default::default() };
-            let mut report = script.make_report("e1", seen);
-            report.period_ms = 15_000;
-            script.apply(Event::Report(report));
-            script.step();
+            script.pass_step(&[("e1", load(step))]);
             step += 1;
         }
         script.last().budget.clone().expect("it is told")
@@ -357,7 +344,7 @@ fn a_live_pool_says_what_its_slo_costs_and_what_the_money_buys() {
     // Not even what the aim takes from now on; the file changes and nothing is learned anew.
     let left = 24.0 * 31.0 - 73.0;
     let most = 0.93 * buys.origins;
-    script.apply(Event::Configured(slow(most * left * 0.5 * 744.0 / 744.0)));
+    script.apply(Event::Configured(paid(most * left * 0.5 * 744.0 / 744.0)));
     let poor = pass(&mut script, 4);
     let (needs, has) = (poor.needs.expect("it costs more"), poor.buys.unwrap());
     assert!(!poor.reached && needs.origins > has.origins && has.violation > needs.violation, "{poor:?}");

@@ -248,10 +248,6 @@ fn known(script: &mut Script) -> Learned {
     view.demand.signals[0].learned.clone().expect("it is learned")
 }
 
-fn proposal(script: &Script, source: Source) -> Proposal {
-    script.last().proposals.iter().find(|proposal| proposal.source == source).expect("it proposes").clone()
-}
-
 #[test]
 fn what_an_origin_carries_is_learned_from_live_reports_and_decides() {
     let mut script = pool(reactive());
@@ -287,7 +283,7 @@ fn what_was_learned_stands_while_nobody_reports() {
 fn the_engine_goes_on_in_the_units_that_it_learned_in_and_its_count_follows_what_an_origin_carries() {
     let mut script = pool(predictive());
     run(&mut script, 3.0, 36, 900_000, 0);
-    let wide = proposal(&script, Source::Predictive);
+    let wide = script.proposal(Source::Predictive);
     assert!(wide.because.contains("level 36.0 requests/s"), "{wide:?}");
     let capacity = learned(&script).per_origin;
     assert!((8.9..9.2).contains(&capacity), "slow at 9 of each: {capacity}");
@@ -296,7 +292,7 @@ fn the_engine_goes_on_in_the_units_that_it_learned_in_and_its_count_follows_what
     fixed.signals[0].source = SignalSource::Requests { per_origin: 10.0, learn: None };
     let mut plain = pool(fixed);
     run(&mut plain, 3.0, 36, 900_000, 0);
-    let nominal = proposal(&plain, Source::Predictive);
+    let nominal = plain.proposal(Source::Predictive);
     // What was forecast, by whom, how sure: all but what an origin carries is the same to the digit.
     let until_unit = |proposal: &Proposal| proposal.because.split("; 10 per").next().unwrap().to_owned();
     let learned_text = wide.because.replace(&format!("{capacity} per origin, as learned"), "10 per origin");
@@ -319,7 +315,7 @@ fn a_floor_is_of_real_origins_whatever_they_carry() {
     run(&mut script, 3.0, 36, 900_000, 0);
     assert!(learned(&script).per_origin < 9.2);
     run(&mut script, 1.0, 4, 20_000, 0);
-    assert_eq!(proposal(&script, Source::Predictive).origins, Some(8), "and not 8 x 10 / 9");
+    assert_eq!(script.proposal(Source::Predictive).origins, Some(8), "and not 8 x 10 / 9");
 }
 
 #[test]
@@ -331,9 +327,9 @@ fn a_figure_of_the_rules_own_is_meant() {
     run(&mut script, 3.0, 36, 900_000, 0);
     let capacity = learned(&script).per_origin;
     assert!(capacity < 9.2);
-    let found = proposal(&script, Source::Predictive);
+    let found = script.proposal(Source::Predictive);
     assert!(found.because.contains("; 10 per origin") && !found.because.contains("learned"), "{found:?}");
-    assert_eq!(proposal(&script, Source::Reactive).origins, Some(4), "which goes by the signal: 36 / {capacity}");
+    assert_eq!(script.proposal(Source::Reactive).origins, Some(4), "which goes by the signal: 36 / {capacity}");
 }
 
 fn checkpoint(script: &mut Script) -> Checkpoint {

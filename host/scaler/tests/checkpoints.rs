@@ -2,9 +2,6 @@
 
 mod script;
 
-use std::sync::Arc;
-
-use config::region::{Predictive, Scaling};
 use forebay_scaler as scaler;
 use jiff::Timestamp;
 use scaler::checkpoint::VERSION;
@@ -12,19 +9,6 @@ use scaler::engine::{Engine, Settings};
 use scaler::{Capacity, Checkpoint, Event, Point, Proposal, Source};
 use script::*;
 use wire::PoolReport;
-
-fn predictive(price: f64) -> Scaling {
-    let rule = Predictive { requests_per_origin: Some(10.0), price, shadow: false };
-    Scaling { ceiling: 1000, reactive: None, predictive: Some(rule), ..scaling() }
-}
-
-/// A region whose edges report every 15 s, for days of script.
-fn slow(scaling: Scaling) -> Arc<config::Region> {
-    let mut region = config::Region::clone(&region(scaling, &[]));
-    let aggregator = region.aggregator.as_mut().unwrap();
-    (aggregator.tick, aggregator.stale_after) = (secs(15), secs(40));
-    Arc::new(region)
-}
 
 const START: &str = "2026-03-02T00:00:00Z";
 const DAY: i64 = 5760;
@@ -37,17 +21,11 @@ fn load(step: i64) -> f64 {
 }
 
 fn pass(script: &mut Script, load: f64) {
-    script.now += secs(15);
-    let seen = PoolReport { requests: (load * 15.0).round() as u64, ..PoolReport::default() };
-    let mut report = script.make_report("e1", seen);
-    report.period_ms = 15_000;
-    script.apply(Event::Report(report));
-    script.step();
+    script.pass_step(&[("e1", load)]);
 }
 
 fn proposal(script: &Script) -> Proposal {
-    let proposals = &script.last().proposals;
-    proposals.iter().find(|proposal| proposal.source == Source::Predictive).expect("it proposes").clone()
+    script.proposal(Source::Predictive)
 }
 
 /// Points of `seconds` each from START on: as many as there are in `steps`, as a history would have them.

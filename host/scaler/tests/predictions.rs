@@ -2,59 +2,34 @@
 
 mod script;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use config::region::{Predictive, Reactive, Scaling};
 use forebay_scaler as scaler;
 use scaler::{Event, Proposal, Source};
 use script::*;
-use wire::PoolReport;
 
-/// 10 requests a second for each origin, and nothing else that would propose.
 fn predictive() -> Scaling {
-    let rule = Predictive { requests_per_origin: Some(10.0), price: 80.0, shadow: false };
-    Scaling { ceiling: 100, reactive: None, predictive: Some(rule), ..scaling() }
-}
-
-/// A region whose edges report every 15 s, for days of script.
-fn slow(scaling: Scaling) -> Arc<config::Region> {
-    let mut region = config::Region::clone(&region(scaling, &[]));
-    let aggregator = region.aggregator.as_mut().unwrap();
-    (aggregator.tick, aggregator.stale_after) = (secs(15), secs(40));
-    Arc::new(region)
+    Scaling { ceiling: 100, ..script::predictive(80.0) }
 }
 
 const START: &str = "2026-03-02T00:00:00Z";
 
-/// 15 s in which each of `edges` saw so many requests a second.
-fn pass(script: &mut Script, edges: &[(&str, f64)]) {
-    script.now += secs(15);
-    for (edge, load) in edges {
-        let seen = PoolReport { requests: (load * 15.0).round() as u64, ..PoolReport::default() };
-        let mut report = script.make_report(edge, seen);
-        report.period_ms = 15_000;
-        script.apply(Event::Report(report));
-    }
-    script.step();
-}
-
 fn hours(script: &mut Script, hours: u64, edges: &[(&str, f64)]) {
     for _ in 0..hours * 240 {
-        pass(script, edges);
+        script.pass_step(edges);
     }
 }
 
 fn proposal(script: &Script) -> Proposal {
-    let proposals = &script.last().proposals;
-    proposals.iter().find(|proposal| proposal.source == Source::Predictive).expect("it proposes").clone()
+    script.proposal(Source::Predictive)
 }
 
 #[test]
 fn the_first_whole_step_is_answered_with_headroom_and_the_edges_add_up() {
     let mut script = Script::with(slow(predictive()), START);
-    pass(&mut script, &[("e1", 60.0), ("e2", 40.0)]);
-    pass(&mut script, &[("e1", 60.0), ("e2", 40.0)]);
+    script.pass_step(&[("e1", 60.0), ("e2", 40.0)]);
+    script.pass_step(&[("e1", 60.0), ("e2", 40.0)]);
     let found = proposal(&script);
     assert_eq!(found.origins, Some(13), "1.3 of 100 requests/s, 10 each: {}", found.because);
     assert!(found.because.contains("level 100.0 requests/s") && found.because.contains("under 2 hours"), "{found:?}");
@@ -90,7 +65,7 @@ fn demand_that_rises_every_day_is_met_before_it_is_there() {
     let mut script = Script::with(slow(Scaling { lead: secs(lead), ..predictive() }), START);
     let (mut rising, mut foreseen, mut resting) = (0, 0.0, 0.0);
     for step in 0..5 * 5760 {
-        pass(&mut script, &[("e1", evening(step))]);
+        script.pass_step(&[("e1", evening(step))]);
         let (day, time) = (step / 5760, step % 5760);
         if day == 4 && time == 17 * 240 {
             (rising, foreseen) = (script.count(), bound(&script));
@@ -161,12 +136,12 @@ fn an_edge_that_falls_silent_is_a_gap_and_not_less_demand() {
     let stood = script.count();
     // Two minutes: it is not taken for gone yet.
     for _ in 0..8 {
-        pass(&mut script, &[("e1", 60.0)]);
+        script.pass_step(&[("e1", 60.0)]);
         assert!(script.count() >= stood, "{}", script.last().line);
     }
     assert!(proposal(&script).because.contains("a gap: not lowered"), "{}", proposal(&script).because);
     for _ in 0..4 {
-        pass(&mut script, &[("e1", 60.0), ("e2", 40.0)]);
+        script.pass_step(&[("e1", 60.0), ("e2", 40.0)]);
     }
     let found = proposal(&script);
     assert!(found.because.contains("level 100.0") && !found.because.contains("gap"), "{}", found.because);
@@ -177,7 +152,7 @@ fn asking_more_often_changes_nothing() {
     let run = |asks: usize| {
         let mut script = Script::with(slow(predictive()), START);
         for step in 0..400 {
-            pass(&mut script, &[("e1", 50.0 + f64::from(step % 60))]);
+            script.pass_step(&[("e1", 50.0 + f64::from(step % 60))]);
             for _ in 0..asks {
                 script.step();
             }
@@ -193,17 +168,17 @@ fn a_changed_file_keeps_what_was_learned_unless_origins_carry_another_load() {
     hours(&mut script, 3, &[("e1", 100.0)]);
     assert!(proposal(&script).because.contains("not tuned yet"), "{}", proposal(&script).because);
     script.apply(Event::Configured(slow(Scaling { ceiling: 50, ..predictive() })));
-    pass(&mut script, &[("e1", 100.0)]);
+    script.pass_step(&[("e1", 100.0)]);
     assert!(proposal(&script).because.contains("not tuned yet"), "{}", proposal(&script).because);
     script.apply(Event::Configured(slow(Scaling { lead: secs(600), ..predictive() })));
-    pass(&mut script, &[("e1", 100.0)]);
-    pass(&mut script, &[("e1", 100.0)]);
+    script.pass_step(&[("e1", 100.0)]);
+    script.pass_step(&[("e1", 100.0)]);
     let because = proposal(&script).because;
     assert!(because.contains("not tuned yet") && because.contains("within 660s"), "another lead: {because}");
     let rule = Predictive { requests_per_origin: Some(20.0), price: 80.0, shadow: false };
     script.apply(Event::Configured(slow(Scaling { predictive: Some(rule), ..predictive() })));
-    pass(&mut script, &[("e1", 100.0)]);
-    pass(&mut script, &[("e1", 100.0)]);
+    script.pass_step(&[("e1", 100.0)]);
+    script.pass_step(&[("e1", 100.0)]);
     assert!(proposal(&script).because.contains("under 2 hours known"), "{}", proposal(&script).because);
 }
 
@@ -216,7 +191,7 @@ fn clocks_that_jump_neither_shrink_the_pool_nor_end_it() {
         let by = Duration::from_secs(jump.unsigned_abs());
         script.now = if jump < 0 { script.now - by } else { script.now + by };
         for _ in 0..8 {
-            pass(&mut script, &[("e1", 100.0)]);
+            script.pass_step(&[("e1", 100.0)]);
             assert!(script.count() >= stood.min(10), "after {jump} s: {}", script.last().line);
         }
     }
@@ -237,14 +212,14 @@ fn a_surprise_is_told_as_the_reason() {
     let mut script = Script::with(slow(Scaling { ceiling: 1000, ..predictive() }), START);
     hours(&mut script, 3, &[("e1", 100.0)]);
     assert!(!proposal(&script).because.contains("surprise"), "{}", proposal(&script).because);
-    pass(&mut script, &[("e1", 400.0)]);
-    pass(&mut script, &[("e1", 400.0)]);
+    script.pass_step(&[("e1", 400.0)]);
+    script.pass_step(&[("e1", 400.0)]);
     let found = proposal(&script);
     assert!(found.because.contains("; surprise: ") && found.because.contains(" were foreseen"), "{}", found.because);
     assert_eq!(found.origins, Some(70), "40, and half of 30 in 30 s for the lead of 60 s: {found:?}");
     assert!(script.last().line.contains("surprise: "), "{}", script.last().line);
     for _ in 0..10 {
-        pass(&mut script, &[("e1", 400.0)]);
+        script.pass_step(&[("e1", 400.0)]);
     }
     assert!(!proposal(&script).because.contains("surprise"), "it rises no more: {}", proposal(&script).because);
 }

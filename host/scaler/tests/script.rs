@@ -11,7 +11,7 @@ use config::region::*;
 use forebay_scaler as scaler;
 use jiff::Timestamp;
 use scaler::region::Applied;
-use scaler::{Actions, Decision, Event, Limit, Observed, Question};
+use scaler::{Actions, Decision, Event, Limit, Observed, Proposal, Question, Source};
 use wire::{OriginReport, PoolReport, Report, Stage};
 
 pub fn secs(seconds: u64) -> Duration {
@@ -44,6 +44,12 @@ pub fn scaling() -> Scaling {
         hints: None,
         actuator: Actuator::DryRun,
     }
+}
+
+/// The engine at 10 requests a second for each origin, and nothing else that would propose.
+pub fn predictive(price: f64) -> Scaling {
+    let rule = Predictive { requests_per_origin: Some(10.0), price, shadow: false };
+    Scaling { ceiling: 1000, reactive: None, predictive: Some(rule), ..scaling() }
 }
 
 pub fn evening() -> Schedule {
@@ -102,6 +108,14 @@ pub fn region(scaling: Scaling, listed: &[SocketAddr]) -> Arc<Region> {
         queues: BTreeMap::new(),
         calendars: Vec::new(),
     })
+}
+
+/// A region whose edges report every 15 s, for days of script.
+pub fn slow(scaling: Scaling) -> Arc<Region> {
+    let mut region = Region::clone(&region(scaling, &[]));
+    let aggregator = region.aggregator.as_mut().unwrap();
+    (aggregator.tick, aggregator.stale_after) = (secs(15), secs(40));
+    Arc::new(region)
 }
 
 /// The script: what happens, in order, at a time that only it moves.
@@ -210,8 +224,25 @@ impl Script {
         }
     }
 
+    /// A step of the engine: 15 s in which each of `edges` saw so many requests a second.
+    pub fn pass_step(&mut self, edges: &[(&str, f64)]) {
+        self.now += secs(15);
+        for (edge, load) in edges {
+            let seen = PoolReport { requests: (load * 15.0).round() as u64, ..PoolReport::default() };
+            let mut report = self.make_report(edge, seen);
+            report.period_ms = 15_000;
+            self.apply(Event::Report(report));
+        }
+        self.step();
+    }
+
     pub fn last(&self) -> &Decision {
         self.decisions.last().expect("something was decided")
+    }
+
+    /// What the last decision had from there.
+    pub fn proposal(&self, source: Source) -> Proposal {
+        self.last().proposals.iter().find(|proposal| proposal.source == source).expect("it proposes").clone()
     }
 
     pub fn count(&self) -> u32 {
