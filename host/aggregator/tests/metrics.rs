@@ -7,11 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use aggregator::history::store::{Batch, Store};
+use config::region::{Actuator, History, Learn, Pool, Predictive, Scaling, Signal, SignalSource};
 use forebay_aggregator as aggregator;
 use harness::*;
+use jiff::Timestamp;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use wire::Stage;
+use scaler::Event;
+use scaler::capacity::Learned;
+use wire::{PoolReport, Report, Stage};
 
 /// Counters and gauges as numbers, by `name{label=value}`.
 #[derive(Clone, Default)]
@@ -89,6 +95,10 @@ impl Seen {
         self.0.lock().unwrap().get(name).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.0.lock().unwrap().contains_key(name)
+    }
+
     fn gauge(&self, name: &str) -> f64 {
         f64::from_bits(self.count(name))
     }
@@ -112,6 +122,52 @@ impl Recorder for Seen {
     }
 }
 
+const LEARNS: &str = "learns";
+
+/// The region, and beside its pools one that learns what an origin carries: 10 requests a second, says the file.
+fn with_learning(setup: &Setup) -> Arc<config::Region> {
+    let mut region = config::Region::clone(&setup.region());
+    let learn = Learn { at_least: 5.0, at_most: 40.0, latency: Duration::from_millis(100), quantile: 0.9 };
+    let source = SignalSource::Requests { per_origin: 10.0, learn: Some(learn) };
+    let scaling = Scaling {
+        ceiling: 1000,
+        signals: vec![Signal { name: "requests".into(), source }],
+        reactive: None,
+        predictive: Some(Predictive { requests_per_origin: None, price: 80.0, shadow: false }),
+        budget: None,
+        actuator: Actuator::DryRun,
+        ..setup.scaling.clone()
+    };
+    let origins = (1..=4_u16).map(|port| ([127, 0, 0, 1], port).into()).collect();
+    let pool = Pool { name: LEARNS.into(), origins, scaling: Some(scaling), ..Pool::clone(&region.pools["shop"]) };
+    region.pools.insert(LEARNS.into(), Arc::new(pool));
+    Arc::new(region)
+}
+
+/// Writes down what an earlier run would have that saw each of the four carry half more than the file says, for
+/// an hour and a half until now. What it had learned by then.
+fn learn(region: &Arc<config::Region>, file: &Path) -> Learned {
+    let end = Timestamp::now();
+    let mut now = end - Duration::from_secs(360 * 15);
+    let mut earlier = scaler::Region::new(region, now);
+    earlier.apply(Event::Observed { pool: LEARNS.into(), origins: Vec::new() }, now).unwrap();
+    for seq in 1..=360 {
+        now += Duration::from_secs(15);
+        let seen = PoolReport { requests: 60 * 15, latencies: vec![(20_000, 60 * 15)], ..PoolReport::default() };
+        let pools = [(LEARNS.to_string(), seen)].into();
+        let report = Report { version: 1, edge: "e1".into(), boot: 1, seq, period_ms: 15_000, farewell: false, pools };
+        earlier.apply(Event::Report(report), now).unwrap();
+        for decision in earlier.next(now).decisions {
+            earlier.apply(Event::Decided(Box::new(decision)), now).unwrap();
+        }
+    }
+    let store = Store::open(file, History::KEEP).unwrap();
+    let mut batch = Batch::new(BTreeMap::new(), end);
+    batch.checkpoint(LEARNS, earlier.checkpoints(true).remove(LEARNS).unwrap());
+    store.write(batch);
+    earlier.pool(LEARNS, now).unwrap().demand.learned().unwrap().clone()
+}
+
 #[test]
 fn reports_decisions_and_origins_are_counted() {
     let seen = Seen::default();
@@ -122,7 +178,10 @@ fn reports_decisions_and_origins_are_counted() {
     setup.scaling.budget =
         Some(config::region::ScalingBudget { aim: config::region::Aim::Price(80.0), monthly: Some(monthly) });
     let bounds = (f64::from(setup.scaling.floor), f64::from(setup.scaling.ceiling));
-    let aggregator = aggregator::start(setup.region()).unwrap();
+    let region = with_learning(&setup);
+    let learned = learn(&region, &folder.0.join(History::FILE));
+    assert!(learned.drift && learned.per_origin > 10.4, "{learned:?}");
+    let aggregator = aggregator::start(region).unwrap();
     for body in ["{", "{\"version\":7}"] {
         assert_eq!(post(aggregator.address(), body).0, 400);
     }
@@ -150,6 +209,10 @@ fn reports_decisions_and_origins_are_counted() {
             && seen.gauge("forebay_aggregator_budget_spent_origin_hours{pool=shop}") > 0.0
             && seen.gauge("forebay_aggregator_origins_late{pool=shop}") == 0.0
     });
+    assert_eq!(seen.gauge("forebay_aggregator_capacity_per_origin{pool=learns}"), learned.per_origin);
+    assert_eq!(seen.gauge("forebay_aggregator_capacity_drift{pool=learns}"), 1.0, "15 where the file says 10");
+    assert!(!seen.has("forebay_aggregator_capacity_per_origin{pool=shop}"), "the file's figure is not learned");
+    assert!(!seen.has("forebay_aggregator_capacity_drift{pool=shop}"));
     let ceiling = seen.gauge("forebay_aggregator_budget_ceiling_origin_hours{pool=shop}");
     assert!(ceiling > 0.0 && ceiling <= 9000.0, "the part of the month that is left: {ceiling}");
     assert!(seen.gauge("forebay_aggregator_budget_projected_origin_hours{pool=shop}") > 0.0);
