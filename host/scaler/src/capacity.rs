@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 use config::region::Learn;
 use serde::{Deserialize, Serialize};
 
+use crate::figure::unit_thousandths;
+
 /// Steps of 15 s.
 const STEPS_AN_HOUR: i64 = 240;
 /// Part of the figure that it may move in an hour.
@@ -119,11 +121,11 @@ impl Capacity {
     pub fn learned(&self) -> Learned {
         let drift = self.seen.is_some_and(|seen| (seen / self.configured - 1.0).abs() > DRIFT);
         Learned {
-            per_origin: thousandths(self.value),
+            per_origin: unit_thousandths(self.value),
             configured: self.configured,
             at_least: self.rule.at_least,
             at_most: self.rule.at_most,
-            seen: self.seen.map(thousandths),
+            seen: self.seen.map(unit_thousandths),
             drift,
         }
     }
@@ -204,9 +206,4 @@ impl Capacity {
         loads.sort_by(|a, b| b.total_cmp(a));
         loads
     }
-}
-
-/// What a record says of a figure, if that is not itself a part of one.
-fn thousandths(value: f64) -> f64 {
-    if value >= 1.0 { (value * 1000.0).round() / 1000.0 } else { value }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::Capacity;
 use crate::engine::{Engine, Rule, Want, Way};
+use crate::figure::thousandths;
 use crate::replay::excess::quick_excess;
 use crate::tune::shadow::count;
 
@@ -128,9 +129,4 @@ impl Forecast {
 /// On the line through two points.
 fn along(from: (f64, f64), to: (f64, f64), x: f64) -> f64 {
     from.1 + (to.1 - from.1) * (x - from.0) / (to.0 - from.0).max(1e-9)
-}
-
-/// What a record says of a measure: the rest is the noise of adding fractions.
-fn thousandths(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }

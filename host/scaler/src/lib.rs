@@ -22,7 +22,7 @@
 //! - [`trial`]: what a pool that only thinks would have had, beside what ran;
 //! - [`stage`]: booting, warming, serving, draining, stopped;
 //! - [`pool`]: the state that one pool keeps from tick to tick;
-//! - [`stamp`]: instants as JSON;
+//! - [`stamp`]: instants as JSON; `figure`: figures as records tell them;
 //! - [`wall`]: the wall clock, which may be set, beside `now`, which goes on.
 //!
 //! And for pools whose demand is in units of one origin's capacity, 15 s at a time:
@@ -42,6 +42,7 @@ pub mod decide;
 pub mod decision;
 pub mod edges;
 pub mod engine;
+mod figure;
 pub mod forecast;
 pub mod foresight;
 pub mod hint;

@@ -22,7 +22,7 @@ pub const ENOUGH: f64 = 0.7;
 /// For so long after an edge turned stale its last value is as good as new.
 const LAST_VALUE_FOR: Duration = Duration::from_secs(120);
 /// After so long without any report the usual demand of the hour may raise the count that is held.
-pub const LONG_SILENCE: Duration = Duration::from_secs(900);
+const LONG_SILENCE: Duration = Duration::from_secs(900);
 
 /// More edges than these are told as a number.
 const TOLD: usize = 3;

@@ -22,6 +22,7 @@ use wire::PoolReport;
 
 use crate::capacity::{Capacity, Carried, Kept, Learned};
 use crate::edges::{EdgeId, PoolEdges};
+use crate::figure::thousandths;
 use crate::missing::Missing;
 use crate::policy::predictive::{requests, span, step_of};
 use crate::policy::{Standing, View};
@@ -356,9 +357,4 @@ fn of_rule(scaling: &Scaling) -> Option<Signal> {
     let own = scaling.predictive.as_ref().and_then(|rule| rule.requests_per_origin);
     let per_origin = scaling.requests_per_origin().or(own)?;
     Some(Signal { name: "requests".to_owned(), source: SignalSource::Requests { per_origin, learn: None } })
-}
-
-/// What a record says of a value: the rest is the noise of adding fractions.
-fn thousandths(value: f64) -> f64 {
-    if value < 1e12 { (value * 1000.0).round() / 1000.0 } else { value }
 }

@@ -16,7 +16,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageErro
 use scaler::{Capacity, Checkpoint, Point, Points, Step, stamp};
 
 /// What this code reads and writes. A file of another is moved aside.
-pub const SCHEMA: u64 = 1;
+const SCHEMA: u64 = 1;
 /// How long points of 15 s are kept.
 pub const KEEP_FINE: Duration = Duration::from_secs(3600);
 

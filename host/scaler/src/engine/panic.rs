@@ -18,7 +18,7 @@ const RISE: f64 = 1.3;
 const RISE_SECONDS: f64 = 30.0;
 /// Of the rise, as most jumps end before a lead is over.
 const PART: f64 = 0.5;
-pub const HOLD_SECONDS: f64 = 60.0;
+const HOLD_SECONDS: f64 = 60.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Said {

@@ -20,6 +20,7 @@ use super::{Proposal, Source, View};
 use crate::budget::Budget;
 use crate::checkpoint::{Beside, Checkpoint, Learned};
 use crate::engine::{Engine, Settings, Want, Way};
+use crate::figure::unit_thousandths;
 use crate::foresight::Forecast;
 use crate::history::{Point, Step};
 use crate::lead::Figures;
@@ -418,7 +419,7 @@ impl Predictive {
         let gate = if want.gate_open { "open" } else { "shut" };
         let carries = match self.unit {
             Unit::Requests { learned: true, .. } => {
-                format!("{} per origin, as learned", thousandths(unit / self.scale))
+                format!("{} per origin, as learned", unit_thousandths(unit / self.scale))
             }
             _ => format!("{unit} per origin"),
         };
@@ -487,11 +488,6 @@ pub(crate) fn requests(step: i64, view: &View) -> Option<f64> {
 pub(crate) fn span(step: i64) -> Option<(Timestamp, Duration)> {
     let end = Timestamp::from_millisecond((step + 1) * STEP_SECONDS * 1000 - 1).ok()?;
     Some((end, Duration::from_millis(STEP_SECONDS.unsigned_abs() * 1000 - 1)))
-}
-
-/// What a record says of a figure, if that is not itself a part of one.
-fn thousandths(value: f64) -> f64 {
-    if value >= 1.0 { (value * 1000.0).round() / 1000.0 } else { value }
 }
 
 pub(crate) fn step_of(at: Timestamp) -> i64 {

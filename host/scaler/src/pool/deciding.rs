@@ -11,6 +11,7 @@ use crate::decide::{Case, decide};
 use crate::decision::{Capacity, Decision, EdgeAge, Inputs, Version};
 use crate::edges::{Edge, PoolEdges};
 use crate::engine;
+use crate::figure::thousandths;
 use crate::foresight::{Expected, Forecast};
 use crate::missing::{Missing, StandIn};
 use crate::peers::beside::Beside;
@@ -273,9 +274,4 @@ fn oldest(mut edges: Vec<&Edge>) -> Vec<&Edge> {
         edges.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     }
     edges
-}
-
-/// What a record says of a rate: the rest is the noise of adding fractions.
-fn thousandths(rate: f64) -> f64 {
-    (rate * 1000.0).round() / 1000.0
 }

@@ -11,6 +11,7 @@ use super::Pool;
 use crate::budget::Spending;
 use crate::decision::Capacity;
 use crate::edges::Edges;
+use crate::figure::thousandths;
 use crate::policy::{Policy, ScheduleView};
 use crate::region::PoolView;
 use crate::series::Present;
@@ -73,7 +74,7 @@ impl Pool {
             capacity: self.capacity(),
             inputs: self.inputs(&present, edges, now),
             demand,
-            carries: (self.carries(now) * 1000.0).round() / 1000.0,
+            carries: thousandths(self.carries(now)),
             replaced: self.replaced(),
             warm_pool: self.scaling().warm_pool.is_some().then_some(self.tier),
             foreign: self.desired.and_then(|desired| self.hands.foreign(desired, self.wall)),

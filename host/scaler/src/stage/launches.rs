@@ -63,7 +63,7 @@ impl Launches {
     }
 
     /// Some were late at this instant, or ended by themselves: one round, however many.
-    pub fn came_to_nothing(&mut self, rest: Duration, now: Timestamp) {
+    fn came_to_nothing(&mut self, rest: Duration, now: Timestamp) {
         if self.last == Some(now) {
             return;
         }
