@@ -154,23 +154,7 @@ pub struct Case<'a> {
 }
 
 pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
-    // The first of equals wins: policies stand in the order of preference.
-    let mut winner: Option<&Proposal> = None;
-    for proposal in proposals.iter().filter(|proposal| proposal.origins.is_some()) {
-        if winner.is_none_or(|best| proposal.origins > best.origins) {
-            winner = Some(proposal);
-        }
-    }
-    let (want, label) = match winner {
-        Some(winner) => (winner.origins.unwrap_or_default(), winner.label()),
-        None => {
-            let spare = nothing_proposed(&case);
-            let found = (spare.origins.unwrap_or_default(), spare.label());
-            proposals.push(spare);
-            found
-        }
-    };
-
+    let (want, label) = largest(&mut proposals, || nothing_proposed(&case));
     let mut ladder = Ladder { at: want, clamps: Vec::new(), holds: Vec::new() };
     hold(&mut ladder, &case);
     tolerate(&mut ladder, &case);
@@ -231,6 +215,26 @@ pub fn decide(case: Case, mut proposals: Vec<Proposal>) -> Decision {
     };
     decision.line = decision.describe();
     decision
+}
+
+/// The largest count and whose it is; of `spare`, where no proposal has one, which is one of them then.
+fn largest(proposals: &mut Vec<Proposal>, spare: impl FnOnce() -> Proposal) -> (u32, String) {
+    // The first of equals wins: policies stand in the order of preference.
+    let mut winner: Option<(u32, &Proposal)> = None;
+    for proposal in proposals.iter() {
+        if let Some(origins) = proposal.origins
+            && winner.is_none_or(|(best, _)| origins > best)
+        {
+            winner = Some((origins, proposal));
+        }
+    }
+    if let Some((origins, proposal)) = winner {
+        return (origins, proposal.label());
+    }
+    let spare = spare();
+    let found = (spare.origins.unwrap_or_default(), spare.label());
+    proposals.push(spare);
+    found
 }
 
 /// No policy has a number: without reports, or where a script is silent, the count stands; else the floor does.

@@ -365,7 +365,7 @@ fn a_live_pool_says_what_its_slo_costs_and_what_the_money_buys() {
     assert_eq!(json["budget"]["slo"], 99.9);
     // Money enough, and a request may not cost what the SLO takes.
     let cheap = |price_at_most: f64| {
-        let mut region = config::Region::clone(&slow(1e6));
+        let mut region = config::Region::clone(&paid(1e6));
         let mut pool = config::region::Pool::clone(&region.pools["shop"]);
         pool.scaling.as_mut().unwrap().budget.as_mut().unwrap().aim = Asked::Slo { kept: 99.99, price_at_most };
         region.pools.insert("shop".into(), std::sync::Arc::new(pool));

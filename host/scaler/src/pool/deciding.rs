@@ -7,15 +7,16 @@ use jiff::Timestamp;
 
 use super::{Pool, SHOWN_WINDOW};
 use crate::carried::Running;
-use crate::decide::{Case, decide};
+use crate::decide::{Case, Quiet, decide};
 use crate::decision::{Capacity, Decision, EdgeAge, Inputs, Version};
 use crate::edges::{Edge, PoolEdges};
 use crate::engine;
 use crate::figure::thousandths;
 use crate::foresight::{Expected, Forecast};
+use crate::hint::Hinted;
 use crate::missing::{Missing, StandIn};
 use crate::peers::beside::Beside;
-use crate::policy::{Policy, Standing, View};
+use crate::policy::{Policy, Proposal, Standing, View};
 use crate::region::Role;
 use crate::series::Present;
 use crate::signal::{self, Look};
@@ -35,31 +36,16 @@ const TOLD_EDGES: usize = 32;
 
 impl Pool {
     pub(super) fn decide(&mut self, edges: &PoolEdges, now: Timestamp) -> Decision {
-        self.operator = self.held(now).cloned();
-        self.hints.forget(now);
-        let mode = self.scaling().mode;
-        let from = self.desired.unwrap_or(self.listed());
-        if mode.only_thinks() && self.trial.is_none() {
-            let mut trial = Trial::new(self.scaling(), from);
-            trial.relive(self.lead.figures());
-            self.trial = Some(trial);
-        }
+        let from = self.begin(edges, now);
         let (capacity, serving, carries) = (self.capacity(), self.serving(), self.carries(now));
-        self.pay(now);
-        if self.beside.is_none() {
-            self.beside = Beside::of(self.scaling(), from);
-            self.beside.iter_mut().for_each(|beside| beside.relive(self.lead.figures()));
-        }
-        self.silent_since = edges.fresh.is_empty().then(|| self.silent_since.unwrap_or(now));
         let missing = self.missing(edges, now);
         let waits = self.may_wait();
-        let asked = if mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
+        let asked = if self.scaling().mode == ScalingMode::Off { &mut [][..] } else { &mut self.policies[..] };
         let clock = self.wall.shows(now);
         let standing = asked.iter_mut().find_map(|policy| policy.standing(clock)).unwrap_or_default();
         let present = Present::of(&self.series, edges, now);
         let look = Look { now, present: &present, edges, missing: &missing, standing: &standing, serving: &serving };
         let demand = self.signals.demand(&look);
-        let affordable = self.budget.as_ref().and_then(|budget| budget.affordable(clock));
         let view = View {
             now,
             wall: self.wall,
@@ -70,40 +56,20 @@ impl Pool {
             demand: &demand,
             answers_stand: self.answers_stand,
             standing: &standing,
-            affordable,
+            affordable: self.budget.as_ref().and_then(|budget| budget.affordable(clock)),
             missing: &missing,
             waits,
         };
         self.signals.learn(&view, carries);
-        if let Some(trial) = &mut self.trial {
-            trial.settle(&view, capacity, carries);
-        }
-        if let Some(beside) = &mut self.beside {
-            beside.settle(&view);
-        }
-        let mut proposals = Vec::new();
-        let (mut hint, mut hinted, mut quiet) = (None, None, None);
-        for policy in asked {
-            if let Policy::Hinted(weighing) = policy {
-                (hint, hinted) = (weighing.hold(&view), weighing.record(&view, &proposals));
-            }
-            let proposed = policy.propose(&view, &proposals);
-            if let Policy::Scripted(scripts) = policy {
-                quiet = scripts.quiet(self.wall, now);
-            }
-            proposals.extend(proposed);
-        }
-        if let Some(usual) = &mut self.usual {
-            usual.settle(&view);
-        }
-        let gap = demand.gap();
+        self.trial.iter_mut().for_each(|trial| trial.settle(&view, capacity, carries));
+        self.beside.iter_mut().for_each(|beside| beside.settle(&view));
+        let Said { proposals, hint, hinted, quiet } = ask(asked, &view);
+        self.usual.iter_mut().for_each(|usual| usual.settle(&view));
+        let blind = missing.blind(edges).or_else(|| demand.gap());
         let inputs =
             Inputs { demand: (!demand.signals.is_empty()).then_some(demand), ..self.inputs(&present, edges, now) };
-        let blind = missing.blind(edges).or(gap);
-        let want = proposals.iter().filter_map(|proposal| proposal.origins).max();
-        if let Some(want) = want {
-            let stabilisation = self.scaling().stabilisation;
-            self.wants.push(now, want, stabilisation);
+        if let Some(want) = proposals.iter().filter_map(|proposal| proposal.origins).max() {
+            self.wants.push(now, want, self.scaling().stabilisation);
         }
         self.scheduled_floor = self.scheduled(&standing);
         let case = Case {
@@ -132,6 +98,25 @@ impl Pool {
         let mut decision = decide(case, proposals);
         self.tell_beside(&mut decision, now);
         decision
+    }
+
+    /// Ends what is over and begins what runs beside the decisions. The count that stands.
+    fn begin(&mut self, edges: &PoolEdges, now: Timestamp) -> u32 {
+        let from = self.desired.unwrap_or(self.listed());
+        self.operator = self.held(now).cloned();
+        self.hints.forget(now);
+        self.silent_since = edges.fresh.is_empty().then(|| self.silent_since.unwrap_or(now));
+        if self.scaling().mode.only_thinks() && self.trial.is_none() {
+            let mut trial = Trial::new(self.scaling(), from);
+            trial.relive(self.lead.figures());
+            self.trial = Some(trial);
+        }
+        self.pay(now);
+        if self.beside.is_none() {
+            self.beside = Beside::of(self.scaling(), from);
+            self.beside.iter_mut().for_each(|beside| beside.relive(self.lead.figures()));
+        }
+        from
     }
 
     /// What the calendar asks for, leads and ramps included, or the floor of the pool.
@@ -263,6 +248,30 @@ impl Pool {
             demand: None,
         }
     }
+}
+
+/// What policies say, and what of it limits the number.
+struct Said {
+    proposals: Vec<Proposal>,
+    hint: Option<String>,
+    hinted: Option<Hinted>,
+    quiet: Option<Quiet>,
+}
+
+/// Each policy in its turn hears what those before it propose.
+fn ask(policies: &mut [Policy], view: &View) -> Said {
+    let mut said = Said { proposals: Vec::new(), hint: None, hinted: None, quiet: None };
+    for policy in policies {
+        if let Policy::Hinted(weighing) = policy {
+            (said.hint, said.hinted) = (weighing.hold(view), weighing.record(view, &said.proposals));
+        }
+        let proposed = policy.propose(view, &said.proposals);
+        if let Policy::Scripted(scripts) = policy {
+            said.quiet = scripts.quiet(view.wall, view.now);
+        }
+        said.proposals.extend(proposed);
+    }
+    said
 }
 
 /// Those that a record names, in their order: all, or those whose last reports are the oldest. A line of the
