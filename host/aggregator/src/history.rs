@@ -123,13 +123,17 @@ impl History {
 fn write(store: &Store, region: &mut Region, all: bool, clock: &Clock) {
     let now = clock.now();
     let (points, checkpoints) = (region.points(now), region.checkpoints(all));
-    if points.is_empty() && checkpoints.is_empty() {
+    // What is spent goes along: where nothing else is news, so many run as before, and what they cost since then is known.
+    if points.is_empty() && checkpoints.is_empty() && !all {
         return;
     }
     // What is too old is removed. A clock that was set far ahead makes nothing old.
     let mut batch = Batch::new(points, now.min(clock.wall().shows(now)));
     for (pool, checkpoint) in checkpoints {
         batch.checkpoint(&pool, checkpoint);
+    }
+    for (pool, (at, month)) in region.spent() {
+        batch.spent(&pool, at, month);
     }
     store.write(batch);
 }
@@ -145,6 +149,14 @@ fn recall(reader: &Reader, keep: Duration, region: &mut Region, wall: Wall, now:
             },
             Ok(None) => {}
             Err(error) => tracing::error!(pool, %error, "what was learned cannot be read"),
+        }
+        match reader.spent(&pool) {
+            Ok(Some((at, month))) => {
+                // Infallible: only reports are refused.
+                let _ = region.apply(Event::Spent { pool: pool.clone(), at, month }, now);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(pool, %error, "what was spent cannot be read"),
         }
         match reader.points(&pool, Step::Fine, stamp::earlier(to, KEEP_FINE), to) {
             Ok(fine) if !fine.is_empty() => {

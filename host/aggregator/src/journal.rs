@@ -73,6 +73,8 @@ pub struct Journal {
     last: BTreeMap<String, Decision>,
     /// By pool: an operator's hold, as the last record of an earlier run has it.
     held: BTreeMap<String, OperatorHold>,
+    /// By pool: what its month has cost, and until when. An end of all origins does not undo it.
+    spent: BTreeMap<String, (Timestamp, Month)>,
     /// In whose name decisions are written.
     right: Right,
     /// The highest token in the file; 0 if it has none.
@@ -89,6 +91,7 @@ impl Journal {
             recent: VecDeque::new(),
             last: BTreeMap::new(),
             held: BTreeMap::new(),
+            spent: BTreeMap::new(),
             right: Right::Sole,
             token: 0,
         };
@@ -115,13 +118,22 @@ impl Journal {
                     self.keep(*decision);
                 }
             }
-            Record::Released { pool, .. } => {
+            Record::Released { pool, at, .. } => {
                 self.last.remove(&pool);
+                if let Some((until, month)) = self.spent.get_mut(&pool) {
+                    // Until then they ran, and nobody after it.
+                    let hours = stamp::age(at, *until).as_secs_f64() / 3600.0;
+                    month.spent_hours += f64::from(month.running) * hours;
+                    (*until, month.running) = (at, 0);
+                }
             }
         }
     }
 
     fn keep(&mut self, decision: Decision) {
+        if let Some(month) = decision.budget.as_ref().and_then(|budget| budget.month.clone()) {
+            self.spent.insert(decision.pool.clone(), (decision.at, month));
+        }
         self.last.insert(decision.pool.clone(), decision.clone());
         self.recent.push_back(decision);
         if self.recent.len() > KEPT {
@@ -155,8 +167,7 @@ impl Journal {
 
     /// What an earlier run had counted in a month, by pool, and until when.
     pub fn spent(&self) -> Vec<(String, Timestamp, Month)> {
-        let of = |decision: &Decision| Some((decision.pool.clone(), decision.at, decision.budget.clone()?.month?));
-        self.last.values().filter_map(of).collect()
+        self.spent.iter().map(|(pool, (at, month))| (pool.clone(), *at, month.clone())).collect()
     }
 
     /// Writes a decision down if it is news. An error means that it must not be acted on.

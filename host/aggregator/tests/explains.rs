@@ -117,6 +117,39 @@ fn an_actuator_that_cannot_start_anything_says_why_until_it_can() {
     running.stop_and_release();
 }
 
+/// Of a month's account: seconds that were spent, and when counting began.
+fn spent(running: &aggregator::Aggregator) -> (f64, jiff::Timestamp) {
+    let month = explained(running)["budget"]["month"].clone();
+    (month["spent_hours"].as_f64().unwrap_or(0.0) * 3600.0, instant(&month["counted_from"]))
+}
+
+#[test]
+fn what_is_spent_is_kept_in_the_journal_and_in_the_history_and_either_will_do() {
+    for lost in ["journal.jsonl", "history.redb"] {
+        let folder = Folder::new("keeps");
+        let mut setup = Setup::new(&folder.0);
+        let monthly = Monthly { origin_hours: 5000.0, money: None, zone: "UTC".into(), hard: false };
+        setup.scaling.budget = Some(ScalingBudget { aim: Aim::Price(80.0), monthly: Some(monthly) });
+        let running = aggregator::start(setup.region()).unwrap();
+        let mut edge = Edge::new("e1", running.address());
+        edge.report_until("two serving", |members| count(members, wire::Stage::Serving) == 2);
+        wait_for("a second of two", || spent(&running).0 > 2.0);
+        let (asked, (before, began)) = (Instant::now(), spent(&running));
+        // An end of all origins is no end of the month, and nobody is paid after it.
+        running.stop_and_release();
+        std::fs::remove_file(folder.0.join(lost)).unwrap();
+        let running = aggregator::start(setup.region()).unwrap();
+        wait_for("a decision", || explained(&running)["decision"].is_object());
+        let (after, still) = spent(&running);
+        assert_eq!(still, began, "without {lost} counting goes on from where it began");
+        assert!(after >= before, "without {lost}: {after}, and {before} before");
+        // Five are the ceiling, and drained ones run beside them.
+        let most = before + 10.0 * asked.elapsed().as_secs_f64();
+        assert!(after <= most, "without {lost}: {after} of at most {most}");
+        running.stop_and_release();
+    }
+}
+
 #[test]
 fn what_is_spent_in_a_month_survives_a_restart() {
     let folder = Folder::new("spends");

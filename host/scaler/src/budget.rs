@@ -2,7 +2,7 @@
 //! of them can still be spent.
 //!
 //! A month begins at midnight of its first day in the budget's zone, so it has as many hours as clocks there make of
-//! it. What was spent survives a restart by the journal's records. Where counting began within the month
+//! it. What was spent survives a restart by the journal's records and by the history, whichever knows more. Where counting began within the month
 //! (a budget that is new, a journal that is gone) the month's ceiling counts from then on, in proportion.
 
 use std::time::Duration;
@@ -87,6 +87,10 @@ struct Account {
     /// Until when it is counted, and how many have run since.
     until: Timestamp,
     running: u32,
+    /// Counting has begun here.
+    counts: bool,
+    /// Until when what an earlier run told had been counted.
+    heard: Option<Timestamp>,
 }
 
 impl Budget {
@@ -117,11 +121,15 @@ impl Budget {
         }
     }
 
-    /// What an earlier run had counted until `at`.
+    /// What an earlier run had counted until `at`. Of several who kept it the latest word holds; once counting has begun
+    /// here, it is too late for any.
     pub fn recall(&mut self, month: &Month, at: Timestamp) {
         if let Some(account) = &mut self.account
             && (account.from, account.to) == (month.from, month.to)
+            && !account.counts
+            && account.heard.is_none_or(|heard| heard < at)
         {
+            account.heard = Some(at);
             account.counted_from = month.counted_from;
             account.spent = Duration::try_from_secs_f64(month.spent_hours.max(0.0) * 3600.0).unwrap_or_default();
             (account.until, account.running) = (at, month.running);
@@ -131,6 +139,14 @@ impl Budget {
     /// So many run now. Whether another month has begun.
     pub fn count(&mut self, running: u32, now: Timestamp, wall: Wall) -> bool {
         self.account.as_mut().is_some_and(|account| account.count(running, now, wall))
+    }
+
+    /// What is counted, for who keeps it, and until when by the wall clock. `None` without a ceiling, or before counting has
+    /// begun: what an earlier run kept is worth more than nothing.
+    pub fn counted(&self, wall: Wall) -> Option<(Timestamp, Month)> {
+        let account = self.account.as_ref().filter(|account| account.counts)?;
+        let until = wall.shows(account.until);
+        Some((until, account.told(None, until)))
     }
 
     /// Origins that can be paid until the end of the month, on average. From here on `now` is of the wall clock.
@@ -190,7 +206,8 @@ impl Account {
         let clock = wall.shows(now);
         let (from, to) = month_of(clock, &zone);
         let monthly = monthly.clone();
-        Account { monthly, zone, from, to, counted_from: clock, spent: Duration::ZERO, until: now, running: 0 }
+        let (spent, running) = (Duration::ZERO, 0);
+        Account { monthly, zone, from, to, counted_from: clock, spent, until: now, running, counts: false, heard: None }
     }
 
     /// Months go by the wall clock, and what is paid by time that passes.
@@ -208,7 +225,7 @@ impl Account {
         } else {
             self.spent += passed * self.running;
         }
-        (self.until, self.running) = (now, running);
+        (self.until, self.running, self.counts) = (now, running, true);
         another
     }
 

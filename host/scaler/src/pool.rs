@@ -9,6 +9,7 @@ mod learning;
 mod points;
 mod said;
 mod shown;
+mod spent;
 mod tier;
 
 use core::net::SocketAddr;
@@ -20,7 +21,7 @@ use config::region::{Pool as PoolConfig, Scaling};
 use jiff::Timestamp;
 use wire::PoolReport;
 
-use crate::budget::{Budget, Month};
+use crate::budget::Budget;
 use crate::carried::{Carried, Trouble};
 use crate::decide::{Moves, OperatorHold, Wants};
 use crate::decision::{Capacity, Decision};
@@ -273,13 +274,6 @@ impl Pool {
         let scripts = self.policies.iter_mut().find_map(Policy::scripted);
         if scripts.is_some_and(|scripts| scripts.answer(script, answer, now)) {
             self.due = now;
-        }
-    }
-
-    /// What an earlier run had spent in a month, until `at`.
-    pub fn recall_spent(&mut self, month: &Month, at: Timestamp) {
-        if let Some(budget) = &mut self.budget {
-            budget.recall(month, self.wall.instant(at));
         }
     }
 

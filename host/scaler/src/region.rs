@@ -370,6 +370,11 @@ impl Region {
         self.pools.iter_mut().filter_map(of).collect()
     }
 
+    /// By pool, what was spent in the month so far and until when; pools without a ceiling are missing.
+    pub fn spent(&self) -> BTreeMap<String, (Timestamp, Month)> {
+        self.pools.iter().filter_map(|(name, pool)| Some((name.clone(), pool.spent()?))).collect()
+    }
+
     /// The lowest and the highest bound of the requests a second in the coming lead, as the predictive rule
     /// foresees them now.
     pub fn foreseen(&mut self, pool: &str) -> Option<(f64, f64)> {

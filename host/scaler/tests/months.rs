@@ -87,6 +87,17 @@ fn a_budget_that_begins_within_a_month_counts_its_part_and_one_that_is_recalled_
     let told = month(&budget, half);
     near(told.spent_hours, 3720.0, "and the hour");
     assert_eq!((told.counted_from, told.ceiling_hours), (at(start), 7440.0));
+    // Once it counts it is too late for an earlier run's word, and of two the later holds.
+    budget.recall(&Month { spent_hours: 9.0, ..kept.clone() }, at("2026-03-16T11:30:00Z"));
+    assert_eq!(month(&budget, half).spent_hours, 3720.0);
+    let mut two = Budget::new(&monthly(7440.0, "UTC", false), at(half), Wall::default());
+    assert!(two.counted(Wall::default()).is_none(), "nothing is known that is worth keeping");
+    two.recall(&kept, at("2026-03-16T11:00:00Z"));
+    two.recall(&Month { spent_hours: 9.0, ..kept.clone() }, at("2026-03-16T10:00:00Z"));
+    two.count(10, at(half), Wall::default());
+    let (until, counted) = two.counted(Wall::default()).expect("it counts");
+    near(counted.spent_hours, 3720.0, "the later word");
+    assert_eq!(until, at(half));
     // Another month's record says nothing of this one; a changed ceiling leaves what was spent.
     let mut next = Budget::new(&monthly(7440.0, "UTC", false), at("2026-04-02T00:00:00Z"), Wall::default());
     next.recall(&kept, at("2026-03-16T11:00:00Z"));

@@ -1,4 +1,4 @@
-//! The file of a history: points by pool and time, and what a pool's engine has learned, opaque.
+//! The file of a history: points by pool and time, what a pool's engine has learned, opaque, and what a month has cost.
 //!
 //! One process has it open. A thread of its own writes, one transaction for all that waits: a slow
 //! disk keeps no decision waiting, and a process that is killed loses what no transaction had ended.
@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use scaler::budget::Month;
 use scaler::{Capacity, Checkpoint, Point, Points, Step, stamp};
+use serde::{Deserialize, Serialize};
 
 /// What this code reads and writes. A file of another is moved aside.
 const SCHEMA: u64 = 1;
@@ -28,6 +30,8 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FINE: PointTable = TableDefinition::new("points_15s");
 const MINUTES: PointTable = TableDefinition::new("points_1m");
 const CHECKPOINTS: TableDefinition<&str, (u32, &[u8])> = TableDefinition::new("checkpoints");
+/// JSON of [`Spent`]: a field that is added is no other schema.
+const SPENT: TableDefinition<&str, &[u8]> = TableDefinition::new("spent");
 
 /// Memory for pages of the file.
 const CACHE_BYTES: usize = 8 << 20;
@@ -44,11 +48,20 @@ pub enum OpenError {
     Damaged(PathBuf, String),
 }
 
+/// What a pool's month has cost until then.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Spent {
+    #[serde(with = "scaler::stamp")]
+    at: Timestamp,
+    month: Month,
+}
+
 /// What one transaction writes.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     points: BTreeMap<(String, Step), BTreeMap<u64, Point>>,
     checkpoints: BTreeMap<String, Checkpoint>,
+    spent: BTreeMap<String, Spent>,
     now: Option<Timestamp>,
 }
 
@@ -68,12 +81,17 @@ impl Batch {
         self.checkpoints.insert(pool.to_string(), checkpoint);
     }
 
+    pub fn spent(&mut self, pool: &str, at: Timestamp, month: Month) {
+        self.spent.insert(pool.to_string(), Spent { at, month });
+    }
+
     /// The later word on a point holds.
     fn absorb(&mut self, later: Batch) {
         for (key, points) in later.points {
             self.points.entry(key).or_default().extend(points);
         }
         self.checkpoints.extend(later.checkpoints);
+        self.spent.extend(later.spent);
         self.now = later.now.or(self.now);
     }
 }
@@ -174,6 +192,7 @@ fn prepare(database: &Database) -> Result<Result<BTreeSet<String>, u64>, redb::E
         meta.insert("schema", SCHEMA)?;
     }
     transaction.open_table(CHECKPOINTS)?;
+    transaction.open_table(SPENT)?;
     let mut pools = BTreeSet::new();
     for step in Step::ALL {
         let table = transaction.open_table(table(step))?;
@@ -238,6 +257,14 @@ impl Writer {
                 table.insert(pool.as_str(), (*version, bytes.as_slice()))?;
             }
         }
+        if !batch.spent.is_empty() {
+            let mut table = transaction.open_table(SPENT)?;
+            // What cannot be said in JSON has no number in it that anyone could go by.
+            let written = batch.spent.iter().filter_map(|(pool, spent)| Some((pool, serde_json::to_vec(spent).ok()?)));
+            for (pool, bytes) in written {
+                table.insert(pool.as_str(), bytes.as_slice())?;
+            }
+        }
         let minute = batch.now.map(|now| Step::Minute.start(now.as_second()));
         if let Some(now) = batch.now.filter(|_| minute != self.pruned) {
             self.pruned = minute;
@@ -299,6 +326,16 @@ impl Reader {
             let (version, bytes) = found.value();
             Checkpoint { version, bytes: bytes.to_vec() }
         }))
+    }
+}
+
+impl Reader {
+    /// What a pool's month had cost, and until when. What cannot be read was of another program, and is nothing.
+    pub fn spent(&self, pool: &str) -> Result<Option<(Timestamp, Month)>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(SPENT)?;
+        let found = table.get(pool)?;
+        let spent = found.and_then(|found| serde_json::from_slice::<Spent>(found.value()).ok());
+        Ok(spent.map(|spent| (spent.at, spent.month)))
     }
 }
 
