@@ -22,7 +22,6 @@ use config::region::{LeadBounds, Pool as PoolConfig};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::figure::thousandths;
 use crate::replay::Lives;
 use crate::stamp;
 use joins::{Joins, WarmLead};

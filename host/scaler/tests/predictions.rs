@@ -91,7 +91,7 @@ fn demand_that_rises_every_day_is_met_before_it_is_there() {
 fn a_count_that_is_kept_from_before_is_told_with_what_the_load_of_now_asks_for() {
     let mut script = Script::with(slow(predictive()), START);
     for _ in 0..8 {
-        pass(&mut script, &[("e1", 100.0)]);
+        script.pass_step(&[("e1", 100.0)]);
     }
     let told = |script: &Script| (proposal(script), script.last().forecast.clone().expect("there is an engine"));
     let (found, forecast) = told(&script);
@@ -100,7 +100,7 @@ fn a_count_that_is_kept_from_before_is_told_with_what_the_load_of_now_asks_for()
     assert_eq!((found.origins, forecast.present), (Some(13), Some(13)));
     // Nothing comes any more: what is proposed is of before, and the record says how much of it.
     for _ in 0..6 {
-        pass(&mut script, &[("e1", 0.0)]);
+        script.pass_step(&[("e1", 0.0)]);
     }
     let (found, forecast) = told(&script);
     let (origins, present) = (found.origins.unwrap(), forecast.present.unwrap());
@@ -110,7 +110,7 @@ fn a_count_that_is_kept_from_before_is_told_with_what_the_load_of_now_asks_for()
     assert_eq!((rule.quantile, rule.headroom, rule.hold_seconds, rule.part), (None, 1.3, 180.0, 1.0));
     // And it is over when the rule says so.
     for _ in 0..12 {
-        pass(&mut script, &[("e1", 0.0)]);
+        script.pass_step(&[("e1", 0.0)]);
     }
     let (found, forecast) = told(&script);
     assert_eq!(found.origins, forecast.present, "{}", found.because);

@@ -18,7 +18,7 @@ mod record;
 mod signal;
 mod told;
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -37,7 +37,7 @@ use crate::lease::Right;
 use identity::Identity;
 use origin::{Origin, Stopping};
 use ready::Probe;
-use record::{Record, Records};
+use record::{Lock, Record, Records};
 use signal::Signal;
 
 /// Waits between starts while they fail: doubled each time from the first to the last.
@@ -54,7 +54,7 @@ pub struct Process {
     /// They are ours: before that nothing is known or done.
     adopted: bool,
     /// Held for good where there is no lease.
-    lock: Option<File>,
+    lock: Option<Lock>,
     /// A higher token has acted.
     fenced: Option<u64>,
     /// That the lock is not to be had has been logged.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::figure::thousandths;
+
 /// A sample counts half of one that came so many launches later. By launches and not by time: a pool that has
 /// launched nothing for a month knows nothing better than what it saw then.
 const HALF_LIFE: f64 = 32.0;
@@ -44,8 +46,4 @@ pub(super) fn quantile(values: impl DoubleEndedIterator<Item = f64>, q: f64) -> 
         }
     }
     None
-}
-
-fn thousandths(seconds: f64) -> f64 {
-    (seconds * 1000.0).round() / 1000.0
 }

@@ -1,14 +1,12 @@
 //! Who may change what runs: without a lease whoever has the pool's lock for good, with one the
 //! highest token.
 
-use std::fs::File;
-
 use super::Process;
-use super::record::Refusal;
+use super::record::{Lock, Refusal};
 use crate::lease::Right;
 
 /// The right to change something, for as long as it lives.
-pub struct Entry(pub Option<File>);
+pub struct Entry(pub Option<Lock>);
 
 impl Process {
     /// What was run in the name of another right is not ours any more: it is looked at, or adopted anew.

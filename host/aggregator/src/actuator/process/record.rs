@@ -242,19 +242,19 @@ impl Records {
         }
     }
 
-    /// The right to run this pool's origins, for as long as the file is open.
-    pub fn lock(&self) -> Result<File, Refusal> {
+    /// The right to run this pool's origins, until it is dropped.
+    pub fn lock(&self) -> Result<Lock, Refusal> {
         fs::create_dir_all(&self.folder)?;
         let file = File::create(self.beside("lock"))?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => Err(Refusal::Busy),
             Err(TryLockError::Error(error)) => Err(Refusal::Io(error)),
         }
     }
 
     /// The same in the name of a lease's token, which no lower one comes after.
-    pub fn enter(&self, token: u64) -> Result<File, Refusal> {
+    pub fn enter(&self, token: u64) -> Result<Lock, Refusal> {
         let lock = self.lock()?;
         let highest = self.token()?;
         if highest > token {
@@ -295,6 +295,19 @@ impl Records {
     fn stem(&self) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
         self.pool.chars().map(plain).collect()
+    }
+}
+
+/// A lock on a pool's file.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing would do, were it not for a child that is being started elsewhere: until it runs its program it
+    /// has the file too, and with it the lock.
+    fn drop(&mut self) {
+        // An error leaves it to the closing.
+        let _ = self.0.unlock();
     }
 }
 
