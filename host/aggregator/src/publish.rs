@@ -158,6 +158,11 @@ pub fn describe() {
     );
     counter!("forebay_aggregator_clock_steps_total", "Times that the wall clock was set by a second or more");
     counter!("forebay_aggregator_scrapes_total", "Origins asked for their metrics, by result");
+    counter!(
+        "forebay_aggregator_script_answers_total",
+        "Answers of policy plugins: proposed a count, had nothing to say, or none came (silent)"
+    );
+    counter!("forebay_aggregator_script_faults_total", "Faults of policy plugins, by verdict");
     counter!("forebay_aggregator_reports_total", "Reports of edges that were taken");
     counter!("forebay_aggregator_reports_repeated_total", "Reports of edges that had come before");
     counter!("forebay_aggregator_reports_refused_total", "Reports of edges that were refused whole, by reason");

@@ -45,7 +45,7 @@ function plugin.autoscale(metrics)
     return nil -- The other rules decide.
   end
   local origins = metrics.origins
-  local seen = ("%s %.1f"):format(settings.signal, value)
+  local seen = ("%s %.4g"):format(settings.signal, value)
   if value > settings.high then
     if origins.booting + origins.warming > 0 then
       -- What was added does not serve yet: it is in no reading.
