@@ -66,8 +66,10 @@ impl Pool {
         let Said { proposals, hint, hinted, quiet } = ask(asked, &view);
         self.usual.iter_mut().for_each(|usual| usual.settle(&view));
         let blind = missing.blind(edges).or_else(|| demand.gap());
-        let inputs =
-            Inputs { demand: (!demand.signals.is_empty()).then_some(demand), ..self.inputs(&present, edges, now) };
+        let inputs = Inputs {
+            demand: (!demand.signals.is_empty()).then_some(demand),
+            ..self.inputs(&present, edges, &missing, now)
+        };
         if let Some(want) = proposals.iter().filter_map(|proposal| proposal.origins).max() {
             self.wants.push(now, want, self.scaling().stabilisation);
         }
@@ -213,8 +215,8 @@ impl Pool {
         Missing::of(edges, learned, silence, heard, now)
     }
 
-    pub(super) fn inputs(&self, present: &Present, edges: &PoolEdges, now: Timestamp) -> Inputs {
-        let (window, missing) = (self.window(), self.missing(edges, now));
+    pub(super) fn inputs(&self, present: &Present, edges: &PoolEdges, missing: &Missing, now: Timestamp) -> Inputs {
+        let window = self.window();
         let carried = |id| missing.carried.get(&id).map(|(_, stand_in)| *stand_in);
         let level = present.level(window);
         let fresh = oldest(edges.fresh.iter().map(|(edge, _)| *edge).collect());

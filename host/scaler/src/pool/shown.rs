@@ -72,7 +72,7 @@ impl Pool {
             floor: self.scaling().floor,
             ceiling: self.scaling().ceiling,
             capacity: self.capacity(),
-            inputs: self.inputs(&present, edges, now),
+            inputs: self.inputs(&present, edges, &missing, now),
             demand,
             carries: thousandths(self.carries(now)),
             replaced: self.replaced(),
