@@ -1,8 +1,9 @@
 //! The decision: the largest proposal, then what may keep it from moving, then the bounds.
 //!
-//! The order is the meaning. Holds come before steps, so that a step never undoes a hold; the ceilings of a
-//! schedule and of a hard budget are bounds too and come after both; then the mode says whether any of it is done; floor and ceiling
-//! come last, so that they always hold. Nothing before the steps can raise a number above both the want and the
+//! The order is the meaning. Holds come before the tolerance and the steps, so that a step never undoes a hold; the
+//! ceilings of a schedule and of a hard budget are bounds too and come after them; then the mode says whether any of it
+//! is done; floor and ceiling come last, so that they always hold. Only who has lost its lease goes through one more
+//! after them: it ends nothing, not even what is over a ceiling. Nothing before the steps can raise a number above both the want and the
 //! count that stands, which is why more demand never gives less. A mode that only thinks goes through all of it
 //! from the count that would stand.
 

@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// A hundred times as many at once is no limit, and a slip of the pen.
 const MOST_PERCENT: u32 = 10_000;
 
-/// What an absent key means, `least` of a map that could never let anything move, and what `percent` may be.
+/// What an absent key means, and how much `percent` may be: of the one direction or the other.
 pub struct Way {
     pub default: Step,
     pub most_percent: u32,

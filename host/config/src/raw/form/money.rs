@@ -30,21 +30,7 @@ impl Share {
 
 impl Value for Share {
     fn read(node: &Node, errors: &mut Errors) -> Option<Share> {
-        let wrong = match &node.kind {
-            Kind::Text(text) => match text.strip_suffix('%').map(str::parse::<f64>) {
-                Some(Ok(percent)) if Share::fits(percent) => return Some(Share(percent)),
-                Some(Ok(_)) => Wrong::default(),
-                _ => {
-                    let number = text.trim().trim_end_matches('%').trim().replace(',', ".");
-                    Wrong::near(number.parse().ok().and_then(Share::near))
-                }
-            },
-            Kind::Float(number) => Wrong::near(Share::near(*number)),
-            Kind::Int(number) => Wrong::near(Share::near(*number as f64)),
-            _ => Wrong::default(),
-        };
-        errors.add(&node.place, wrong.problem(node, Share::ALLOWED));
-        None
+        percent(node, Share::fits, Share::near, Share::ALLOWED, errors).map(Share)
     }
 }
 
@@ -54,8 +40,37 @@ impl JsonSchema for Share {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+([.][0-9]+)?%$", "examples": ["99.9%"] })
+        percent_schema("99.9%")
     }
+}
+
+/// A number with the sign of a percentage. `near`: what is meant by one without it.
+fn percent(
+    node: &Node,
+    fits: fn(f64) -> bool,
+    near: fn(f64) -> Option<String>,
+    allowed: &str,
+    errors: &mut Errors,
+) -> Option<f64> {
+    let wrong = match &node.kind {
+        Kind::Text(text) => match text.strip_suffix('%').map(str::parse::<f64>) {
+            Some(Ok(percent)) if fits(percent) => return Some(percent),
+            Some(Ok(_)) => Wrong::default(),
+            _ => {
+                let number = text.trim().trim_end_matches('%').trim().replace(',', ".");
+                Wrong::near(number.parse().ok().and_then(near))
+            }
+        },
+        Kind::Float(number) => Wrong::near(near(*number)),
+        Kind::Int(number) => Wrong::near(near(*number as f64)),
+        _ => Wrong::default(),
+    };
+    errors.add(&node.place, wrong.problem(node, allowed));
+    None
+}
+
+fn percent_schema(example: &str) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9]+([.][0-9]+)?%$", "examples": [example] })
 }
 
 /// A difference that is none, in percent: `3%`.
@@ -63,25 +78,19 @@ impl JsonSchema for Share {
 pub struct Tolerance(pub f64);
 
 impl Tolerance {
+    fn fits(percent: f64) -> bool {
+        (0.0..=50.0).contains(&percent)
+    }
+
     fn near(number: f64) -> Option<String> {
-        (0.0..=50.0).contains(&number).then(|| format!("{number}%"))
+        Tolerance::fits(number).then(|| format!("{number}%"))
     }
 }
 
 impl Value for Tolerance {
     fn read(node: &Node, errors: &mut Errors) -> Option<Tolerance> {
-        let wrong = match &node.kind {
-            Kind::Text(text) => match text.strip_suffix('%').map(str::parse::<f64>) {
-                Some(Ok(percent)) if (0.0..=50.0).contains(&percent) => return Some(Tolerance(percent)),
-                Some(Ok(_)) => Wrong::default(),
-                _ => Wrong::near(text.trim().trim_end_matches('%').trim().parse().ok().and_then(Tolerance::near)),
-            },
-            Kind::Float(number) => Wrong::near(Tolerance::near(*number)),
-            Kind::Int(number) => Wrong::near(Tolerance::near(*number as f64)),
-            _ => Wrong::default(),
-        };
-        errors.add(&node.place, wrong.problem(node, "allowed: a percentage from 0% to 50%, such as 3%"));
-        None
+        let allowed = "allowed: a percentage from 0% to 50%, such as 3%";
+        percent(node, Tolerance::fits, Tolerance::near, allowed, errors).map(Tolerance)
     }
 }
 
@@ -91,7 +100,7 @@ impl JsonSchema for Tolerance {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+([.][0-9]+)?%$", "examples": ["3%"] })
+        percent_schema("3%")
     }
 }
 
