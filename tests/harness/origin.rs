@@ -147,7 +147,9 @@ impl Shared {
     fn listen(self: &Arc<Self>, address: SocketAddr) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
         socket.set_reuse_address(true).expect("an address can be used again");
-        socket.bind(&address.into()).unwrap_or_else(|e| panic!("cannot listen on {address}: {e}"));
+        // A process that is being started meanwhile has every socket of this one until it runs its program: that of
+        // the look whether the port is free, too.
+        wait_until(&format!("the port of {address}"), PATIENCE, || socket.bind(&address.into()).ok());
         socket.listen(1024).expect("a bound socket listens");
         self.open.store(true, Ordering::SeqCst);
         let (accepting, listener) = (self.clone(), TcpListener::from(socket));

@@ -10,7 +10,9 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const FIRST: u16 = 10_000;
@@ -72,8 +74,7 @@ impl Mine {
     fn lock_another(&mut self) {
         let folder = std::env::temp_dir().join("forebay-test-port-blocks");
         std::fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("cannot make {}: {e}", folder.display()));
-        // Processes begin at different places, so that what one had is not soon another's.
-        let begin = (std::process::id().wrapping_mul(37) % u32::from(BLOCKS)) as u16;
+        let begin = turn(&folder);
         for block in (0..BLOCKS).map(|i| (begin + i) % BLOCKS) {
             let file = folder.join(block.to_string());
             let Ok(lock) = OpenOptions::new().create(true).truncate(false).write(true).open(file) else { continue };
@@ -85,4 +86,19 @@ impl Mine {
             }
         }
     }
+}
+
+/// The block to begin with: each process that asks gets the one after the last, so that what one had is another's only
+/// once all others were.
+fn turn(folder: &Path) -> u16 {
+    let file = folder.join("turn");
+    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(file).expect("it opens");
+    file.lock().expect("others have it for a moment");
+    let mut last = String::new();
+    file.read_to_string(&mut last).expect("it is text");
+    let turn = last.trim().parse::<u16>().map_or(0, |last| (last + 1) % BLOCKS);
+    file.rewind().expect("a file has a begin");
+    // As wide as any, so that nothing of a longer one is left.
+    file.write_all(format!("{turn:5}").as_bytes()).expect("it is written");
+    turn
 }
